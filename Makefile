@@ -1,0 +1,43 @@
+# Short targets; what they need from Debian is in integration/install-deps.
+export PATH := $(PATH):/usr/sbin:/sbin
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -X main.version=$(VERSION)
+RACE     ?= $(if $(shell command -v gcc),-race)
+FUZZTIME ?= 10s
+
+help: ## say what the targets do
+	@awk -F': .*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/holdfast
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdfast ./cmd/holdfast
+
+test: install-deps ## run every test, with the race detector where there is a C compiler
+	go test $(RACE) -count=1 -timeout 20m ./...
+
+lint: ## gofmt, vet, staticcheck and the arrows between packages
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -count=1 -run 'Layers|Arrow' ./integration
+
+demo: build ## back up a real disk image, change it, mount, copy, restore, compare
+	@integration/install-deps
+	@integration/demo.sh bin/holdfast
+
+bench: build ## the figures of the README beside borg, restic and cp, in one run
+	@integration/install-deps bench
+	go run ./integration/bench --holdfast bin/holdfast --disk
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@grep -rho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | wc -l | xargs echo "fuzz targets:"
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do \
+		echo "== $$(dirname $$file) $${func#func }"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; done
+
+install-deps: ## install (as root) or name the Debian packages that tests and demo need
+	@integration/install-deps
+
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help build test lint demo bench fuzz install-deps clean

@@ -1,0 +1,124 @@
+package blockstore
+
+import (
+	"cmp"
+	"errors"
+	"path"
+	"slices"
+	"time"
+)
+
+// AttributeKind says what an attribute tells of its point.
+type AttributeKind string
+
+// The kinds of attributes.
+const (
+	Deleted   AttributeKind = "deleted"   // in the trash from Time on
+	Undeleted AttributeKind = "undeleted" // out of it again
+	Locked    AttributeKind = "locked"    // not to be dropped before Until
+	Verified  AttributeKind = "verified"  // all of it was read back at Time
+	Note      AttributeKind = "note"      // Text
+)
+
+// Attribute is a small record added beside a point after its commit. Of
+// several of one kind the newest counts, except that a lock only ever grows.
+type Attribute struct {
+	Kind  AttributeKind `json:"kind"`
+	Point PointID       `json:"point"`
+	Seq   uint64        `json:"seq"` // counts the point's attributes from 1
+	Time  time.Time     `json:"time"`
+	Until time.Time     `json:"until,omitzero"`
+	By    string        `json:"by,omitempty"`
+	Text  string        `json:"text,omitempty"`
+}
+
+// Attributes returns the attributes of a point, oldest first.
+func (v *Vault) Attributes(p *Point) ([]*Attribute, error) { return v.attributes(p.Machine, p.ID) }
+
+func (v *Vault) attributes(m MachineID, p PointID) ([]*Attribute, error) {
+	folder := path.Join(attrsDir, string(m), string(p))
+	names, err := v.dir.List(folder)
+	if err != nil {
+		return nil, err
+	}
+	var attrs []*Attribute
+	var errs []error
+	for _, name := range names {
+		a, err := v.attribute(path.Join(folder, name))
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case a != nil:
+			attrs = append(attrs, a)
+		}
+	}
+	slices.SortStableFunc(attrs, func(a, b *Attribute) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.Time.Compare(b.Time))
+	})
+	return attrs, errors.Join(errs...)
+}
+
+func (v *Vault) attribute(p string) (*Attribute, error) {
+	c := &v.points
+	c.mu.Lock()
+	known := c.attrs[p]
+	c.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	a := &Attribute{}
+	err := v.readRecord(attributeKind, p, a)
+	if isNotExist(err) {
+		return nil, nil // dropped meanwhile, with its point
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.attrs == nil {
+		c.attrs = map[string]*Attribute{}
+	}
+	c.attrs[p] = a
+	return a, nil
+}
+
+// trash returns the points that are deleted and not undeleted. Only points
+// that have attributes cost anything.
+func (v *Vault) trash() (map[PointID]bool, error) {
+	machines, err := v.dir.List(attrsDir)
+	if err != nil {
+		return nil, err
+	}
+	trash := map[PointID]bool{}
+	var errs []error
+	for _, m := range machines {
+		points, err := v.dir.List(path.Join(attrsDir, m))
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range points {
+			attrs, err := v.attributes(MachineID(m), PointID(p))
+			if err != nil {
+				errs = append(errs, err)
+			}
+			if inTrash(attrs) {
+				trash[PointID(p)] = true
+			}
+		}
+	}
+	return trash, errors.Join(errs...)
+}
+
+func inTrash(attrs []*Attribute) bool {
+	in := false
+	for _, a := range attrs {
+		switch a.Kind {
+		case Deleted:
+			in = true
+		case Undeleted:
+			in = false
+		}
+	}
+	return in
+}

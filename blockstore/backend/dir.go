@@ -1,0 +1,187 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// tempPrefix begins the names of files that are not visible yet.
+const tempPrefix = ".tmp-"
+
+// Dir keeps the files of a vault in a folder. It is safe for concurrent use.
+type Dir struct {
+	root string
+
+	mu   sync.Mutex
+	made map[string]bool // folders known to exist durably, by name
+}
+
+// NewDir returns the backend of a folder, which is not touched yet.
+func NewDir(root string) *Dir {
+	return &Dir{root: filepath.Clean(root), made: map[string]bool{}}
+}
+
+// Root is the folder's path.
+func (d *Dir) Root() string { return d.root }
+
+// Path is where the file of that name lies.
+func (d *Dir) Path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
+
+// Open opens a file for reading.
+func (d *Dir) Open(name string) (*os.File, error) { return os.Open(d.Path(name)) }
+
+// ReadFile returns a file's content, and an error for one larger than max
+// bytes.
+func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > max {
+		return nil, fmt.Errorf("read %s: larger than the %d bytes that such a file can have", d.Path(name), max)
+	}
+	return b, nil
+}
+
+// List returns the names in a folder, sorted, without the temporary ones. A
+// folder that is not there is empty.
+func (d *Dir) List(name string) ([]string, error) {
+	entries, err := os.ReadDir(d.Path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// Size returns a file's size in bytes.
+func (d *Dir) Size(name string) (int64, error) {
+	st, err := os.Stat(d.Path(name))
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+// Write makes a new file durable, whole or not at all. An existing one is
+// fs.ErrExist.
+func (d *Dir) Write(name string, data []byte) error {
+	f, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Remove removes a file and makes that durable. One that is not there is no
+// error.
+func (d *Dir) Remove(name string) error {
+	err := os.Remove(d.Path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.syncDir(path.Dir(name))
+}
+
+// RemoveTemps removes what writers that died left in a folder. Only the owner
+// may call it.
+func (d *Dir) RemoveTemps(name string) error {
+	entries, err := os.ReadDir(d.Path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			if err := os.Remove(d.Path(path.Join(name, e.Name()))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// MakeDir makes a folder and those above it, durably, with mode 0700.
+func (d *Dir) MakeDir(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.makeDir(name)
+}
+
+func (d *Dir) makeDir(name string) error {
+	if name == "." || d.made[name] {
+		return nil
+	}
+	if err := d.makeDir(path.Dir(name)); err != nil {
+		return err
+	}
+	err := os.Mkdir(d.Path(name), 0o700)
+	if err == nil {
+		err = os.Chmod(d.Path(name), 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return full(err)
+	}
+	if err := d.syncDir(path.Dir(name)); err != nil {
+		return err
+	}
+	d.made[name] = true
+	return nil
+}
+
+func (d *Dir) syncDir(name string) error {
+	f, err := os.Open(d.Path(name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+		return full(fmt.Errorf("sync folder %s: %w", d.Path(name), err))
+	}
+	return nil
+}
+
+// SyncAll writes back everything of the file system that holds the folder, so
+// that what is read afterwards is what a power loss would leave.
+func (d *Dir) SyncAll() error {
+	f, err := os.Open(d.root)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("sync the file system of %s: %w", d.root, err)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked reports a lock that another process holds.
+var ErrLocked = errors.New("locked by another process")
+
+// Lock is an exclusive lock on a file, which may be read and rewritten while
+// it is held. It is of the kind that belongs to the open file (F_OFD_SETLK), so
+// it ends with the process, however that ends.
+type Lock struct{ f *os.File }
+
+// Lock takes the lock of a file, which is made when it is not there.
+func (d *Dir) Lock(name string) (*Lock, error) {
+	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, full(err)
+	}
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole)
+	if err == nil {
+		return &Lock{f}, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, ErrLocked
+	}
+	return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+}
+
+// Rewrite replaces the file's content in place and syncs it.
+func (l *Lock) Rewrite(data []byte) error {
+	if _, err := l.f.WriteAt(data, 0); err != nil {
+		return full(err)
+	}
+	if err := l.f.Truncate(int64(len(data))); err != nil {
+		return full(err)
+	}
+	return full(l.f.Sync())
+}
+
+// Release gives the lock up.
+func (l *Lock) Release() error { return l.f.Close() }

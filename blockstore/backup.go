@@ -1,0 +1,312 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// ErrRunning reports a machine that is being backed up already.
+var ErrRunning = errors.New("a backup of this machine is running")
+
+// BackupOptions say which machine is backed up and what its point records.
+type BackupOptions struct {
+	Machine string    // name; its record is made when there is none
+	Time    time.Time // instant of the snapshot
+	Asked   Consistency
+	Reached Consistency
+	Reason  string // why that was reached
+	Tool    string // program and version
+	Workers int    // 0: one per processor
+}
+
+// Backup is one recovery point being made. AddDisk may be called for several
+// disks at once, Commit and Abort once everything else has returned.
+type Backup struct {
+	o       *Owner
+	machine Machine
+	parent  *Point
+	workers int
+
+	mu     sync.Mutex
+	point  Point
+	counts map[*openPack]bool // packs that were not durable when something in them was stored or found
+	ended  bool
+}
+
+// Begin begins the next recovery point of a machine. Only one is made at a
+// time; another is ErrRunning.
+func (o *Owner) Begin(ctx context.Context, b BackupOptions) (*Backup, error) {
+	points, err := o.Points(ctx)
+	if err != nil {
+		o.warn(err.Error()) // the points that cannot be read serve nobody as parent
+	}
+	if err := o.checkSpace(0); err != nil {
+		return nil, err
+	}
+	m, err := o.machineNamed(ctx, b.Machine, points)
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.running[m.Name] {
+		return nil, fmt.Errorf("machine %s: %w", m.Name, ErrRunning)
+	}
+	o.running[m.Name] = true
+	n := &Backup{o: o, machine: m, workers: b.Workers, counts: map[*openPack]bool{}}
+	if n.workers == 0 {
+		n.workers = runtime.GOMAXPROCS(0)
+	}
+	for _, p := range points {
+		if p.Machine == m.ID {
+			n.parent = p // the newest: they are in order
+		}
+	}
+	n.point = Point{
+		ID: newPointID(), Machine: m.ID, MachineName: m.Name, Time: b.Time.UTC(), Writer: o.claim.owner.Writer,
+		Tool: b.Tool, Asked: b.Asked, Reached: b.Reached, Reason: b.Reason,
+	}
+	if n.parent != nil {
+		n.point.Parent = n.parent.ID
+	}
+	return n, nil
+}
+
+// Parent is the point that this one is compared with, nil for the first.
+func (b *Backup) Parent() *Point { return b.parent }
+
+// ParentDisk finds the disk of the parent that a disk continues: the one of
+// that name, or else the one read from the same source. It only saves work:
+// what it holds is compared, never assumed. It is nil when there is none.
+func (b *Backup) ParentDisk(info DiskInfo) *DiskInfo {
+	if b.parent == nil {
+		return nil
+	}
+	if d, err := b.parent.Disk(info.Name); err == nil {
+		return d
+	}
+	for i := range b.parent.Disks {
+		if d := &b.parent.Disks[i]; d.Source == info.Source {
+			return d
+		}
+	}
+	return nil
+}
+
+// countOn notes that the point needs a pack. The caller holds store.mu.
+func (b *Backup) countOn(p *openPack) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counts[p] = true
+}
+
+// KeepDisk takes the parent's disk of info's name over, unread.
+func (b *Backup) KeepDisk(info DiskInfo) error {
+	if b.parent == nil {
+		return fmt.Errorf("keep disk %s: there is no parent point", info.Name)
+	}
+	d, err := b.parent.Disk(info.Name)
+	if err != nil {
+		return fmt.Errorf("keep disk %s: %w", info.Name, err)
+	}
+	if d.Size != info.Size {
+		return fmt.Errorf("keep disk %s: it has %d bytes, the parent's had %d", info.Name, info.Size, d.Size)
+	}
+	info.Root = d.Root
+	info.Sizes = Sizes{Logical: d.Size, Protected: d.Sizes.Protected}
+	return b.addDisk(info)
+}
+
+func (b *Backup) addDisk(info DiskInfo) error {
+	if err := CheckDiskName(info.Name); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.point.Disk(info.Name); err == nil {
+		return fmt.Errorf("disk %s: %w in this point", info.Name, ErrExists)
+	}
+	b.point.Disks = append(b.point.Disks, info)
+	b.point.Sizes.Add(info.Sizes)
+	return nil
+}
+
+// LeaveOut records a disk of the machine that is not in the point.
+func (b *Backup) LeaveOut(l LeftOut) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.point.LeftOut = append(b.point.LeftOut, l)
+}
+
+// SetConsistency replaces what was reached, for sources that know it only at
+// their end.
+func (b *Backup) SetConsistency(reached Consistency, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.point.Reached, b.point.Reason = reached, reason
+}
+
+// AddConfig adds a file of the machine's configuration.
+func (b *Backup) AddConfig(name string, data []byte) error {
+	if err := CheckConfigName(name); err != nil {
+		return err
+	}
+	if len(data) > MaxConfig {
+		return fmt.Errorf("configuration %s has %d bytes, at most %d are kept", name, len(data), MaxConfig)
+	}
+	c := ConfigBlob{Name: name, Size: int64(len(data)), Parts: []ID{}}
+	enc := b.o.encoder()
+	for part := range slices.Chunk(data, maxBlob) {
+		id := b.o.keys.ID(content.Blob, part)
+		stored, err := b.store(enc, content.Blob, id, part)
+		if err != nil {
+			return fmt.Errorf("store configuration %s: %w", name, err)
+		}
+		b.mu.Lock()
+		b.point.Sizes.Stored += stored
+		b.mu.Unlock()
+		c.Parts = append(c.Parts, id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if slices.ContainsFunc(b.point.Config, func(o ConfigBlob) bool { return o.Name == name }) {
+		return fmt.Errorf("configuration %s: %w in this point", name, ErrExists)
+	}
+	b.point.Config = append(b.point.Config, c)
+	return nil
+}
+
+// encoder makes records as the owner's options say.
+func (o *Owner) encoder() *recorder {
+	return &recorder{Encoder: pack.Encoder{Acceleration: o.opts.Acceleration, Paranoid: o.opts.Paranoid}}
+}
+
+// recorder is an encoder with the buffer that it encodes into. It belongs to
+// one goroutine.
+type recorder struct {
+	pack.Encoder
+	buf []byte
+}
+
+// store stores content that is not known yet. It returns the bytes added.
+func (b *Backup) store(r *recorder, kind content.Kind, id ID, plain []byte) (int64, error) {
+	known, err := b.o.find(id, b)
+	if known || err != nil {
+		return 0, err
+	}
+	return b.storeAnew(r, kind, id, plain)
+}
+
+// storeAnew stores content without asking the index.
+func (b *Backup) storeAnew(r *recorder, kind content.Kind, id ID, plain []byte) (int64, error) {
+	rec, err := r.Encode(r.buf, kind, id, plain)
+	if err != nil {
+		return 0, err
+	}
+	r.buf = rec[:0]
+	return b.o.put(kind, id, rec, b)
+}
+
+// Commit makes the point durable and visible: when it returns nil, the point
+// survives power loss.
+func (b *Backup) Commit(ctx context.Context) (*Point, error) {
+	defer b.Abort()
+	o := b.o
+	if err := b.seal(); err != nil {
+		return nil, fmt.Errorf("commit point of %s: %w", b.machine.Name, err)
+	}
+	o.committing.Lock()
+	defer o.committing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	point, err := b.commit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("commit point of %s: %w", b.machine.Name, err)
+	}
+	// The point is safe; segments that are not merged only cost time.
+	if err := o.mergeSegments(context.WithoutCancel(ctx)); err != nil {
+		o.warn(err.Error())
+	}
+	return point, nil
+}
+
+// seal makes every pack durable that the point counts on.
+func (b *Backup) seal() error {
+	b.mu.Lock()
+	packs := make([]*openPack, 0, len(b.counts))
+	for p := range b.counts {
+		packs = append(packs, p)
+	}
+	b.mu.Unlock()
+	for _, p := range packs {
+		b.o.seal(p)
+	}
+	for _, p := range packs {
+		<-p.done
+		if p.err != nil {
+			return p.err
+		}
+	}
+	return nil
+}
+
+// commit writes segment and point. The caller holds committing.
+func (b *Backup) commit(ctx context.Context) (*Point, error) {
+	o := b.o
+	if err := o.stillOwner(o.claim); err != nil {
+		return nil, err
+	}
+	points, err := o.allPoints(ctx)
+	if err != nil {
+		o.warn(err.Error())
+	}
+	point := b.point
+	point.Seq, point.Committed = 1, time.Now().UTC()
+	for _, p := range points {
+		if p.Machine == point.Machine && p.Seq >= point.Seq {
+			point.Seq = p.Seq + 1
+		}
+		if !point.Committed.After(p.Committed) {
+			point.Committed = p.Committed.Add(time.Nanosecond)
+		}
+	}
+	slices.SortFunc(point.Disks, func(a, b DiskInfo) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
+	name := pointPath(point.Machine, point.Seq, point.ID)
+	record, err := encodeRecord(o.keys, pointKind, name, point)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.writeSegment([]segment.Point{{Event: segment.Committed, Path: name, Record: record}}); err != nil {
+		return nil, err
+	}
+	if err := o.dir.Write(name, record); err != nil {
+		return nil, err
+	}
+	o.opts.Event("point.committed")
+	return &point, nil
+}
+
+// Abort ends a backup that was not committed; after Commit it does nothing.
+// What was stored stays for the next run.
+func (b *Backup) Abort() {
+	b.mu.Lock()
+	ended := b.ended
+	b.ended = true
+	b.mu.Unlock()
+	if ended {
+		return
+	}
+	b.o.mu.Lock()
+	defer b.o.mu.Unlock()
+	delete(b.o.running, b.machine.Name)
+}

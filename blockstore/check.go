@@ -1,0 +1,174 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+)
+
+// CheckOptions of Check.
+type CheckOptions struct {
+	Data     bool                    // read, decompress and hash every record
+	Workers  int                     // 0: one per processor
+	Progress func(done, total int64) // bytes of packs with Data, else points; may be nil
+}
+
+// Fault is one thing that is wrong with a vault.
+type Fault struct {
+	Where string // file, or record
+	What  string
+	Harms []Harm // what cannot be read because of it; empty when it harms no point
+}
+
+// Harm is a range of a disk of a point, in bytes.
+type Harm struct {
+	Machine        string
+	Point          PointID
+	Disk           string // "config/NAME" for a configuration file, "" for the whole point
+	Offset, Length int64
+}
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	Points, Pages, Blocks, Packs, Segments int64 // looked at; pages and blocks that are shared count once
+	BytesRead                              int64
+	Faults                                 []Fault
+}
+
+// Check walks everything that the vault's points name, and every file of the
+// vault, and reports what does not hold. It repairs nothing. An error means
+// that it could not go on; faults are in the report.
+func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	if err := v.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
+	}
+	c := &checker{v: v, o: o, tables: v.tables.Load(), bad: map[ID]*Fault{}, gone: map[pack.ID]bool{}, report: &CheckReport{}}
+	for _, step := range []func(context.Context) error{c.records, c.segments, c.packs, c.points, c.harms} {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
+		}
+	}
+	for _, f := range c.bad {
+		c.report.Faults = append(c.report.Faults, *f)
+	}
+	slices.SortStableFunc(c.report.Faults, func(a, b Fault) int { return slices.Compare([]byte(a.Where), []byte(b.Where)) })
+	return c.report, nil
+}
+
+// checker is one run of Check.
+type checker struct {
+	v      *Vault
+	o      CheckOptions
+	tables *tableSet
+	found  []*Point
+
+	mu     sync.Mutex       // guards what follows while several goroutines look at packs
+	bad    map[ID]*Fault    // content that cannot be read
+	gone   map[pack.ID]bool // packs that cannot be read at all
+	report *CheckReport
+}
+
+func (c *checker) fault(where string, err error, harms ...Harm) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Faults = append(c.report.Faults, Fault{where, err.Error(), harms})
+}
+
+// lost notes content that cannot be read; what it harms is found at the end.
+func (c *checker) lost(id ID, where string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bad[id] == nil {
+		c.bad[id] = &Fault{Where: where, What: err.Error()}
+	}
+}
+
+// records reads every small record. Points that can be read are kept in found.
+func (c *checker) records(ctx context.Context) error {
+	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, pointsDir} {
+		if err := c.recordsIn(ctx, dir, dir); err != nil {
+			return err
+		}
+	}
+	c.report.Points = int64(len(c.found))
+	return nil
+}
+
+// recordsIn reads the records in a folder of a vault's top folder, and in those
+// below it.
+func (c *checker) recordsIn(ctx context.Context, top, dir string) error {
+	names, err := c.v.dir.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := path.Join(dir, name)
+		if _, _, ok := parseNumbered(name); !ok {
+			if err := c.recordsIn(ctx, top, p); err != nil {
+				c.fault(p, fmt.Errorf("it does not belong there: %w", err))
+			}
+			continue
+		}
+		if err := c.record(top, p); err != nil && !isNotExist(err) {
+			c.fault(p, err)
+		}
+	}
+	return nil
+}
+
+func (c *checker) record(top, p string) error {
+	b, err := c.v.dir.ReadFile(p, maxRecord)
+	if err != nil {
+		return err
+	}
+	var body any
+	switch top {
+	case vaultDir:
+		return decodeRecord(c.v.keys, vaultKind, p, b, &body)
+	case machinesDir:
+		return decodeRecord(c.v.keys, machineKind, p, b, &body)
+	case attrsDir:
+		return decodeRecord(c.v.keys, attributeKind, p, b, &body)
+	case damagedDir:
+		return decodeRecord(c.v.keys, damageKind, p, b, &body)
+	}
+	point, err := c.v.decodePoint(p, b)
+	if err != nil {
+		return err
+	}
+	if want := pointPath(point.Machine, point.Seq, point.ID); want != p {
+		return fmt.Errorf("it is the point that belongs at %s", want)
+	}
+	c.found = append(c.found, point)
+	return nil
+}
+
+// segments verifies every segment, and that no point is missing that one tells of.
+func (c *checker) segments(ctx context.Context) error {
+	for _, err := range c.tables.broken {
+		c.fault(segmentsDir, err)
+	}
+	for _, t := range c.tables.tables {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.Verify(c.v.keys); err != nil {
+			c.fault(t.Name, err)
+		}
+		c.report.Segments++
+	}
+	return c.missingPoints()
+}
+
+var errPointLost = errors.New("a segment tells of this point, and its record is missing or damaged; the next backup puts it back")

@@ -1,0 +1,251 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+)
+
+// Keys and values, all integers little-endian:
+//
+//	'b' ID                -> pack number u32, offset u32, length u32
+//	'p' pack id           -> pack number u32, records u32
+//	'n'                   -> the next pack number u32; none is ever used twice
+const (
+	blockKey  = 'b'
+	packKey   = 'p'
+	numberKey = 'n'
+)
+
+var le = binary.LittleEndian
+
+// Entry is where the content of an ID lies.
+type Entry struct {
+	ID             content.ID
+	Offset, Length uint32
+}
+
+// Place is an answer.
+type Place struct {
+	Pack           [16]byte
+	Offset, Length uint32
+}
+
+// DB is an open index. It is safe for concurrent use.
+type DB struct {
+	db *badger.DB
+
+	mu      sync.RWMutex
+	numbers map[[16]byte]uint32 // packs that are entered whole
+	ids     map[uint32][16]byte // the same, turned around
+	records map[[16]byte]uint32
+	next    uint32
+}
+
+// Logger gets what Badger has to say that someone should look at.
+type Logger interface {
+	Errorf(string, ...any)
+	Warningf(string, ...any)
+}
+
+// Open opens the index in a folder, which is made when it is not there.
+func Open(dir string, log Logger) (*DB, error) {
+	o := badger.DefaultOptions(dir).
+		WithLogger(quiet{log}).
+		WithSyncWrites(true). // WAL errors come back; a pack's key is never durable before its entries
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithMetricsEnabled(false).
+		WithCompactL0OnClose(true).
+		WithCompression(options.None). // hashes do not compress
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithValueLogFileSize(16 << 20).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(32 << 20)
+	db, err := badger.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	x := &DB{db: db, numbers: map[[16]byte]uint32{}, ids: map[uint32][16]byte{}, records: map[[16]byte]uint32{}}
+	if err := x.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read index %s: %w", dir, err), db.Close())
+	}
+	return x, nil
+}
+
+func (x *DB) load() error {
+	return x.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte{numberKey})
+		if err == nil {
+			err = item.Value(func(v []byte) error { x.next = le.Uint32(v); return nil })
+		}
+		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{packKey}, PrefetchValues: true, PrefetchSize: 100})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			key := it.Item().KeyCopy(nil)
+			if len(key) != 17 {
+				return fmt.Errorf("pack key of %d bytes", len(key))
+			}
+			err := it.Item().Value(func(v []byte) error {
+				if len(v) != 8 {
+					return fmt.Errorf("pack value of %d bytes", len(v))
+				}
+				x.enter([16]byte(key[1:]), le.Uint32(v), le.Uint32(v[4:]))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// enter notes a pack. The caller holds mu, or is alone.
+func (x *DB) enter(pack [16]byte, number, records uint32) {
+	x.numbers[pack] = number
+	x.ids[number] = pack
+	x.records[pack] = records
+	x.next = max(x.next, number+1)
+}
+
+// Packs returns the packs that are entered whole, with their numbers of
+// records.
+func (x *DB) Packs() map[[16]byte]uint32 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	packs := make(map[[16]byte]uint32, len(x.records))
+	for id, n := range x.records {
+		packs[id] = n
+	}
+	return packs
+}
+
+// Get tells where the content of id lies, among the packs that are entered
+// whole.
+func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
+	var key [33]byte
+	key[0] = blockKey
+	copy(key[1:], id[:])
+	var number uint32
+	err = x.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key[:])
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			if len(v) != 12 {
+				return fmt.Errorf("value of %d bytes", len(v))
+			}
+			number, p.Offset, p.Length = le.Uint32(v), le.Uint32(v[4:]), le.Uint32(v[8:])
+			return nil
+		})
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return Place{}, false, nil
+	}
+	if err != nil {
+		return Place{}, false, fmt.Errorf("look up %s in the index: %w", id.Short(), err)
+	}
+	x.mu.RLock()
+	p.Pack, ok = x.ids[number]
+	x.mu.RUnlock()
+	return p, ok, nil
+}
+
+// AddPack enters a pack that is sealed and durable. When it returns, so are
+// its entries here.
+func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
+	x.mu.Lock()
+	number := x.next
+	x.next++
+	x.mu.Unlock()
+
+	if err := x.write(number, entries); err != nil {
+		return fmt.Errorf("enter pack into the index: %w", err)
+	}
+	value := le.AppendUint32(le.AppendUint32(nil, number), uint32(len(entries)))
+	err := x.db.Update(func(txn *badger.Txn) error {
+		return txn.Set(append([]byte{packKey}, pack[:]...), value)
+	})
+	if err != nil {
+		return fmt.Errorf("enter pack into the index: %w", err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.enter(pack, number, uint32(len(entries)))
+	return nil
+}
+
+// write puts the next free number and then the entries.
+func (x *DB) write(number uint32, entries []Entry) error {
+	batch := x.db.NewWriteBatch()
+	defer batch.Cancel()
+	if err := batch.Set([]byte{numberKey}, le.AppendUint32(nil, number+1)); err != nil {
+		return err
+	}
+	for i := range entries {
+		e := &entries[i]
+		key := append([]byte{blockKey}, e.ID[:]...)
+		value := make([]byte, 0, 12)
+		value = le.AppendUint32(value, number)
+		value = le.AppendUint32(value, e.Offset)
+		value = le.AppendUint32(value, e.Length)
+		if err := batch.Set(key, value); err != nil {
+			return err
+		}
+	}
+	return batch.Flush()
+}
+
+// ForgetPack makes the index disbelieve its entries of a pack, which is gone
+// or about to go.
+func (x *DB) ForgetPack(pack [16]byte) error {
+	err := x.db.Update(func(txn *badger.Txn) error {
+		return txn.Delete(append([]byte{packKey}, pack[:]...))
+	})
+	if err != nil {
+		return fmt.Errorf("forget pack in the index: %w", err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.ids, x.numbers[pack])
+	delete(x.numbers, pack)
+	delete(x.records, pack)
+	return nil
+}
+
+// Close writes the index back and closes it.
+func (x *DB) Close() error {
+	if err := x.db.Close(); err != nil {
+		return fmt.Errorf("close index: %w", err)
+	}
+	return nil
+}
+
+// quiet passes over what Badger says about its ordinary life.
+type quiet struct{ Logger }
+
+func (q quiet) Errorf(f string, a ...any) {
+	if q.Logger != nil {
+		q.Logger.Errorf(f, a...)
+	}
+}
+func (q quiet) Warningf(f string, a ...any) {
+	if q.Logger != nil {
+		q.Logger.Warningf(f, a...)
+	}
+}
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Debugf(string, ...any) {}

@@ -1,0 +1,84 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+)
+
+// Machine is a protected VM. Its record is replaced by one of a higher
+// generation; the newest that authenticates counts.
+type Machine struct {
+	ID         MachineID `json:"id"`
+	Name       string    `json:"name"`
+	Generation uint64    `json:"generation"`
+}
+
+// Machines returns the machines of the vault, sorted by name. Where single
+// records cannot be read, the others are returned together with an error.
+func (v *Vault) Machines(ctx context.Context) ([]Machine, error) {
+	ids, err := v.dir.List(machinesDir)
+	if err != nil {
+		return nil, err
+	}
+	var machines []Machine
+	var errs []error
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		m, err := v.machine(MachineID(id))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		machines = append(machines, m)
+	}
+	slices.SortFunc(machines, func(a, b Machine) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
+	return machines, errors.Join(errs...)
+}
+
+// machine reads the newest record of a machine that authenticates.
+func (v *Vault) machine(id MachineID) (Machine, error) {
+	folder := path.Join(machinesDir, string(id))
+	names, err := v.dir.List(folder)
+	if err != nil {
+		return Machine{}, err
+	}
+	errs := []error{fmt.Errorf("machine %s has no record that can be read", id)}
+	for _, name := range slices.Backward(names) {
+		var m Machine
+		err := v.readRecord(machineKind, path.Join(folder, name), &m)
+		if err == nil && m.ID == id && CheckMachineName(m.Name) == nil {
+			return m, nil
+		}
+		errs = append(errs, err)
+	}
+	return Machine{}, errors.Join(errs...)
+}
+
+// machineNamed returns the machine of a name, and makes it where there is none.
+// A machine whose own record is lost is known by its points.
+func (o *Owner) machineNamed(ctx context.Context, name string, points []*Point) (Machine, error) {
+	if err := CheckMachineName(name); err != nil {
+		return Machine{}, err
+	}
+	machines, err := o.Machines(ctx)
+	for _, m := range machines {
+		if m.Name == name {
+			return m, nil
+		}
+	}
+	for _, p := range slices.Backward(points) {
+		if p.MachineName == name {
+			return Machine{ID: p.Machine, Name: name}, nil
+		}
+	}
+	if err != nil {
+		return Machine{}, fmt.Errorf("is there a machine %s already? %w", name, err)
+	}
+	m := Machine{ID: MachineID(randomHex(8)), Name: name, Generation: 1}
+	return m, o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m)
+}

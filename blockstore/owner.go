@@ -1,0 +1,206 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/backend"
+	"github.com/holdfast-backup/holdfast/blockstore/index"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+)
+
+// OwnOptions of Own. The zero value works.
+type OwnOptions struct {
+	Options
+	Wait         time.Duration    // for another process of this host to give the vault up; 0: not at all
+	Waiting      func(*BusyError) // called once when waiting begins; may be nil
+	Budget       *Budget          // nil: one of DefaultBudget for this owner
+	Acceleration int              // of LZ4; 0 means 1
+	Paranoid     bool             // decompress and compare whatever is stored
+	MinFree      int64            // floor of free space in bytes; 0: backend.Floor; negative: none
+	StateDir     string           // where the index lies when the vault is not on a local file system; "": /var/lib/holdfast
+
+	// Event is told the named moments of writing, for tests that end the process there; may be nil.
+	Event func(name string)
+}
+
+// Owner is a vault opened for writing, by the one process that may. Its
+// methods are safe for concurrent use.
+type Owner struct {
+	*Vault
+	opts  OwnOptions
+	claim *claim
+	index *index.DB
+	store store
+
+	// committing is held from the writing of a segment to that of the point
+	// that it is for, so that each sealed pack is named by one segment.
+	committing sync.Mutex
+	nextSeg    uint64 // guarded by committing
+
+	mu      sync.Mutex
+	running map[string]bool // machines that are being backed up, by name
+}
+
+// Own opens a vault for writing. A vault that another process has is a *BusyError.
+func Own(ctx context.Context, dir string, o OwnOptions) (*Owner, error) {
+	return own(ctx, dir, o, false, nil)
+}
+
+// RebuildIndex makes a vault's index anew from its packs. Progress, which may
+// be nil, is told the packs done and their number.
+func RebuildIndex(ctx context.Context, dir string, o OwnOptions, progress func(packs, total int)) error {
+	owner, err := own(ctx, dir, o, true, progress)
+	if err != nil {
+		return err
+	}
+	return owner.Close()
+}
+
+func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress func(packs, total int)) (*Owner, error) {
+	if o.Budget == nil {
+		o.Budget = NewBudget(DefaultBudget)
+	}
+	if o.Event == nil {
+		o.Event = func(string) {}
+	}
+	v, err := Open(ctx, dir, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.claimVault(ctx, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), v.Close())
+	}
+	w := &Owner{Vault: v, opts: o, claim: c, running: map[string]bool{}}
+	if err := w.prepare(ctx, rebuild, progress); err != nil {
+		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), w.abandon())
+	}
+	return w, nil
+}
+
+// prepare brings the vault from wherever its last owner left it to where
+// writing can go on.
+func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, total int)) error {
+	if err := o.checkSpace(0); err != nil {
+		return err
+	}
+	unclean := o.claim.before && !o.claim.last.Clean
+	if unclean {
+		if err := o.dir.SyncAll(); err != nil {
+			return err
+		}
+	}
+	// What other processes wrote before this one had the lock is seen only now.
+	if err := o.refresh(ctx); err != nil {
+		return err
+	}
+	for _, t := range o.tables.Load().tables {
+		o.nextSeg = max(o.nextSeg, t.Seq)
+	}
+	present, err := o.findPacks(unclean)
+	if err != nil {
+		return err
+	}
+	if err := o.openIndex(rebuild); err != nil {
+		return err
+	}
+	if err := o.store.prepare(o, present); err != nil {
+		return err
+	}
+	if err := o.indexPacks(ctx, progress); err != nil {
+		return err
+	}
+	if unclean {
+		return o.putBack(ctx)
+	}
+	return nil
+}
+
+// findPacks lists the sealed packs of this writer, and removes unsealed ones
+// of an owner that died.
+func (o *Owner) findPacks(unclean bool) (map[pack.ID]bool, error) {
+	base := path.Join(packsDir, string(o.claim.owner.Writer))
+	if unclean {
+		folders, err := o.dir.List(base)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range folders {
+			if err := o.dir.RemoveTemps(path.Join(base, f)); err != nil {
+				return nil, err
+			}
+		}
+		if err := o.removeOtherTemps(); err != nil {
+			return nil, err
+		}
+	}
+	present := map[pack.ID]bool{}
+	err := o.eachPack(func(w WriterID, id pack.ID) error {
+		if w == o.claim.owner.Writer {
+			present[id] = true
+		}
+		return nil
+	})
+	return present, err
+}
+
+func (o *Owner) removeOtherTemps() error {
+	folders := []string{vaultDir, path.Join(segmentsDir, string(o.claim.owner.Writer))}
+	for _, base := range []string{pointsDir, machinesDir} {
+		names, err := o.dir.List(base)
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			folders = append(folders, path.Join(base, n))
+		}
+	}
+	for _, f := range folders {
+		if err := o.dir.RemoveTemps(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSpace returns ErrFull when less than the floor would stay free after
+// need more bytes.
+func (o *Owner) checkSpace(need int64) error {
+	if o.opts.MinFree < 0 {
+		return o.dir.CheckSpace(0, need)
+	}
+	floor := o.opts.MinFree
+	if floor == 0 {
+		_, total, err := o.dir.Space()
+		if err != nil {
+			return err
+		}
+		floor = backend.Floor(total)
+	}
+	return o.dir.CheckSpace(floor, need)
+}
+
+// Close seals what is open and gives the vault up. Backups must have ended.
+func (o *Owner) Close() error {
+	o.opts.Event("close")
+	err := o.store.sealOpen(o)
+	clean := err == nil
+	if e := o.index.Close(); e != nil {
+		err, clean = errors.Join(err, e), false
+	}
+	return errors.Join(err, o.giveUp(o.claim, clean), o.Vault.Close())
+}
+
+// abandon closes what prepare opened before it failed.
+func (o *Owner) abandon() error {
+	var errs []error
+	if o.index != nil {
+		errs = append(errs, o.index.Close())
+	}
+	return errors.Join(append(errs, o.giveUp(o.claim, false), o.Vault.Close())...)
+}

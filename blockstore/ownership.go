@@ -1,0 +1,165 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/backend"
+)
+
+// Ownership is what the owner of a vault says of itself in OWNER.
+type Ownership struct {
+	Writer  WriterID  `json:"writer"`
+	Host    string    `json:"host"`    // host name
+	HostID  string    `json:"host_id"` // of the installation of the operating system
+	BootID  string    `json:"boot_id"`
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Nonce   string    `json:"nonce"` // new for each owner
+	Opened  time.Time `json:"opened"`
+	Clean   bool      `json:"clean"` // the owner ended and left nothing half done
+}
+
+// thisProcess describes this process as an owner.
+func thisProcess(w WriterID) Ownership {
+	host, _ := os.Hostname() // empty is as good
+	command := strings.Join(os.Args, " ")
+	if len(command) > 200 {
+		command = strings.ToValidUTF8(command[:200], "") + "..."
+	}
+	return Ownership{
+		Writer: w, Host: host, HostID: firstWord("/etc/machine-id"), BootID: firstWord("/proc/sys/kernel/random/boot_id"),
+		PID: os.Getpid(), Command: command, Nonce: randomHex(8), Opened: time.Now().UTC(),
+	}
+}
+
+func firstWord(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "" // unknown
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// sameHost tells whether both owners live on one installation of an operating
+// system.
+func (o Ownership) sameHost(p Ownership) bool {
+	if o.HostID != "" && p.HostID != "" {
+		return o.HostID == p.HostID
+	}
+	return o.Host == p.Host
+}
+
+// claim is the lock of a vault, held.
+type claim struct {
+	lock   *backend.Lock
+	owner  Ownership
+	last   Ownership // of the owner before; zero for a new writer
+	before bool      // there was one
+}
+
+// claimVault becomes the vault's owner, waiting for another process of this
+// host as long as o says.
+func (v *Vault) claimVault(ctx context.Context, o OwnOptions) (*claim, error) {
+	w, err := v.ownWriter()
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(o.Wait)
+	for told := false; ; {
+		c, err := v.tryClaim(w)
+		var busy *BusyError
+		if !errors.As(err, &busy) || busy.OtherHost || !time.Now().Before(deadline) {
+			return c, err
+		}
+		if !told && o.Waiting != nil {
+			o.Waiting(busy)
+		}
+		told = true
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// ownWriter returns the writer that this installation writes as: the vault's
+// only one, or a new one for a vault without.
+func (v *Vault) ownWriter() (WriterID, error) {
+	names, err := v.dir.List(writersDir)
+	if err != nil {
+		return "", err
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !hexID.MatchString(n) })
+	switch len(names) {
+	case 0:
+		w := WriterID(randomHex(8))
+		return w, v.dir.MakeDir(path.Dir(ownerPath(w)))
+	case 1:
+		return WriterID(names[0]), nil
+	}
+	return "", fmt.Errorf("it has %d writers, and this version writes only into vaults of one: %w", len(names), ErrVersion)
+}
+
+func (v *Vault) tryClaim(w WriterID) (*claim, error) {
+	lock, err := v.dir.Lock(ownerPath(w))
+	last, readErr := v.readOwner(w)
+	if errors.Is(err, backend.ErrLocked) {
+		return nil, &BusyError{Vault: v.dir.Root(), Owner: last} // what it says of itself is only for the message
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &claim{lock: lock, owner: thisProcess(w), last: last, before: readErr == nil}
+	if c.before && !last.sameHost(c.owner) {
+		return nil, errors.Join(&BusyError{Vault: v.dir.Root(), Owner: last, OtherHost: true}, lock.Release())
+	}
+	if err := v.writeOwner(c); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return c, nil
+}
+
+func (v *Vault) readOwner(w WriterID) (Ownership, error) {
+	var o Ownership
+	err := v.readRecord(ownerKind, ownerPath(w), &o)
+	return o, err
+}
+
+func (v *Vault) writeOwner(c *claim) error {
+	b, err := encodeRecord(v.keys, ownerKind, ownerPath(c.owner.Writer), c.owner)
+	if err != nil {
+		return err
+	}
+	return c.lock.Rewrite(b)
+}
+
+// stillOwner tells whether the vault was not taken over meanwhile, through
+// another mount of its file system for example.
+func (v *Vault) stillOwner(c *claim) error {
+	o, err := v.readOwner(c.owner.Writer)
+	if err != nil {
+		return fmt.Errorf("who owns vault %s: %w", v.dir.Root(), err)
+	}
+	if o.Nonce != c.owner.Nonce {
+		return &BusyError{Vault: v.dir.Root(), Owner: o, OtherHost: !o.sameHost(c.owner)}
+	}
+	return nil
+}
+
+// giveUp ends the ownership. Clean says that nothing is left half done.
+func (v *Vault) giveUp(c *claim, clean bool) error {
+	var err error
+	if clean && v.stillOwner(c) == nil {
+		c.owner.Clean = true
+		err = v.writeOwner(c)
+	}
+	return errors.Join(err, c.lock.Release())
+}

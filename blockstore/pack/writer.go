@@ -1,0 +1,108 @@
+package pack
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+)
+
+// Writer appends records to a pack. Append may be called by several goroutines
+// at once.
+type Writer struct {
+	w      io.WriterAt
+	header Header
+
+	writes sync.WaitGroup // records that have a place and are being written
+
+	mu      sync.Mutex
+	end     int64   // offset of the next record
+	entries []Entry // index: ordinal
+	err     error   // the first failure; the pack is worth nothing then
+}
+
+// NewWriter writes the header of a pack to w.
+func NewWriter(w io.WriterAt, h Header) (*Writer, error) {
+	b := h.encode()
+	if len(b) > maxHeader || len(h.VaultName) > math.MaxUint16 {
+		return nil, fmt.Errorf("header of pack %s has %d bytes, at most %d are allowed", h.ID, len(b), maxHeader)
+	}
+	if _, err := w.WriteAt(b, 0); err != nil {
+		return nil, err
+	}
+	return &Writer{w: w, header: h, end: int64(len(b))}, nil
+}
+
+// ID is the pack's.
+func (w *Writer) ID() ID { return w.header.ID }
+
+// Size returns the bytes and records so far.
+func (w *Writer) Size() (bytes int64, records int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end, len(w.entries)
+}
+
+// Append gives a record of [Encoder.Encode] its place, completes its header in
+// rec and writes it.
+func (w *Writer) Append(rec []byte) (Location, error) {
+	at, ordinal, err := w.reserve(rec)
+	if err != nil {
+		return Location{}, err
+	}
+	defer w.writes.Done()
+	le.PutUint32(rec[8:], ordinal)
+	le.PutUint32(rec[RecordHeaderSize-crcSize:], checkSum(rec))
+	if _, err := w.w.WriteAt(rec, int64(at.Offset)); err != nil {
+		err = fmt.Errorf("write pack %s: %w", w.header.ID, err)
+		w.fail(err)
+		return Location{}, err
+	}
+	return at, nil
+}
+
+func (w *Writer) reserve(rec []byte) (Location, uint32, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return Location{}, 0, w.err
+	}
+	if w.end+int64(len(rec)) > math.MaxUint32 {
+		return Location{}, 0, fmt.Errorf("pack %s is larger than 4 GiB", w.header.ID)
+	}
+	at := Location{uint32(w.end), uint32(len(rec))}
+	ordinal := uint32(len(w.entries))
+	w.entries = append(w.entries, Entry{content.ID(rec[20:52]), content.Kind(rec[4]), at})
+	w.end += int64(len(rec))
+	w.writes.Add(1)
+	return at, ordinal, nil
+}
+
+func (w *Writer) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// Seal waits for appends that are under way, writes the footer and returns its
+// entries and the pack's size. No Append may follow. Making the file durable is the
+// caller's part.
+func (w *Writer) Seal() ([]Entry, int64, error) {
+	w.writes.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return nil, 0, w.err
+	}
+	tail := encodeFooter(w.header.ID, w.end, w.entries)
+	if _, err := w.w.WriteAt(tail, w.end); err != nil {
+		w.err = fmt.Errorf("write footer of pack %s: %w", w.header.ID, err)
+		return nil, 0, w.err
+	}
+	return slices.Clip(w.entries), w.end + int64(len(tail)), nil
+}

@@ -1,0 +1,156 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+)
+
+// errMissing reports content that no pack holds.
+var errMissing = errors.New("it is in no pack")
+
+// recordBuffers hold records while they are decoded.
+var recordBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, DefaultBlockSize+pack.RecordHeaderSize)
+	return &b
+}}
+
+// read finds the content of id and hands its record to decode, copy after
+// copy, until one decodes. When none does, or a pack is gone, the segments are read again, once:
+// sweep may have moved it. At last the packs that no segment names are looked into.
+func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) error {
+	for attempt := 0; ; attempt++ {
+		set := v.tables.Load()
+		done, err := v.readFrom(set, kind, id, decode)
+		if done {
+			return nil
+		}
+		switch attempt {
+		case 0:
+			err = v.refresh(context.Background())
+		case 1:
+			err = v.loadLoose(set)
+		default:
+			if err == nil {
+				err = errMissing
+			}
+			return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
+		}
+		if err != nil {
+			return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
+		}
+	}
+}
+
+func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode func(rec []byte) error) (done bool, err error) {
+	var errs []error
+	err = set.find(id, func(p place) bool {
+		err := v.readPlace(p, decode)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("pack %s at %d: %w", p.pack, p.Offset, err))
+		}
+		done = err == nil
+		return done
+	})
+	return done, errors.Join(append(errs, err)...)
+}
+
+// readPlace reads one copy, a second time past the page cache if it is bad.
+func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
+	buf := recordBuffers.Get().(*[]byte)
+	defer recordBuffers.Put(buf)
+	if cap(*buf) < int(p.Length) {
+		*buf = make([]byte, p.Length)
+	}
+	rec := (*buf)[:p.Length]
+	open := func() (*os.File, error) { return v.dir.Open(packPath(p.writer, p.pack)) }
+	return v.files.with(p.pack, open, func(f *os.File) error {
+		if _, err := f.ReadAt(rec, int64(p.Offset)); err != nil {
+			return err
+		}
+		err := decode(rec)
+		if err == nil || !errors.Is(err, pack.ErrDamaged) {
+			return err
+		}
+		unix.Fadvise(int(f.Fd()), int64(p.Offset), int64(p.Length), unix.FADV_DONTNEED) // best effort
+		if _, err := f.ReadAt(rec, int64(p.Offset)); err != nil {
+			return err
+		}
+		return decode(rec)
+	})
+}
+
+// readBlock decodes a block into dst, which has the vault's block size.
+func (v *Vault) readBlock(id ID, dst []byte) error {
+	return v.read(content.Block, id, func(rec []byte) error {
+		return pack.Decode(v.keys, content.Block, id, rec, dst)
+	})
+}
+
+// readWhole returns content whose length is known only from its record.
+func (v *Vault) readWhole(kind content.Kind, id ID) (plain []byte, err error) {
+	err = v.read(kind, id, func(rec []byte) error {
+		_, n, err := pack.Describe(rec)
+		if err != nil {
+			return err
+		}
+		plain = make([]byte, n)
+		return pack.Decode(v.keys, kind, id, rec, plain)
+	})
+	return plain, err
+}
+
+// cachedBlock returns a decoded block, which nobody changes.
+func (v *Vault) cachedBlock(id ID) ([]byte, error) {
+	if b, ok := v.blocks.Get(id); ok {
+		return b, nil
+	}
+	b, err, _ := v.decoding.Do(string(id[:]), func() (any, error) {
+		b := make([]byte, v.head.BlockSize)
+		if err := v.readBlock(id, b); err != nil {
+			return nil, err
+		}
+		v.blocks.Add(id, b)
+		return b, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.([]byte), nil
+}
+
+// loadPage returns a decoded page of a disk map, which nobody changes.
+func (v *Vault) loadPage(id ID, level int) (*diskmap.Page, error) {
+	if p, ok := v.pages.Get(id); ok && int(p.Level) == level {
+		return p, nil
+	}
+	b, err := v.readWhole(content.Page, id)
+	if err != nil {
+		return nil, err
+	}
+	p, err := diskmap.Decode(b, level)
+	if err != nil {
+		return nil, fmt.Errorf("page %s: %w", id.Short(), err)
+	}
+	v.pages.Add(id, p)
+	return p, nil
+}
+
+// diskMap is the map of a disk of a point.
+func (v *Vault) diskMap(d *DiskInfo) *diskmap.Map {
+	return &diskmap.Map{Root: d.Root, Blocks: v.blocksOf(d.Size), Load: v.loadPage}
+}
+
+// blocksOf is how many blocks a disk of size bytes has.
+func (v *Vault) blocksOf(size int64) int64 {
+	bs := int64(v.head.BlockSize)
+	return size/bs + min(1, size%bs)
+}

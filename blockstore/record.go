@@ -1,0 +1,112 @@
+package blockstore
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+)
+
+// Small records (VAULT, points, attributes, damage notes, machines, OWNER) are
+// text: a line that names kind, version and seal, a line with the MAC of that line and the body
+// at the record's path, and the body, one JSON object. So a person can read them without this
+// program, and a record that was altered or moved is refused by it.
+const (
+	recordVersion = 1
+	unsealed      = "plain"
+	maxRecord     = 4 << 20
+)
+
+type recordKind string
+
+const (
+	vaultKind     recordKind = "vault"
+	pointKind     recordKind = "point"
+	attributeKind recordKind = "attribute"
+	damageKind    recordKind = "damage"
+	machineKind   recordKind = "machine"
+	ownerKind     recordKind = "owner"
+)
+
+var errRecord = errors.New("damaged record")
+
+func firstLine(kind recordKind) []byte {
+	return fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, unsealed)
+}
+
+// encodeRecord returns the record of v, bound to path.
+func encodeRecord(keys *content.Keys, kind recordKind, path string, v any) ([]byte, error) {
+	body, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", path, err)
+	}
+	body = append(body, '\n')
+	head := firstLine(kind)
+	mac := keys.MAC(path, head, body)
+	head = fmt.Appendf(head, "mac %x\n", mac)
+	return append(head, body...), nil
+}
+
+// splitRecord takes a record apart without believing it.
+func splitRecord(b []byte, kind recordKind) (head, body []byte, mac [content.MACSize]byte, err error) {
+	head, rest, ok := bytes.Cut(b, []byte{'\n'})
+	line, body, ok2 := bytes.Cut(rest, []byte{'\n'})
+	words := bytes.Fields(head)
+	if !ok || !ok2 || len(words) != 4 || string(words[0]) != "holdfast" || string(words[1]) != string(kind) {
+		return nil, nil, mac, fmt.Errorf("%w: it does not begin as a %s does", errRecord, kind)
+	}
+	if v, err := strconv.Atoi(string(words[2])); err != nil || v != recordVersion {
+		return nil, nil, mac, fmt.Errorf("%s of version %.20q, this program knows %d: %w", kind, words[2], recordVersion, ErrVersion)
+	}
+	if string(words[3]) != unsealed {
+		return nil, nil, mac, fmt.Errorf("%s sealed with %.20q: %w", kind, words[3], ErrVersion)
+	}
+	text, found := bytes.CutPrefix(line, []byte("mac "))
+	if !found || len(text) != 2*content.MACSize {
+		return nil, nil, mac, fmt.Errorf("%w: its second line is no MAC", errRecord)
+	}
+	if _, err := hex.Decode(mac[:], text); err != nil {
+		return nil, nil, mac, fmt.Errorf("%w: its second line is no MAC", errRecord)
+	}
+	return append(head[:len(head):len(head)], '\n'), body, mac, nil
+}
+
+// decodeRecord authenticates a record as what lies at path and reads it into v.
+func decodeRecord(keys *content.Keys, kind recordKind, path string, b []byte, v any) error {
+	head, body, mac, err := splitRecord(b, kind)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if !keys.Verify(mac, path, head, body) {
+		return fmt.Errorf("read %s: %w: its MAC is wrong (altered, or not what belongs there)", path, errRecord)
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("read %s: %w: %v", path, errRecord, err)
+	}
+	return nil
+}
+
+// readRecord reads and authenticates the record in a file.
+func (v *Vault) readRecord(kind recordKind, path string, into any) error {
+	b, err := v.dir.ReadFile(path, maxRecord)
+	if err != nil {
+		return err
+	}
+	return decodeRecord(v.keys, kind, path, b, into)
+}
+
+// writeRecord makes a new record durable. A path that is taken is fs.ErrExist.
+func (v *Vault) writeRecord(kind recordKind, path string, from any) error {
+	b, err := encodeRecord(v.keys, kind, path, from)
+	if err != nil {
+		return err
+	}
+	return v.dir.Write(path, b)
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

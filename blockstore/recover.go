@@ -1,0 +1,177 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/index"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// defaultStateDir is where a host keeps what it alone needs.
+const defaultStateDir = "/var/lib/holdfast"
+
+// indexPath is the folder of the index: in the vault when that lies on a local
+// file system, in the host's state directory otherwise.
+func (o *Owner) indexPath() string {
+	w := string(o.claim.owner.Writer)
+	if o.dir.Local() {
+		return filepath.Join(o.dir.Root(), indexDir, w)
+	}
+	state := o.opts.StateDir
+	if state == "" {
+		state = defaultStateDir
+	}
+	return filepath.Join(state, indexDir, string(o.head.ID)+"-"+w)
+}
+
+// openIndex opens the index, or an empty one where there is none, it cannot be
+// opened, or it is to be rebuilt: packs that it does not know are entered next.
+// What cannot be opened is kept aside until the next time.
+func (o *Owner) openIndex(rebuild bool) error {
+	dir := o.indexPath()
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if rebuild {
+		if err := setAside(dir); err != nil {
+			return err
+		}
+	}
+	var err error
+	if o.index, err = index.Open(dir, nil); err == nil {
+		return nil
+	}
+	o.warn(fmt.Sprintf("%v; it is set aside and made anew from the packs", err))
+	if err := setAside(dir); err != nil {
+		return err
+	}
+	o.index, err = index.Open(dir, nil)
+	return err
+}
+
+func setAside(dir string) error {
+	aside := dir + ".aside"
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// indexPacks brings index and packs together: packs that are gone are
+// forgotten, and packs that an owner sealed before it died, or all of them when
+// the index is new, are entered. Packs that no segment names wait for the next
+// one.
+func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int)) error {
+	s := &o.store
+	indexed, named := o.index.Packs(), o.tables.Load().named()
+	for id := range indexed {
+		if !s.present[id] {
+			if err := o.index.ForgetPack(id); err != nil {
+				return err
+			}
+		}
+	}
+	done := 0
+	for id := range s.present {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, known := indexed[id]
+		if err := o.enterPack(id, known, named[id]); err != nil {
+			return err
+		}
+		if done++; progress != nil {
+			progress(done, len(s.present))
+		}
+	}
+	return nil
+}
+
+// enterPack enters a pack that is there into the index and notes it for the
+// next segment, as far as that was not done. A pack that cannot be read is not
+// believed: what it held is stored again.
+func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
+	if indexed && named {
+		return nil
+	}
+	entries, size, err := o.packEntries(o.claim.owner.Writer, id)
+	if err != nil {
+		o.warn(fmt.Sprintf("pack %s: %v; what it holds counts as not stored", id, err))
+		o.store.mu.Lock()
+		defer o.store.mu.Unlock()
+		delete(o.store.present, id)
+		return nil
+	}
+	if !indexed {
+		if err := o.index.AddPack(id, indexEntries(entries)); err != nil {
+			return err
+		}
+	}
+	if named {
+		return nil
+	}
+	o.store.mu.Lock()
+	o.store.addUnnamed(newSealed(id, size, entries))
+	crowded := o.store.waiting > maxUnnamed
+	o.store.mu.Unlock()
+	if crowded {
+		o.nameSealed()
+	}
+	return nil
+}
+
+// putBack writes the records of points that a segment tells as committed and
+// not as dropped, and that are not there: all that they name is durable.
+func (o *Owner) putBack(ctx context.Context) error {
+	dropped := map[string]bool{}
+	tables := o.tables.Load().tables
+	for _, t := range tables {
+		err := t.EachPoint(func(p segment.Point) error {
+			dropped[p.Path] = dropped[p.Path] || p.Event == segment.Dropped
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, t := range tables {
+		err := t.EachPoint(func(p segment.Point) error {
+			if dropped[p.Path] {
+				return ctx.Err()
+			}
+			return o.putBackPoint(p)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Owner) putBackPoint(p segment.Point) error {
+	if _, err := o.dir.Size(p.Path); !isNotExist(err) {
+		return err
+	}
+	point, err := o.decodePoint(p.Path, p.Record)
+	if err != nil {
+		return err
+	}
+	if p.Path != pointPath(point.Machine, point.Seq, point.ID) {
+		return fmt.Errorf("a segment tells of a point at %.200q, where it does not belong: %w", p.Path, errRecord)
+	}
+	if err := o.dir.Write(p.Path, p.Record); err != nil {
+		return err
+	}
+	o.warn(fmt.Sprintf("point %s@%s of %s was put back from a segment", point.MachineName, point.ID, point.Time.Format(time.RFC3339)))
+	return nil
+}

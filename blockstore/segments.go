@@ -1,0 +1,210 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// maxPerClass is how many segments of about one size there are before they are
+// merged into one. Sizes are about one when they differ by less than eight
+// times.
+const maxPerClass = 8
+
+// writeSegment makes the records of all sealed packs that no segment names
+// findable, and tells of points. The caller holds committing.
+func (o *Owner) writeSegment(points []segment.Point) error {
+	s := &o.store
+	s.mu.Lock()
+	sealed := slices.Clone(s.unnamed)
+	s.mu.Unlock()
+	if len(sealed) == 0 && len(points) == 0 {
+		return nil
+	}
+	packs, entries := sortSealed(sealed)
+	table, err := o.newSegment(points, func(b *segment.Builder) ([]segment.Pack, error) {
+		for _, e := range entries {
+			if err := b.Add(e); err != nil {
+				return nil, err
+			}
+		}
+		return packs, nil
+	})
+	if err != nil {
+		return err
+	}
+	o.replaceTables(table, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unnamed = slices.Delete(s.unnamed, 0, len(sealed)) // others were only added behind these
+	s.waiting -= len(entries)
+	return nil
+}
+
+// sortSealed returns packs by ID and their records by ID, pack and offset.
+func sortSealed(sealed []sealedPack) ([]segment.Pack, []segment.Entry) {
+	slices.SortFunc(sealed, func(a, b sealedPack) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	var packs []segment.Pack
+	var entries []segment.Entry
+	for i, p := range sealed {
+		packs = append(packs, p.Pack)
+		for _, e := range p.entries {
+			entries = append(entries, segment.Entry{ID: e.ID, Pack: uint32(i), Offset: e.Offset, Length: e.Length})
+		}
+	}
+	segment.Sort(entries)
+	return packs, entries
+}
+
+// newSegment writes a durable segment whose entries fill adds, and opens it.
+// The caller holds committing.
+func (o *Owner) newSegment(points []segment.Point, fill func(*segment.Builder) ([]segment.Pack, error)) (*segment.Table, error) {
+	o.nextSeg++
+	name := segmentPath(o.claim.owner.Writer, o.nextSeg)
+	f, err := o.dir.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	defer f.Abort()
+	b := segment.NewBuilder(io.NewOffsetWriter(f, 0), o.keys, name)
+	packs, err := fill(b)
+	if err != nil {
+		return nil, fmt.Errorf("write segment %s: %w", name, err)
+	}
+	head := segment.Head{Writer: o.claim.owner.Writer.bytes(), Seq: o.nextSeg, Created: time.Now(), Packs: packs}
+	if err := b.Finish(head, points); err != nil {
+		return nil, fmt.Errorf("write segment %s: %w", name, err)
+	}
+	if err := f.Commit(); err != nil {
+		return nil, fmt.Errorf("write segment: %w", err)
+	}
+	o.opts.Event("segment.written")
+	return segment.Open(o.dir.Path(name), name, o.keys)
+}
+
+// replaceTables shows readers of this process a new segment in place of the
+// ones that were merged into it.
+func (o *Owner) replaceTables(added *segment.Table, merged []*segment.Table) {
+	o.refreshing.Lock()
+	defer o.refreshing.Unlock()
+	old := o.tables.Load()
+	set := &tableSet{broken: old.broken, tables: []*segment.Table{added}}
+	for _, t := range old.tables {
+		if !slices.Contains(merged, t) {
+			set.tables = append(set.tables, t)
+		}
+	}
+	o.tables.Store(set)
+}
+
+// mergeSegments merges segments of about one size where they are too many. The
+// caller holds committing.
+func (o *Owner) mergeSegments(ctx context.Context) error {
+	for {
+		merge := crowded(o.tables.Load().tables)
+		if merge == nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := o.merge(merge); err != nil {
+			return err
+		}
+	}
+}
+
+// crowded returns the segments of the smallest class that has too many, and
+// all that are smaller.
+func crowded(tables []*segment.Table) []*segment.Table {
+	class := func(t *segment.Table) int { return bits.Len64(uint64(t.Bytes())) / 3 }
+	count := map[int]int{}
+	for _, t := range tables {
+		count[class(t)]++
+	}
+	for c := range 22 {
+		if count[c] >= maxPerClass {
+			var merge []*segment.Table
+			for _, t := range tables {
+				if class(t) <= c {
+					merge = append(merge, t)
+				}
+			}
+			return merge
+		}
+	}
+	return nil
+}
+
+// merge replaces segments by one. The new one is durable before the old ones
+// go, and what both say is the same.
+func (o *Owner) merge(tables []*segment.Table) error {
+	present := func(id [16]byte) bool {
+		o.store.mu.Lock()
+		defer o.store.mu.Unlock()
+		return o.store.present[pack.ID(id)]
+	}
+	points, err := mergePoints(tables, o.tables.Load().tables)
+	if err != nil {
+		return fmt.Errorf("merge %d segments: %w", len(tables), err)
+	}
+	table, err := o.newSegment(points, func(b *segment.Builder) ([]segment.Pack, error) {
+		return segment.Merge(b, tables, present)
+	})
+	runtime.KeepAlive(tables) // points are in their memory
+	if err != nil {
+		return fmt.Errorf("merge %d segments: %w", len(tables), err)
+	}
+	o.replaceTables(table, tables)
+	var errs []error
+	for _, t := range tables {
+		errs = append(errs, o.dir.Remove(t.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// mergePoints joins what segments tell of points: a dropped one is not
+// committed any more, and that it was dropped is kept while a segment that is
+// not merged still tells of its commit.
+func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
+	dropped, outside := map[string]bool{}, map[string]bool{}
+	for _, t := range all {
+		inside := slices.Contains(tables, t)
+		err := t.EachPoint(func(p segment.Point) error {
+			switch {
+			case p.Event == segment.Dropped && inside:
+				dropped[p.Path] = true
+			case p.Event == segment.Committed && !inside:
+				outside[p.Path] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var points []segment.Point
+	seen := map[string]bool{}
+	for _, t := range slices.Backward(tables) {
+		err := t.EachPoint(func(p segment.Point) error {
+			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && outside[p.Path]
+			if keep && !seen[p.Path] {
+				seen[p.Path] = true
+				points = append(points, p)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return points, nil
+}

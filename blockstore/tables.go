@@ -1,0 +1,268 @@
+package blockstore
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync/atomic"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// tableSet is what readers look IDs up in.
+type tableSet struct {
+	names  []string         // of all segments, as they were listed
+	tables []*segment.Table // newest first
+	broken []error          // segments that could not be opened
+	last   atomic.Int32     // index of the table that answered last
+	// loose are the records of packs that no table names, found only when an ID was in none:
+	// a segment is lost then. Nil until that happened.
+	loose atomic.Pointer[looseRecords]
+}
+
+// looseRecords are found by ID.
+type looseRecords map[ID][]place
+
+// place is where a record lies.
+type place struct {
+	writer WriterID
+	pack   pack.ID
+	pack.Location
+}
+
+func writerID(b [8]byte) WriterID { return WriterID(hex.EncodeToString(b[:])) }
+
+func (w WriterID) bytes() (b [8]byte) {
+	hex.Decode(b[:], []byte(w)) // checked when it was read
+	return b
+}
+
+// refresh opens segments that appeared and forgets those that are gone. A
+// segment that cannot be read is remembered and passed over.
+func (v *Vault) refresh(ctx context.Context) error {
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
+	for range 100 {
+		again, err := v.refreshOnce(ctx)
+		if err != nil || !again {
+			return err
+		}
+	}
+	return errors.New("segments come and go too fast")
+}
+
+// refreshOnce returns true when a segment vanished between the listing and its
+// opening: it was merged, and the listing is to be read again.
+func (v *Vault) refreshOnce(ctx context.Context) (again bool, err error) {
+	old := v.tables.Load()
+	byName := map[string]*segment.Table{}
+	for _, t := range old.tables {
+		byName[t.Name] = t
+	}
+	names, err := v.segmentNames()
+	if err != nil {
+		return false, err
+	}
+	if slices.Equal(names, old.names) {
+		return false, nil
+	}
+	set := &tableSet{names: names}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		t := byName[name]
+		if t == nil {
+			t, err = segment.Open(v.dir.Path(name), name, v.keys)
+		}
+		switch {
+		case err == nil:
+			set.tables = append(set.tables, t)
+		case isNotExist(err):
+			return true, nil
+		case errors.Is(err, segment.ErrVersion):
+			return false, err
+		default:
+			v.warn(err.Error())
+			set.broken = append(set.broken, err)
+			err = nil
+		}
+	}
+	slices.SortStableFunc(set.tables, func(a, b *segment.Table) int { return int(int64(b.Seq) - int64(a.Seq)) })
+	v.tables.Store(set)
+	return false, nil
+}
+
+// segmentNames lists the segments of all writers.
+func (v *Vault) segmentNames() ([]string, error) {
+	writers, err := v.dir.List(segmentsDir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, w := range writers {
+		files, err := v.dir.List(path.Join(segmentsDir, w))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			names = append(names, path.Join(segmentsDir, w, f))
+		}
+	}
+	return names, nil
+}
+
+// find calls fn for each place that id is stored at, as far as the tables say,
+// until fn returns true. The table that answered last is asked first.
+func (s *tableSet) find(id ID, fn func(place) bool) error {
+	n := len(s.tables)
+	start := int(s.last.Load())
+	var errs []error
+	for i := range n {
+		at := i
+		if i == 0 {
+			at = start
+		} else if i <= start {
+			at = i - 1
+		}
+		found, err := s.findIn(at, id, fn)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if found {
+			if at != start {
+				s.last.Store(int32(at))
+			}
+			return nil
+		}
+	}
+	if loose := s.loose.Load(); loose != nil {
+		for _, p := range (*loose)[id] {
+			if fn(p) {
+				return nil
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *tableSet) findIn(at int, id ID, fn func(place) bool) (bool, error) {
+	t := s.tables[at]
+	first, after, err := t.Find(id)
+	if err != nil {
+		return false, err
+	}
+	for i := first; i < after; i++ {
+		e, err := t.Entry(i)
+		if err != nil {
+			return false, err
+		}
+		if fn(place{writerID(t.Writer), t.Packs[e.Pack].ID, pack.Location{Offset: e.Offset, Length: e.Length}}) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// eachPack calls fn for every pack that is there.
+func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
+	writers, err := v.dir.List(packsDir)
+	if err != nil {
+		return err
+	}
+	for _, w := range writers {
+		if !hexID.MatchString(w) {
+			continue
+		}
+		folders, err := v.dir.List(path.Join(packsDir, w))
+		if err != nil {
+			return err
+		}
+		for _, folder := range folders {
+			names, err := v.dir.List(path.Join(packsDir, w, folder))
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				id, err := pack.ParseID(name)
+				if err != nil || name[:2] != folder {
+					continue
+				}
+				if err := fn(WriterID(w), id); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// named returns the packs that some table names.
+func (s *tableSet) named() map[pack.ID]bool {
+	named := map[pack.ID]bool{}
+	for _, t := range s.tables {
+		for _, p := range t.Packs {
+			named[p.ID] = true
+		}
+	}
+	return named
+}
+
+// loadLoose reads the footers of packs that no table names. It does so once for
+// a set of tables, and only when something was not found.
+func (v *Vault) loadLoose(s *tableSet) error {
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
+	if s.loose.Load() != nil {
+		return nil
+	}
+	named, loose := s.named(), looseRecords{}
+	err := v.eachPack(func(w WriterID, id pack.ID) error {
+		if named[id] {
+			return nil
+		}
+		entries, _, err := v.packEntries(w, id)
+		if err != nil {
+			v.warn(fmt.Sprintf("pack %s: %v", id, err))
+			return nil
+		}
+		for _, e := range entries {
+			loose[e.ID] = append(loose[e.ID], place{w, id, e.Location})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.loose.Store(&loose)
+	return nil
+}
+
+// packEntries lists the records of a pack and returns its size; where the
+// footer is damaged they are searched for.
+func (v *Vault) packEntries(w WriterID, id pack.ID) ([]pack.Entry, int64, error) {
+	f, err := v.dir.Open(packPath(w, id))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	entries, err := pack.ReadFooter(f, st.Size(), id)
+	if err == nil || !errors.Is(err, pack.ErrDamaged) {
+		return entries, st.Size(), err
+	}
+	v.warn(fmt.Sprintf("the footer of pack %s: %v; its records are searched for", id, err))
+	entries = nil
+	err = pack.Salvage(f, st.Size(), v.keys, func(e pack.Entry) error {
+		entries = append(entries, e)
+		return nil
+	})
+	return entries, st.Size(), err
+}

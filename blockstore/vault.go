@@ -1,0 +1,179 @@
+package blockstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/holdfast-backup/holdfast/blockstore/backend"
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+)
+
+// Options of Open. The zero value works.
+type Options struct {
+	BlockCache int64        // bytes of decoded blocks kept; 0: 64 MiB
+	PageCache  int64        // bytes of decoded map pages kept; 0: 16 MiB
+	Warn       func(string) // told about what someone should look at; may be nil
+}
+
+// VaultInfo describes a vault.
+type VaultInfo struct {
+	ID        VaultID
+	Name      string
+	BlockSize int // bytes
+	Codec     string
+	Sealed    bool
+	Created   time.Time
+	Path      string
+}
+
+// Vault is a vault opened for reading, which needs neither lock nor index and
+// sees what other processes commit meanwhile. All methods are safe for
+// concurrent use.
+type Vault struct {
+	dir  *backend.Dir
+	head vaultRecord
+	raw  []byte // the record of head as it lies in its file, for headers of packs
+	name string // of that file
+	keys *content.Keys
+	warn func(string)
+
+	files    *packFiles
+	pages    *lru.Cache[ID, *diskmap.Page]
+	blocks   *lru.Cache[ID, []byte]
+	decoding singleflight.Group // of blocks for the cache
+
+	// tables is replaced, never changed: readers take it without a lock.
+	tables atomic.Pointer[tableSet]
+	// refreshing is held while tables is made anew.
+	refreshing sync.Mutex
+
+	points pointCache
+}
+
+// Open opens a vault for reading.
+func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
+	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles()}
+	if v.warn == nil {
+		v.warn = func(string) {}
+	}
+	if err := v.readVault(); err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	if err := v.makeCaches(o); err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	v.tables.Store(&tableSet{})
+	if err := v.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	return v, nil
+}
+
+func (v *Vault) makeCaches(o Options) (err error) {
+	if o.BlockCache == 0 {
+		o.BlockCache = 64 << 20
+	}
+	if o.PageCache == 0 {
+		o.PageCache = 16 << 20
+	}
+	if v.blocks, err = lru.New[ID, []byte](int(max(4, o.BlockCache/int64(v.head.BlockSize)))); err != nil {
+		return err
+	}
+	v.pages, err = lru.New[ID, *diskmap.Page](int(max(16, o.PageCache/diskmap.MaxPage)))
+	return err
+}
+
+// readVault finds the newest record of VAULT that authenticates, and falls
+// back to the copies in the headers of packs.
+func (v *Vault) readVault() error {
+	names, err := v.dir.List(vaultDir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Backward(names) {
+		p := path.Join(vaultDir, name)
+		b, err := v.dir.ReadFile(p, maxRecord)
+		if err == nil {
+			err = v.adopt(p, b)
+		}
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	if err := v.readVaultFromPacks(); err == nil {
+		v.warn(fmt.Sprintf("VAULT of %s is lost or damaged; opened with the copy in a pack's header", v.dir.Root()))
+		return nil
+	}
+	if len(errs) == 0 {
+		return fmt.Errorf("there is no vault in that folder: %w", ErrNotVault)
+	}
+	return errors.Join(errs...)
+}
+
+// adopt takes a record of VAULT, authenticated by the secret that it holds
+// itself.
+func (v *Vault) adopt(name string, b []byte) error {
+	_, body, _, err := splitRecord(b, vaultKind)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	var head vaultRecord
+	if err := json.Unmarshal(body, &head); err != nil {
+		return fmt.Errorf("read %s: %w: %v", name, errRecord, err)
+	}
+	keys := content.Derive(head.Secret)
+	if err := decodeRecord(keys, vaultKind, name, b, &head); err != nil {
+		return err
+	}
+	if err := head.check(); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	v.head, v.raw, v.name, v.keys = head, b, name, keys
+	return nil
+}
+
+func (v *Vault) readVaultFromPacks() error {
+	found := errors.New("found")
+	err := v.eachPack(func(w WriterID, id pack.ID) error {
+		f, err := v.dir.Open(packPath(w, id))
+		if err != nil {
+			return nil
+		}
+		defer f.Close()
+		if h, err := pack.ReadHeader(f); err == nil && v.adopt(h.VaultName, h.Vault) == nil {
+			return found
+		}
+		return nil
+	})
+	if err == found {
+		return nil
+	}
+	return errors.Join(ErrNotVault, err)
+}
+
+// Info describes the vault.
+func (v *Vault) Info() VaultInfo {
+	return VaultInfo{ID: v.head.ID, Name: v.head.Name, BlockSize: v.head.BlockSize, Codec: v.head.Codec,
+		Created: v.head.Created, Path: v.dir.Root()}
+}
+
+// Close closes the vault's files. Reads must have ended.
+func (v *Vault) Close() error {
+	v.files.close()
+	v.tables.Store(&tableSet{})
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// newApp returns the commands of the program, all writing to k. Nothing is
+// shared between two apps.
+func newApp(k *console) *cli.App {
+	app := &cli.App{
+		Name:  "holdfast",
+		Usage: "backups of virtual machines that you can mount, and restore at once",
+		Commands: []*cli.Command{
+			group("Vault", vaultCommand(k)),
+			group("Back up", backupCommand(k)),
+			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
+			group("Restore", restoreCommand(k)),
+			group("Care", checkCommand(k)),
+			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
+		},
+		Flags:                     []cli.Flag{vaultFlag(), quietFlag()},
+		Writer:                    k.out,
+		ErrWriter:                 k.err,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		DisableSliceFlagSeparator: true, // IMAGE,format=qcow2 is one value
+		HideHelp:                  true,
+		HideVersion:               true,
+	}
+	for _, c := range leaves(app.Commands) {
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return usagef("%s", strings.Replace(err.Error(), "for flag -", "for flag --", 1))
+		}
+	}
+	return app
+}
+
+// group puts c and what is under it into a group of the help. Every
+// command knows the flags that work everywhere.
+func group(category string, c *cli.Command) *cli.Command {
+	c.Category = category
+	for _, leaf := range leaves([]*cli.Command{c}) {
+		leaf.HideHelp = true
+		for _, f := range []cli.Flag{vaultFlag(), quietFlag()} {
+			if findFlag(leaf.Flags, f.Names()[0]) == nil {
+				leaf.Flags = append(leaf.Flags, f)
+			}
+		}
+	}
+	return c
+}
+
+// run obeys a command line, without the program's name, and returns the exit
+// code.
+func run(ctx context.Context, k *console, words []string) int {
+	if len(words) > 0 && words[0] == completeWord {
+		complete(ctx, k, words[1:])
+		return exitDone
+	}
+	app := newApp(k)
+	if len(words) == 1 && words[0] == "--version" {
+		words = []string{"version"}
+	}
+	l, err := arrange(app, words)
+	if err == nil && l.help {
+		printHelp(k.out, app, l)
+		return exitDone
+	}
+	if err == nil && (l.command == nil || len(l.command.Subcommands) > 0) {
+		printHelp(k.err, app, l)
+		return exitUsage
+	}
+	if err == nil {
+		err = app.RunContext(ctx, l.words(app.Name))
+	}
+	return k.report(withUsage(err, l))
+}
+
+// withUsage points at the help of the command that was used wrongly, where
+// nothing better was said.
+func withUsage(err error, l *line) error {
+	var usage *usageError
+	if errors.As(err, &usage) && usage.hint == "" {
+		usage.hint = fmt.Sprintf("`%s --help` shows how it is used", strings.Join(append([]string{"holdfast"}, l.path...), " "))
+	}
+	return err
+}
+
+// printf writes a result.
+func (k *console) printf(format string, args ...any) {
+	io.WriteString(k.out, printable(fmt.Sprintf(format, args...)))
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// completeWord is the hidden first word with which the scripts of completion ask
+// what fits: the words before the cursor follow, the last one being the one to
+// complete. One answer a line; none lets the shell offer files.
+const completeWord = "__complete"
+
+// completePatience bounds the look into the vault: who presses Tab does not wait.
+const completePatience = 2 * time.Second
+
+func complete(ctx context.Context, k *console, words []string) {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	before, last := words[:len(words)-1], words[len(words)-1]
+	for _, w := range candidates(ctx, k, newApp(k), before, last) {
+		fmt.Fprintln(k.out, w)
+	}
+}
+
+func candidates(ctx context.Context, k *console, app *cli.App, before []string, last string) []string {
+	t := readTyped(app, before)
+	flags := app.Flags
+	if t.command != nil {
+		flags = t.command.Flags
+	}
+	switch {
+	case t.valueOf != "":
+		return filter(flagValues[t.valueOf], last)
+	case strings.HasPrefix(last, "-") && !t.noFlags:
+		if name, value, ok := strings.Cut(last, "="); ok {
+			var full []string
+			for _, v := range filter(flagValues[strings.TrimLeft(name, "-")], value) {
+				full = append(full, name+"="+v)
+			}
+			return full
+		}
+		names := []string{"--help"}
+		for _, f := range flags {
+			names = append(names, "--"+f.Names()[0])
+		}
+		return filter(names, last)
+	case len(t.commands) > 0:
+		names := []string{}
+		for _, c := range t.commands {
+			names = append(names, c.Name)
+		}
+		return filter(names, last)
+	case t.command != nil:
+		return t.argument(ctx, k, last)
+	}
+	return nil
+}
+
+// flagValues are the values of flags that have few.
+var flagValues = map[string][]string{
+	"format":     {"raw", "qcow2"},
+	"block-size": {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
+}
+
+// typed is what stands before the word to complete.
+type typed struct {
+	command  *cli.Command   // nil: none yet
+	commands []*cli.Command // that can come next
+	args     int            // arguments of the command so far
+	valueOf  string         // flag whose value comes next
+	noFlags  bool           // -- was typed
+	vault    string
+}
+
+func readTyped(app *cli.App, words []string) *typed {
+	t := &typed{commands: app.Commands}
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w == "--":
+			t.noFlags = true
+		case len(w) > 1 && w[0] == '-' && !t.noFlags:
+			name, value, valued := strings.Cut(strings.TrimLeft(w, "-"), "=")
+			if !valued && takesValue(app, t.command, name) {
+				if i++; i == len(words) {
+					t.valueOf = name
+					return t
+				}
+				value = words[i]
+			}
+			if name == "vault" {
+				t.vault = value
+			}
+		case len(t.commands) > 0:
+			if c := findCommand(t.commands, w); c != nil {
+				t.command, t.commands = c, c.Subcommands
+			}
+		default:
+			t.args++
+		}
+	}
+	return t
+}
+
+// argument offers what the command's next argument can be, by the name that
+// its usage gives to it.
+func (t *typed) argument(ctx context.Context, k *console, last string) []string {
+	usage := strings.Fields(t.command.ArgsUsage)
+	if t.args >= len(usage) {
+		return nil
+	}
+	switch name := strings.Trim(usage[t.args], "[]"); {
+	case name == "bash|zsh|fish":
+		return filter(strings.Split(name, "|"), last)
+	case name == "MACHINE":
+		return filter(machineNames(t.points(ctx, k), ""), last)
+	case strings.HasPrefix(name, "MACHINE@"):
+		points := t.points(ctx, k)
+		machine, ref, chosen := strings.Cut(last, "@")
+		if !chosen {
+			return filter(machineNames(points, "@"), last)
+		}
+		// Times are what people choose by; ids are offered once their p is typed.
+		words := []string{machine + "@latest"}
+		for _, p := range points {
+			if p.MachineName == machine && strings.HasPrefix(ref, "p") {
+				words = append(words, machine+"@"+string(p.ID))
+			} else if p.MachineName == machine {
+				words = append(words, machine+"@"+p.Label())
+			}
+		}
+		return filter(words, last)
+	}
+	return nil
+}
+
+func machineNames(points []*blockstore.Point, suffix string) []string {
+	var names []string
+	for _, p := range points {
+		names = append(names, p.MachineName+suffix)
+	}
+	return names
+}
+
+// points are those of the vault that is named, none if it cannot be read in time.
+func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
+	path := t.vault
+	if path == "" {
+		path = k.getenv("HOLDFAST_VAULT")
+	}
+	if path == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completePatience)
+	defer cancel()
+	v, err := blockstore.Open(ctx, path, blockstore.Options{})
+	if err != nil {
+		return nil
+	}
+	defer v.Close()
+	points, _ := v.Points(ctx) // what cannot be read cannot be offered
+	return points
+}

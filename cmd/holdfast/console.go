@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// console is where a command writes: results to out, everything else to err.
+// Its methods are safe for concurrent use.
+type console struct {
+	out, err io.Writer
+	getenv   func(string) string
+	terminal bool           // err is a terminal
+	outTerm  bool           // out is one
+	local    *time.Location // for --local
+
+	mu       sync.Mutex
+	meter    *meter // that is drawing, nil: none
+	warnings int    // that were printed
+}
+
+// newConsole returns the console of this process.
+func newConsole() *console {
+	return &console{
+		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, local: time.Local,
+		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
+		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// say prints a line for people beside the results.
+func (k *console) say(format string, args ...any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.meter != nil {
+		k.meter.clear()
+	}
+	fmt.Fprintf(k.err, "%s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// warn prints a warning; a command that warned and did what it was asked ends
+// with exitWarnings.
+func (k *console) warn(text string) {
+	k.say("warning: %s", text)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.warnings++
+}
+
+func (k *console) warned() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.warnings > 0
+}
+
+// json prints v as the result.
+func (k *console) json(v any) error {
+	e := json.NewEncoder(k.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// table prints rows in columns; the first row names them. right lists the
+// columns that are aligned to the right.
+func (k *console) table(rows [][]string, right ...int) error {
+	width := map[int]int{}
+	for _, row := range rows {
+		for _, c := range right {
+			width[c] = max(width[c], len(row[c]))
+		}
+	}
+	w := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for c, n := range width {
+			row[c] = strings.Repeat(" ", n-len(row[c])) + row[c]
+		}
+		fmt.Fprintln(w, printable(strings.Join(row, "\t")))
+	}
+	return w.Flush()
+}
+
+// printable is s with what a terminal would obey made visible, tabs and ends
+// of lines apart: texts may hold names that come from a guest or a
+// damaged vault.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) {
+			return '�'
+		}
+		return r
+	}, s)
+}
+
+// moment writes t for people: in UTC, or as the clock on the wall shows it.
+func (k *console) moment(t time.Time, local bool) string {
+	if local {
+		return t.In(k.local).Format("2006-01-02 15:04:05 -0700")
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+func diffCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "diff",
+		Usage:     "say where the disks of two points differ",
+		ArgsUsage: "MACHINE@A MACHINE@B",
+		Description: `Lists the ranges of each disk that differ between two points, in whole blocks. It compares
+maps and reads no data. Disks are matched by name.`,
+		UsageText: "holdfast diff web1@2026-11-21 web1@latest --disk vda --vault /srv/vault",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "disk", Usage: "compare only disk `NAME`; may be given several times"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "MACHINE@A", "MACHINE@B")
+			if err != nil {
+				return err
+			}
+			o := diffOptions{disks: c.StringSlice("disk"), json: c.Bool("json")}
+			if o.a, err = parsePointRef(args[0]); err != nil {
+				return err
+			}
+			if o.b, err = parsePointRef(args[1]); err != nil {
+				return err
+			}
+			if o.vault, err = k.vaultPath(c); err != nil {
+				return err
+			}
+			for _, name := range o.disks {
+				if err := blockstore.CheckDiskName(name); err != nil {
+					return usagef("--disk: %v", err)
+				}
+			}
+			return diffPoints(c.Context, k, o)
+		},
+	}
+}
+
+type diffOptions struct {
+	vault string
+	a, b  pointRef
+	disks []string // names; none: all
+	json  bool
+}
+
+func diffPoints(ctx context.Context, k *console, o diffOptions) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	a, err := findPoint(ctx, v, o.a)
+	if err != nil {
+		return err
+	}
+	b, err := findPoint(ctx, v, o.b)
+	if err != nil {
+		return err
+	}
+	names := o.disks
+	if len(names) == 0 {
+		names = diskNames(a, b)
+	}
+	d := api.Diff{A: string(a.ID), B: string(b.ID), Disks: []api.DiskDiff{}}
+	for _, name := range names {
+		one, err := diffDisk(ctx, v, a, b, name)
+		if err != nil {
+			return err
+		}
+		d.Disks = append(d.Disks, one)
+	}
+	if o.json {
+		return k.json(d)
+	}
+	return showDiff(k, d)
+}
+
+// diskNames are the names of the disks of both points, a's first.
+func diskNames(points ...*blockstore.Point) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, p := range points {
+		for _, d := range p.Disks {
+			if !seen[d.Name] {
+				seen[d.Name] = true
+				names = append(names, d.Name)
+			}
+		}
+	}
+	return names
+}
+
+func diffDisk(ctx context.Context, v *blockstore.Vault, a, b *blockstore.Point, name string) (api.DiskDiff, error) {
+	d := api.DiskDiff{Name: name, SizeA: -1, SizeB: -1, Ranges: []api.Range{}}
+	infoA, missingA := a.Disk(name)
+	infoB, missingB := b.Disk(name)
+	if missingA == nil {
+		d.SizeA = infoA.Size
+	}
+	if missingB == nil {
+		d.SizeB = infoB.Size
+	}
+	if missingA != nil && missingB != nil {
+		return d, missingA
+	}
+	if missingA != nil || missingB != nil {
+		return d, nil
+	}
+	diskA, err := v.OpenDisk(a, name)
+	if err != nil {
+		return d, err
+	}
+	diskB, err := v.OpenDisk(b, name)
+	if err != nil {
+		return d, err
+	}
+	err = blockstore.Diff(ctx, diskA, diskB, func(off, length int64) error {
+		d.Ranges = append(d.Ranges, api.Range{Offset: off, Length: length})
+		d.Bytes += length
+		return nil
+	})
+	return d, err
+}
+
+func showDiff(k *console, d api.Diff) error {
+	for _, disk := range d.Disks {
+		switch {
+		case disk.SizeA < 0:
+			k.printf("disk %s: only in %s, %s\n", disk.Name, d.B, formatSize(disk.SizeB))
+			continue
+		case disk.SizeB < 0:
+			k.printf("disk %s: only in %s, %s\n", disk.Name, d.A, formatSize(disk.SizeA))
+			continue
+		case disk.SizeA != disk.SizeB:
+			k.printf("disk %s: size changed from %s to %s\n", disk.Name, formatSize(disk.SizeA), formatSize(disk.SizeB))
+		}
+		k.printf("disk %s: %s differ in %d ranges\n", disk.Name, formatSize(disk.Bytes), len(disk.Ranges))
+		rows := [][]string{{"OFFSET", "LENGTH", ""}}
+		for _, r := range disk.Ranges {
+			rows = append(rows, []string{fmt.Sprint(r.Offset), fmt.Sprint(r.Length), formatSize(r.Length)})
+		}
+		if len(rows) > 1 {
+			if err := k.table(rows, 0, 1, 2); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// Exit codes: stable, documented in JSON.md and in the help.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitWarnings    = 3 // done, with warnings
+	exitDamaged     = 4
+	exitBusy        = 5 // vault or machine
+	exitNotFound    = 6
+	exitFull        = 7 // the vault
+	exitRefused     = 8 // by a lock or a role
+	exitInterrupted = 130
+)
+
+// usageError is a command line that cannot be obeyed.
+type usageError struct {
+	text, hint string
+}
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) *usageError {
+	return &usageError{text: fmt.Sprintf(format, args...)}
+}
+
+// hinted adds what to do about it.
+func (e *usageError) hinted(format string, args ...any) *usageError {
+	e.hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// hintError is an error with what to do about it, known only where it arose.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e *hintError) Unwrap() error { return e.error }
+
+// damagedError says that damage was found and, by then, printed.
+type damagedError struct{ text string }
+
+func (e *damagedError) Error() string { return e.text }
+
+// leaving adds to the error of a command that was interrupted what state it
+// left behind.
+func leaving(ctx context.Context, err error, state string) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return &hintError{fmt.Errorf("interrupted: %w", context.Canceled), state}
+}
+
+// explain turns an error into the exit code and what the person may do; the one
+// place where that is decided.
+func explain(err error) (code int, hint string) {
+	if err == nil {
+		return exitDone, ""
+	}
+	var hinted *hintError
+	if errors.As(err, &hinted) {
+		hint = hinted.hint
+	}
+	code, general := classify(err)
+	if hint == "" {
+		hint = general
+	}
+	return code, hint
+}
+
+// classify decides by what the error is. What is asked first wins where errors
+// are joined: an interruption says least about the data, damage most.
+func classify(err error) (code int, hint string) {
+	var (
+		usage   *usageError
+		damaged *damagedError
+		corrupt *blockstore.CorruptError
+		busy    *blockstore.BusyError
+	)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage, usage.hint
+	case errors.As(err, &damaged):
+		return exitDamaged, "restore from another point, or with --skip-damaged; a backup of the machine stores again what it still holds"
+	case errors.As(err, &corrupt):
+		return exitDamaged, "`holdfast check --data` lists everything that is damaged; `holdfast restore --skip-damaged` saves the rest"
+	case errors.As(err, &busy) && busy.OtherHost:
+		return exitBusy, fmt.Sprintf("run the command on %s, or make sure that it no longer writes there", busy.Owner.Host)
+	case errors.As(err, &busy):
+		return exitBusy, "try again when it has ended, or let the command wait with --wait"
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted, ""
+	case errors.Is(err, blockstore.ErrFull):
+		return exitFull, "make room in the vault's file system; the recovery points in it are whole and can be restored"
+	}
+	return classifyFailure(err)
+}
+
+func classifyFailure(err error) (code int, hint string) {
+	switch {
+	case errors.Is(err, blockstore.ErrNotVault):
+		return exitNotFound, "is the vault's disk mounted? A new vault is made with `holdfast vault create PATH`"
+	case errors.Is(err, blockstore.ErrAmbiguous):
+		return exitUsage, "write more of it, or the point's id"
+	case errors.Is(err, blockstore.ErrNotFound):
+		return exitNotFound, "`holdfast points` lists what there is"
+	case errors.Is(err, blockstore.ErrVersion):
+		return exitFailed, "use the version of holdfast that wrote it, or a newer one"
+	case errors.Is(err, blockstore.ErrExists), errors.Is(err, fs.ErrExist):
+		return exitFailed, "nothing was changed; choose another name"
+	case errors.Is(err, fs.ErrPermission):
+		return exitFailed, "run it as a user who may read and write there, for example with sudo"
+	case errors.Is(err, fs.ErrNotExist):
+		return exitNotFound, ""
+	}
+	return exitFailed, ""
+}
+
+// report prints err as the last words of a command and returns the exit code.
+func (k *console) report(err error) int {
+	if err == nil {
+		if k.warned() {
+			return exitWarnings
+		}
+		return exitDone
+	}
+	code, hint := explain(err)
+	k.say("error: %s", strings.TrimSpace(err.Error()))
+	if hint != "" {
+		k.say("hint: %s", hint)
+	}
+	return code
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// Flags that several commands share.
+
+func vaultFlag() cli.Flag {
+	return &cli.StringFlag{Name: "vault", Usage: "`PATH`: the vault; without it $HOLDFAST_VAULT names it"}
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print the result as JSON"}
+}
+
+func localFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "local", Usage: "print times as the clock on the wall shows them, not in UTC"}
+}
+
+// vaultPath says which vault is meant, by flag or environment.
+func (k *console) vaultPath(c *cli.Context) (string, error) {
+	if c.IsSet("vault") && c.String("vault") == "" {
+		return "", usagef("--vault is empty").hinted("give the path of the vault, or leave the flag out to use $HOLDFAST_VAULT")
+	}
+	for _, path := range []string{c.String("vault"), k.getenv("HOLDFAST_VAULT")} {
+		if path != "" {
+			return path, nil
+		}
+	}
+	return "", usagef("no vault is named").hinted("give --vault PATH, or set HOLDFAST_VAULT")
+}
+
+// takeArgs returns the arguments, which must be as many as names; the last name may
+// stand in brackets for one that may be missing, which is "" then.
+func takeArgs(c *cli.Context, names ...string) ([]string, error) {
+	given := c.Args().Slice()
+	if len(given) > len(names) {
+		return nil, usagef("unexpected argument %q", given[len(names)])
+	}
+	for i, name := range names {
+		if i < len(given) && given[i] == "" {
+			return nil, usagef("%s is empty", strings.Trim(name, "[]"))
+		}
+		if i >= len(given) && !strings.HasPrefix(name, "[") {
+			return nil, usagef("%s is missing", name)
+		}
+	}
+	return append(given, make([]string, len(names)-len(given))...), nil
+}
+
+// sizeOf reads a flag that is a size; fallback is its value when it is not given.
+func sizeOf(c *cli.Context, name string, fallback int64) (int64, error) {
+	if !c.IsSet(name) {
+		return fallback, nil
+	}
+	n, err := parseSize(c.String(name))
+	if err != nil {
+		return 0, usagef("--%s: %v", name, err)
+	}
+	return n, nil
+}
+
+// checkMachine refuses what cannot name a machine.
+func checkMachine(name string) error {
+	if err := blockstore.CheckMachineName(name); err != nil {
+		return usagef("%v", err)
+	}
+	return nil
+}
+
+// pointRef is MACHINE@POINT.
+type pointRef struct{ machine, point string }
+
+func parsePointRef(s string) (pointRef, error) {
+	machine, point, found := strings.Cut(s, "@")
+	if err := checkMachine(machine); err != nil {
+		return pointRef{}, err
+	}
+	if !found || point == "" {
+		return pointRef{}, usagef("%q names no recovery point", s).
+			hinted("write MACHINE@POINT, for example %s@latest; `holdfast points %s` lists them", machine, machine)
+	}
+	if len(point) > 64 {
+		return pointRef{}, usagef("the point in %.40q... is too long for an id or a time", s)
+	}
+	return pointRef{machine, point}, nil
+}
+
+// orVaultMissing makes of an error that says that there is nothing at path one
+// that says that there is no vault.
+func orVaultMissing(path string, err error) error {
+	if _, stat := os.Stat(path); err != nil && errors.Is(stat, fs.ErrNotExist) && !errors.Is(err, blockstore.ErrNotVault) {
+		return errors.Join(err, blockstore.ErrNotVault)
+	}
+	return err
+}

@@ -1,0 +1,44 @@
+// Command holdfast backs up virtual machines into a vault, shows the recovery
+// points in it and restores from them.
+//
+// There is one file per command: a constructor that declares its flags, an
+// action that fills a struct, and a function that does the work without the
+// command line library. Around them: arrange.go puts the words in order,
+// explain.go turns errors into words and exit codes, console.go and meter.go
+// are all that writes. JSON.md describes what programs may rely on.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(untilSignalled(os.Args[1:]))
+}
+
+// untilSignalled runs the command with a context that the first signal ends, so
+// that it can leave things in order; a second one kills.
+func untilSignalled(words []string) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	k := newConsole()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			cancel()
+		case <-ended:
+		}
+	}()
+	code := run(ctx, k, words)
+	close(ended)
+	<-watched
+	return code
+}

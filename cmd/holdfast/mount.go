@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/fusefs"
+)
+
+func mountCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "mount",
+		Usage:     "show all points as a read-only tree of files",
+		ArgsUsage: "MOUNTPOINT",
+		Description: `Shows every point as a folder, <machine>/<time>/, with disks/<disk>.raw, config/ and
+point.json. Nothing can be written there, backups go on meanwhile, and new points appear
+within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere.
+Only the user who mounts sees it, unless --allow-other or --group says otherwise.`,
+		UsageText: "holdfast mount /mnt/points --vault /srv/vault\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "allow-other", Usage: "let all users of this host read it"},
+			&cli.StringFlag{Name: "group", Usage: "let `GROUP` (a name or number) read it, for example kvm"},
+			&cli.StringFlag{Name: "cache", Usage: "keep up to `SIZE` of decoded blocks in memory (default 64MiB)"},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "MOUNTPOINT")
+			if err != nil {
+				return err
+			}
+			o := mountOptions{mountpoint: args[0], allowOther: c.Bool("allow-other")}
+			if c.IsSet("group") {
+				if o.group, err = groupID(c.String("group")); err != nil {
+					return usagef("--group: %v", err)
+				}
+				if o.group == 0 {
+					return usagef("--group: the group with id 0 cannot be let in")
+				}
+			}
+			if o.cache, err = sizeOf(c, "cache", 0); err != nil {
+				return err
+			}
+			if o.vault, err = k.vaultPath(c); err != nil {
+				return err
+			}
+			return mountPoints(c.Context, k, o)
+		},
+	}
+}
+
+type mountOptions struct {
+	vault, mountpoint string
+	allowOther        bool
+	group             int   // id; 0: none
+	cache             int64 // bytes; 0: the default
+}
+
+// mountPoints mounts and waits until the mount is gone. That ctx ends is the
+// usual way to end it, and no failure.
+func mountPoints(ctx context.Context, k *console, o mountOptions) error {
+	v, err := blockstore.Open(ctx, o.vault, blockstore.Options{BlockCache: o.cache, Warn: k.warn})
+	if err != nil {
+		return orVaultMissing(o.vault, err)
+	}
+	defer v.Close()
+	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{
+		AllowOther: o.allowOther,
+		Group:      o.group,
+		Describe:   func(p *blockstore.Point) any { return daemon.DescribePoint(p) },
+		Log:        slog.New(slog.NewTextHandler(lines{k}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return err
+	}
+	k.say("mounted at %s, Ctrl-C unmounts", s.Mountpoint())
+	s.Wait()
+	k.say("unmounted %s", s.Mountpoint())
+	return nil
+}
+
+// lines is a console as a writer of whole lines.
+type lines struct{ k *console }
+
+func (l lines) Write(p []byte) (int, error) {
+	l.k.say("%s", trimLine(string(p)))
+	return len(p), nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/restore"
+)
+
+const restoreExamples = `holdfast restore web1@latest --to /vms/restored/
+holdfast restore web1@2026-11-22 --disk vda --to /vms/web1.qcow2 --format qcow2 --verify
+holdfast restore web1@latest --disk vda=/dev/vg0/web1 --disk vdb=/vms/data.raw --device
+holdfast restore web1@latest --disk vda --to - | ssh host2 'cat > web1.raw'`
+
+func restoreCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "restore",
+		Usage:     "write disks of a point to files, devices or a pipe",
+		ArgsUsage: "MACHINE@POINT",
+		Description: `Restores one disk to a file, a block device or standard output (-), several disks to a
+target each, or a whole point with its configuration to a folder. A file appears under its
+name only when it is whole and synced, and replaces none without --force. A device is
+written only with --device, and never while anything on this host uses it. Damaged data
+stops the restore, unless --skip-damaged puts zeros there, lists them and exits with 4.`,
+		UsageText: restoreExamples,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "disk", Usage: "`NAME[=TARGET]`: restore this disk, to this target; may be given several times"},
+			&cli.StringFlag{Name: "to", Usage: "`TARGET`: a file, a folder (one that exists, or ends with /), a device, or - for standard output"},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: write files as raw or qcow2 (default: that of the image that was backed up)"},
+			&cli.BoolFlag{Name: "device", Usage: "the target is a block device: overwrite what is on it"},
+			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
+			&cli.BoolFlag{Name: "verify", Usage: "read back what was written and compare it"},
+			&cli.BoolFlag{Name: "skip-damaged", Usage: "put zeros where data is damaged, list where, and go on"},
+			&cli.StringFlag{Name: "mode", Usage: "`MODE`: permissions of files, in octal (default 0600)"},
+			&cli.StringFlag{Name: "owner", Usage: "`USER[:GROUP]`: whom to give files to (default: whoever restores)"},
+			jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			o, err := restoreOptionsOf(k, c)
+			if err != nil {
+				return err
+			}
+			return restorePoint(c.Context, k, o)
+		},
+	}
+}
+
+// restoreOptions say what is restored, and where to.
+type restoreOptions struct {
+	vault       string
+	ref         pointRef
+	targets     []diskTarget // none: all disks of the point
+	to          string
+	format      string
+	device      bool
+	json, quiet bool
+	run         restore.Options
+}
+
+// diskTarget is one --disk. Its target may be "".
+type diskTarget struct{ disk, target string }
+
+func restoreOptionsOf(k *console, c *cli.Context) (o restoreOptions, err error) {
+	args, err := takeArgs(c, "MACHINE@POINT")
+	if err != nil {
+		return o, err
+	}
+	if o.ref, err = parsePointRef(args[0]); err != nil {
+		return o, err
+	}
+	for _, s := range c.StringSlice("disk") {
+		name, target, found := strings.Cut(s, "=")
+		if err := blockstore.CheckDiskName(name); err != nil {
+			return o, usagef("--disk: %v", err)
+		}
+		if found && target == "" {
+			return o, usagef("--disk %s= names no target", name)
+		}
+		o.targets = append(o.targets, diskTarget{name, target})
+	}
+	o.to, o.format, o.device = c.String("to"), c.String("format"), c.Bool("device")
+	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
+	o.run = restore.Options{Force: c.Bool("force"), Verify: c.Bool("verify"), SkipDamaged: c.Bool("skip-damaged")}
+	if o.run.Mode, err = parseMode(c.String("mode")); err != nil {
+		return o, err
+	}
+	if o.run.Owner, err = parseOwner(c.String("owner")); err != nil {
+		return o, err
+	}
+	if err := o.check(); err != nil {
+		return o, err
+	}
+	o.vault, err = k.vaultPath(c)
+	o.run.VaultPath = o.vault
+	return o, err
+}
+
+// check refuses what contradicts itself, before the vault is looked at.
+func (o *restoreOptions) check() error {
+	seen, with := map[string]bool{}, 0
+	for _, t := range o.targets {
+		if seen[t.disk] {
+			return usagef("disk %s is named twice", t.disk)
+		}
+		seen[t.disk] = true
+		if t.target != "" {
+			with++
+		}
+	}
+	switch {
+	case o.format != "" && o.format != "raw" && o.format != "qcow2":
+		return usagef("--format %q is not known: use raw or qcow2", o.format)
+	case with > 0 && with < len(o.targets):
+		return usagef("some disks have a target and some have none: write --disk NAME=TARGET for each")
+	case with > 0 && o.to != "":
+		return usagef("--to and the targets of --disk exclude each other")
+	case with == 0 && o.to == "":
+		return usagef("where to restore to is not said").
+			hinted("for example\n  %s", strings.ReplaceAll(restoreExamples, "\n", "\n  "))
+	case o.json && (o.to == "-" || len(o.targets) == 1 && o.targets[0].target == "-"):
+		return usagef("--json and the disk cannot both go to standard output")
+	}
+	return nil
+}
+
+// restorePoint restores and prints what became of it; damage that was skipped is
+// a damagedError.
+func restorePoint(ctx context.Context, k *console, o restoreOptions) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	p, err := findPoint(ctx, v, o.ref)
+	if err != nil {
+		return err
+	}
+	plan, err := o.plan(k, v, p)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	var res restore.Result
+	err = k.measure("restore", true, o.quiet, func(set func(done, total int64)) error {
+		o.run.Progress = set
+		res, err = plan(ctx, o.run)
+		return err
+	})
+	if err != nil {
+		return leaving(ctx, err, leftOver(res))
+	}
+	return reportRestore(k, p, res, o.json, time.Since(began))
+}
+
+// leftOver says what a restore that was interrupted left behind.
+func leftOver(res restore.Result) string {
+	for _, d := range res.Disks {
+		switch {
+		case d.Kind == restore.Device:
+			return fmt.Sprintf("device %s may be overwritten in part: restore to it again", d.Target)
+		case d.Kind == restore.Stream:
+			return "what was written to standard output is not the whole disk"
+		}
+	}
+	return "no file appeared under its final name"
+}
+
+// isFolder tells whether path means a folder.
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return strings.HasSuffix(path, "/") || err == nil && info.IsDir()
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/restore"
+)
+
+// reportRestore prints what was restored. Where a disk went to standard output, the
+// words go beside it.
+func reportRestore(k *console, p *blockstore.Point, res restore.Result, json bool, took time.Duration) error {
+	outcome := describeRestore(p, res, took)
+	for _, n := range outcome.Notes {
+		k.say("note: %s", n)
+	}
+	for _, w := range outcome.Warnings {
+		k.warn(w)
+	}
+	write := k.printf
+	for _, d := range res.Disks {
+		if d.Kind == restore.Stream {
+			write = func(format string, args ...any) { k.say("%s", trimLine(fmt.Sprintf(format, args...))) }
+		}
+	}
+	var err error
+	if json {
+		err = k.json(outcome)
+	} else {
+		showRestore(write, outcome)
+	}
+	if damaged := countDamaged(outcome); damaged > 0 {
+		err = errors.Join(err, &damagedError{fmt.Sprintf("%d damaged ranges were filled with zeros: what was restored is not whole", damaged)})
+	}
+	return err
+}
+
+func trimLine(s string) string {
+	if n := len(s); n > 0 && s[n-1] == '\n' {
+		return s[:n-1]
+	}
+	return s
+}
+
+func countDamaged(r api.Restore) int {
+	n := 0
+	for _, d := range r.Disks {
+		n += len(d.Damaged)
+	}
+	return n
+}
+
+func describeRestore(p *blockstore.Point, res restore.Result, took time.Duration) api.Restore {
+	r := api.Restore{
+		Machine: p.MachineName, Point: string(p.ID), Disks: []api.RestoredDisk{}, Warnings: []string{}, Notes: []string{},
+		Config: append([]string{}, res.Config...), Seconds: took.Seconds(),
+	}
+	for _, d := range res.Disks {
+		one := api.RestoredDisk{
+			Name: d.Disk.Name, Target: d.Target, Format: d.Kind.String(), Size: d.Disk.Size,
+			Written: d.Data, Verified: d.Verified, Damaged: []api.Range{},
+		}
+		for _, x := range d.Damaged {
+			one.Damaged = append(one.Damaged, api.Range{Offset: x.Offset, Length: x.Length})
+		}
+		r.Disks = append(r.Disks, one)
+		for _, n := range d.Notes {
+			r.Notes = append(r.Notes, fmt.Sprintf("disk %s: %s", one.Name, n))
+		}
+		for _, x := range d.Uncompared {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("disk %s: %d bytes at offset %d were restored whole, but could not be read again to be compared: %v",
+				one.Name, x.Length, x.Offset, x.Cause))
+		}
+	}
+	return r
+}
+
+func showRestore(write func(string, ...any), r api.Restore) {
+	for _, d := range r.Disks {
+		verified := ""
+		if d.Verified {
+			verified = ", verified"
+		}
+		write("restored disk %s of %s@%s to %s (%s, %s, %s of data%s)\n",
+			d.Name, r.Machine, r.Point, d.Target, d.Format, formatSize(d.Size), formatSize(d.Written), verified)
+		for _, x := range d.Damaged {
+			write("damaged: disk %s, offset %d, %d bytes: zeros were written\n", d.Name, x.Offset, x.Length)
+		}
+	}
+	for _, c := range r.Config {
+		write("restored configuration to %s\n", c)
+	}
+	write("restored in %s\n", time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond))
+}

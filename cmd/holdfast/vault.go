@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+func vaultCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "vault",
+		Usage:       "make a vault, and look after it",
+		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k)},
+	}
+}
+
+func vaultInfoCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "info",
+		Usage:       "say what a vault is and how much lies in it",
+		Description: "Prints the vault's name, id, block size and age, how many machines and recovery\npoints it holds, and what its files take up.",
+		UsageText:   "holdfast vault info --vault /srv/vault",
+		Flags:       []cli.Flag{jsonFlag(), localFlag()},
+		Action: func(c *cli.Context) error {
+			if _, err := takeArgs(c); err != nil {
+				return err
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return vaultInfo(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")})
+		},
+	}
+}
+
+// listing is how a command that only looks was asked to show what it finds.
+type listing struct {
+	vault string // path
+	json  bool
+	local bool // times of the wall clock
+}
+
+// vaultInfo prints what the vault is and how much lies in it.
+func vaultInfo(ctx context.Context, k *console, o listing) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	points, unread := v.Points(ctx)
+	info := api.VaultInfo{Vault: daemon.DescribeVault(v.Info()), Points: len(points)}
+	machines := map[blockstore.MachineID]bool{}
+	for _, p := range points {
+		machines[p.Machine] = true
+		t := api.At(p.Time)
+		if info.Oldest == nil || t.Before(info.Oldest.Time) {
+			info.Oldest = &t
+		}
+		if info.Newest == nil || t.After(info.Newest.Time) {
+			info.Newest = &t
+		}
+	}
+	info.Machines = len(machines)
+	if info.SizeOnDisk, info.Free, err = occupied(ctx, o.vault); err != nil {
+		return errors.Join(unread, err)
+	}
+	if o.json {
+		return errors.Join(k.json(info), unread)
+	}
+	return errors.Join(showVault(k, info, o.local), unread)
+}
+
+func showVault(k *console, v api.VaultInfo, local bool) error {
+	rows := [][]string{
+		{"vault", v.Name}, {"path", v.Path}, {"id", v.ID},
+		{"created", k.moment(v.Created.Time, local)},
+		{"block size", formatSize(int64(v.BlockSize))}, {"compression", v.Codec},
+		{"encrypted", yesNo(v.Encrypted)},
+		{"machines", strconv.Itoa(v.Machines)}, {"points", strconv.Itoa(v.Points)},
+	}
+	if v.Oldest != nil {
+		rows = append(rows, []string{"oldest point", k.moment(v.Oldest.Time, local)}, []string{"newest point", k.moment(v.Newest.Time, local)})
+	}
+	return k.table(append(rows, []string{"size on disk", formatSize(v.SizeOnDisk)}, []string{"free there", formatSize(v.Free)}))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// occupied adds up what the files under path take, and says what is free in
+// their file system. A file that goes meanwhile is not counted.
+func occupied(ctx context.Context, path string) (used, free int64, err error) {
+	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		var st syscall.Stat_t
+		if err == nil {
+			err = syscall.Lstat(name, &st)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		used += st.Blocks * 512
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("add up the files of vault %s: %w", path, err)
+	}
+	var fsys syscall.Statfs_t
+	if err := syscall.Statfs(path, &fsys); err != nil {
+		return 0, 0, fmt.Errorf("ask for the free space of vault %s: %w", path, err)
+	}
+	return used, int64(fsys.Bavail) * fsys.Bsize, nil
+}
+
+// openVault opens a vault for reading.
+func openVault(ctx context.Context, k *console, path string) (*blockstore.Vault, error) {
+	v, err := blockstore.Open(ctx, path, blockstore.Options{Warn: k.warn})
+	return v, orVaultMissing(path, err)
+}

@@ -1,0 +1,59 @@
+package api
+
+// Sizes are in bytes.
+type Sizes struct {
+	Logical   int64 `json:"logical"`   // as the guest sees its disks
+	Protected int64 `json:"protected"` // allocated and not zero
+	Changed   int64 `json:"changed"`   // differs from the parent point; all that is protected where there is none
+	Stored    int64 `json:"stored"`    // added to the vault by this point, compressed
+	Read      int64 `json:"read"`      // read from the source
+}
+
+// Point is a recovery point: one machine at one moment.
+type Point struct {
+	ID        string `json:"id"`
+	Machine   string `json:"machine"` // its name when the point was made
+	MachineID string `json:"machine_id"`
+	Time      Time   `json:"time"`      // instant of the snapshot
+	Committed Time   `json:"committed"` // from when on it could be restored
+	Seq       uint64 `json:"seq"`       // counts the machine's points from 1
+	Parent    string `json:"parent,omitempty"`
+	Writer    string `json:"writer"`
+	Tool      string `json:"tool"` // program and version that wrote it
+
+	Consistency       string `json:"consistency"` // crash, filesystem or application: what was reached
+	ConsistencyAsked  string `json:"consistency_asked"`
+	ConsistencyReason string `json:"consistency_reason,omitempty"`
+
+	Sizes   Sizes        `json:"sizes"` // sums over the disks
+	Disks   []Disk       `json:"disks"`
+	Config  []ConfigFile `json:"config"`
+	LeftOut []LeftOut    `json:"left_out"`
+}
+
+// Disk is one disk of a point.
+type Disk struct {
+	Name           string `json:"name"`
+	Size           int64  `json:"size"` // bytes
+	Format         string `json:"format"`
+	Source         string `json:"source"`
+	LogicalSector  int    `json:"logical_sector"`
+	PhysicalSector int    `json:"physical_sector"`
+	Serial         string `json:"serial,omitempty"`
+	Bus            string `json:"bus,omitempty"`
+	BootOrder      int    `json:"boot_order,omitempty"` // 1 is first
+	Sizes          Sizes  `json:"sizes"`
+}
+
+// ConfigFile is one file of the machine's configuration.
+type ConfigFile struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"`
+}
+
+// LeftOut is a disk of the machine that is not in the point.
+type LeftOut struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size,omitempty"`
+	Reason string `json:"reason"`
+}

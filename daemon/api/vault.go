@@ -1,0 +1,53 @@
+package api
+
+// Vault describes a vault.
+type Vault struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Path      string `json:"path"`
+	BlockSize int    `json:"block_size"` // bytes
+	Codec     string `json:"codec"`
+	Encrypted bool   `json:"encrypted"`
+	Created   Time   `json:"created"`
+}
+
+// VaultInfo is a vault and what it holds.
+type VaultInfo struct {
+	Vault
+	Machines int   `json:"machines"`
+	Points   int   `json:"points"`
+	Oldest   *Time `json:"oldest,omitempty"` // instant of the oldest point
+	Newest   *Time `json:"newest,omitempty"` // instant of the newest point
+	// SizeOnDisk is what the vault's files take up in their file system, and Free what
+	// that has left, in bytes.
+	SizeOnDisk int64 `json:"size_on_disk"`
+	Free       int64 `json:"free"`
+}
+
+// Check is what walking the vault's invariants found.
+type Check struct {
+	Data      bool    `json:"data"` // every block was read and hashed
+	Points    int64   `json:"points"`
+	Pages     int64   `json:"pages"`
+	Blocks    int64   `json:"blocks"`
+	Packs     int64   `json:"packs"`
+	Segments  int64   `json:"segments"`
+	BytesRead int64   `json:"bytes_read"`
+	Faults    []Fault `json:"faults"`
+}
+
+// Fault is one thing that is wrong with the vault.
+type Fault struct {
+	Where string `json:"where"`
+	What  string `json:"what"`
+	Harms []Harm `json:"harms"` // empty: no point is harmed
+}
+
+// Harm is a range of a disk of a point that cannot be read.
+type Harm struct {
+	Machine string `json:"machine"`
+	Point   string `json:"point"`
+	Disk    string `json:"disk"`
+	Offset  int64  `json:"offset"`
+	Length  int64  `json:"length"`
+}

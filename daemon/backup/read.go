@@ -1,0 +1,107 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// guarded calls do with a context that ends, with the reason as its cause, when
+// a writer appears on any disk.
+func (r *run) guarded(ctx context.Context, do func(context.Context) error) error {
+	guard, stop := context.WithCancelCause(ctx)
+	var watchers sync.WaitGroup
+	for _, d := range r.opened {
+		if d.image.InUse() {
+			continue // a writer is there, and was allowed
+		}
+		watchers.Go(func() {
+			if err := d.image.Watch(guard); err != nil && guard.Err() == nil {
+				stop(fmt.Errorf("disk %s: %w", d.Name, err))
+			}
+		})
+	}
+	err := do(guard)
+	appeared := guard.Err() != nil && ctx.Err() == nil
+	cause := context.Cause(guard)
+	stop(nil)
+	watchers.Wait()
+	if appeared {
+		return cause
+	}
+	return err
+}
+
+// read takes all disks into the point, one after the other: the vault's pipeline
+// keeps all processors busy with each. At the end nothing may have changed.
+func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
+	for _, d := range r.opened {
+		if err := r.take(ctx, b, d); err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+	}
+	for _, d := range r.opened {
+		if d.image.InUse() {
+			continue
+		}
+		if err := d.image.Changed(ctx); err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error {
+	info := d.info()
+	size := info.Size
+	if r.SkipUnchanged && unchanged(b.Parent(), info, d.image.InUse()) {
+		if err := b.KeepDisk(info); err != nil {
+			return err
+		}
+		r.result.Skipped = append(r.result.Skipped, d.Name)
+		r.done += size
+		r.tell(d.Name, 0, blockstore.Sizes{})
+		return nil
+	}
+	var mu sync.Mutex // guards last
+	var last blockstore.Sizes
+	err := b.AddDisk(ctx, info, d.image, func(s blockstore.Sizes, done int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = s
+		r.tell(d.Name, done, s)
+	})
+	r.done += size
+	mu.Lock()
+	defer mu.Unlock()
+	r.sizes.Add(last)
+	return err
+}
+
+func (r *run) tell(disk string, done int64, s blockstore.Sizes) {
+	if r.Progress != nil {
+		s.Add(r.sizes)
+		r.Progress(Progress{Disk: disk, Done: r.done + done, Total: r.total, Sizes: s})
+	}
+}
+
+// info is what is known of the disk before it is read.
+func (d *openDisk) info() blockstore.DiskInfo {
+	logical, physical := d.image.SectorSizes()
+	return blockstore.DiskInfo{
+		Name: d.Name, Size: d.image.Size(), Format: d.image.Format(), Source: d.Source, Identity: d.image.Identity(),
+		LogicalSector: logical, PhysicalSector: physical,
+	}
+}
+
+// unchanged tells whether the parent's disk of that name holds what the disk
+// holds now: the same files, untouched, read in the same way.
+func unchanged(parent *blockstore.Point, now blockstore.DiskInfo, inUse bool) bool {
+	if parent == nil || now.Identity == "" || inUse {
+		return false
+	}
+	then, err := parent.Disk(now.Name)
+	return err == nil && then.Identity == now.Identity && then.Size == now.Size && then.Format == now.Format
+}

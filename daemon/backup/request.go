@@ -1,0 +1,100 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// Request says what is backed up.
+type Request struct {
+	Machine string // name
+	Disks   []Disk
+	Tool    string // program and version, for the record
+
+	// SkipUnchanged takes a disk over from the parent point unread when the
+	// identity of its files has not changed since.
+	SkipUnchanged bool
+
+	// Progress is told how far the run has come, by many goroutines at once; it
+	// must be quick. It may be nil.
+	Progress func(Progress)
+}
+
+// Disk is one disk and how to get at it.
+type Disk struct {
+	Name   string
+	Source string // where it is read, for the record and for messages
+
+	// Open opens the disk for reading; whoever called it closes it.
+	Open func(ctx context.Context) (Image, error)
+
+	// Holds tells whether path lies on the disk itself. It is called before Open. It
+	// may be nil.
+	Holds func(path string) (bool, error)
+}
+
+// Image is a disk that nobody is expected to write to while it is read.
+type Image interface {
+	blockstore.Source
+	io.Closer
+
+	// Format is raw, qcow2 or block.
+	Format() string
+
+	// SectorSizes are in bytes.
+	SectorSizes() (logical, physical int)
+
+	// Identity is equal to an earlier one only if nothing was written in between;
+	// empty where that cannot be told.
+	Identity() string
+
+	// Watch returns an error that names the writer when one appears, at the
+	// latest a second later, and nil when ctx ends.
+	Watch(ctx context.Context) error
+
+	// Changed returns an error if anything was written since Open, or may have been.
+	Changed(ctx context.Context) error
+
+	// InUse tells whether somebody had the disk open for writing when it was opened,
+	// and that was allowed.
+	InUse() bool
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Disk        string           // that is being read
+	Done, Total int64            // bytes of all disks
+	Sizes       blockstore.Sizes // of all disks so far
+}
+
+// Result is a finished backup.
+type Result struct {
+	Point    *blockstore.Point
+	Skipped  []string // names of disks that were taken over unread
+	Warnings []string // what someone should look at
+}
+
+// check refuses what cannot be backed up, before anything is opened.
+func (r *Request) check() error {
+	if err := blockstore.CheckMachineName(r.Machine); err != nil {
+		return err
+	}
+	if len(r.Disks) == 0 {
+		return errors.New("no disk is named")
+	}
+	seen := map[string]bool{}
+	for _, d := range r.Disks {
+		if err := blockstore.CheckDiskName(d.Name); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return fmt.Errorf("disk %s is named twice", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	return nil
+}

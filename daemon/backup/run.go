@@ -1,0 +1,106 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// run is one backup being made.
+type run struct {
+	Request
+	vault  string // path
+	opened []openDisk
+	result Result
+
+	// Sums over the disks that are finished; one disk is read at a time.
+	total, done int64 // bytes
+	sizes       blockstore.Sizes
+}
+
+// openDisk is a disk of the request with what was opened for it.
+type openDisk struct {
+	Disk
+	image Image
+}
+
+// Run makes one recovery point of a machine. Errors: what the disks, the vault
+// and ctx say, named by disk.
+func Run(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, err error) {
+	if err := q.check(); err != nil {
+		return nil, fmt.Errorf("back up %.64q: %w", q.Machine, err)
+	}
+	r := &run{Request: q, vault: owner.Info().Path}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.open(ctx); err != nil {
+		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+	}
+	b, err := owner.Begin(ctx, r.options())
+	if err != nil {
+		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+	}
+	defer b.Abort()
+	err = r.guarded(ctx, func(ctx context.Context) error { return r.read(ctx, b) })
+	if err == nil {
+		r.result.Point, err = b.Commit(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+	}
+	return &r.result, nil
+}
+
+// open opens all disks, so that whatever is wrong with one is known before
+// anything is read.
+func (r *run) open(ctx context.Context) error {
+	for _, d := range r.Disks {
+		if d.Holds != nil {
+			holds, err := d.Holds(r.vault)
+			if err != nil {
+				return fmt.Errorf("disk %s: find out whether vault %s lies on %s: %w", d.Name, r.vault, d.Source, err)
+			}
+			if holds {
+				return fmt.Errorf("disk %s: vault %s lies on %s itself: keep the vault on another disk", d.Name, r.vault, d.Source)
+			}
+		}
+		image, err := d.Open(ctx)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+		r.opened = append(r.opened, openDisk{d, image})
+		r.total += image.Size()
+	}
+	return nil
+}
+
+// close closes what was opened. A disk that was read whole stays read when its
+// closing fails, so that is of interest only beside another error.
+func (r *run) close() error {
+	var errs []error
+	for _, d := range r.opened {
+		if err := d.image.Close(); err != nil && r.result.Point == nil {
+			errs = append(errs, fmt.Errorf("close disk %s: %w", d.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// options describe the point. All that can be known of a machine that is off is
+// that its disks are as after a power cut, or better.
+func (r *run) options() blockstore.BackupOptions {
+	reason := "image of a machine that is off; nobody can tell whether it was shut down cleanly"
+	for _, d := range r.opened {
+		if d.image.InUse() {
+			reason = "image was in use"
+			r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
+				"disk %s: %s was in use: its content may mix several moments, and a guest may not start from it", d.Name, d.Source))
+		}
+	}
+	return blockstore.BackupOptions{
+		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool,
+		Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: reason,
+	}
+}

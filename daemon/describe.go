@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// DescribePoint returns p as programs see it.
+func DescribePoint(p *blockstore.Point) api.Point {
+	a := api.Point{
+		ID: string(p.ID), Machine: p.MachineName, MachineID: string(p.Machine),
+		Time: api.At(p.Time), Committed: api.At(p.Committed), Seq: p.Seq, Parent: string(p.Parent),
+		Writer: string(p.Writer), Tool: p.Tool,
+		Consistency: string(p.Reached), ConsistencyAsked: string(p.Asked), ConsistencyReason: p.Reason,
+		Sizes: DescribeSizes(p.Sizes),
+		Disks: make([]api.Disk, 0, len(p.Disks)), Config: make([]api.ConfigFile, 0, len(p.Config)),
+		LeftOut: make([]api.LeftOut, 0, len(p.LeftOut)),
+	}
+	for i := range p.Disks {
+		a.Disks = append(a.Disks, DescribeDisk(&p.Disks[i]))
+	}
+	for _, c := range p.Config {
+		a.Config = append(a.Config, api.ConfigFile{Name: c.Name, Size: c.Size})
+	}
+	for _, l := range p.LeftOut {
+		a.LeftOut = append(a.LeftOut, api.LeftOut{Name: l.Name, Size: l.Size, Reason: l.Reason})
+	}
+	return a
+}
+
+// DescribePoints returns points as programs see them; none is an empty list.
+func DescribePoints(points []*blockstore.Point) []api.Point {
+	all := make([]api.Point, 0, len(points))
+	for _, p := range points {
+		all = append(all, DescribePoint(p))
+	}
+	return all
+}
+
+// DescribeDisk returns d as programs see it. Its identity and the root of its
+// map are the vault's own affair.
+func DescribeDisk(d *blockstore.DiskInfo) api.Disk {
+	return api.Disk{
+		Name: d.Name, Size: d.Size, Format: d.Format, Source: d.Source,
+		LogicalSector: d.LogicalSector, PhysicalSector: d.PhysicalSector,
+		Serial: d.Serial, Bus: d.Bus, BootOrder: d.BootOrder,
+		Sizes: DescribeSizes(d.Sizes),
+	}
+}
+
+// DescribeSizes returns s as programs see it.
+func DescribeSizes(s blockstore.Sizes) api.Sizes { return api.Sizes(s) }
+
+// DescribeVault returns v as programs see it.
+func DescribeVault(v blockstore.VaultInfo) api.Vault {
+	return api.Vault{
+		ID: string(v.ID), Name: v.Name, Path: v.Path, BlockSize: v.BlockSize, Codec: v.Codec,
+		Encrypted: v.Sealed, Created: api.At(v.Created),
+	}
+}
+
+// DescribeCheck returns what a check found as programs see it. data says
+// whether every block was read.
+func DescribeCheck(r *blockstore.CheckReport, data bool) api.Check {
+	c := api.Check{
+		Data: data, Points: r.Points, Pages: r.Pages, Blocks: r.Blocks, Packs: r.Packs,
+		Segments: r.Segments, BytesRead: r.BytesRead, Faults: make([]api.Fault, 0, len(r.Faults)),
+	}
+	for _, f := range r.Faults {
+		c.Faults = append(c.Faults, describeFault(f))
+	}
+	return c
+}
+
+func describeFault(f blockstore.Fault) api.Fault {
+	a := api.Fault{Where: f.Where, What: f.What, Harms: make([]api.Harm, 0, len(f.Harms))}
+	for _, h := range f.Harms {
+		a.Harms = append(a.Harms, api.Harm{
+			Machine: h.Machine, Point: string(h.Point), Disk: h.Disk, Offset: h.Offset, Length: h.Length,
+		})
+	}
+	return a
+}

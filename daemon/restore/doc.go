@@ -1,0 +1,24 @@
+// Package restore puts disks of a recovery point where they are asked for: raw
+// and qcow2 files, block devices, a stream, or a folder with all disks and the
+// configuration. [Run] does one restore of any number of disks from start to
+// finish, [Folder] one of a whole point; a [Job] joins a [Disk] with the [Spec]
+// of its target, a [Result] says what was done.
+//
+// Promises:
+//
+//   - A file appears under its final name only when it is whole and synced. Until
+//     then it lies beside it under a hidden name, and goes when the restore fails
+//     or is cancelled. Of several targets none is renamed before all are whole.
+//   - A file that exists is replaced only with [Options].Force, also one that
+//     appears meanwhile. A symbolic link at the final name counts as existing;
+//     it is replaced itself, never followed.
+//   - A block device is written only when the Spec says [Device] and nothing on
+//     this host is seen to use it. What a device held is overwritten in place: a
+//     restore that fails half-way leaves it neither old nor new, and says so.
+//   - Damaged data stops the restore with its address; with [Options].SkipDamaged
+//     it becomes zeros, and every range is in the Result.
+//   - Memory is bounded: about 1 MiB per worker (twice that for a stream and while
+//     verifying), and for qcow2 one bit per cluster of the regions that hold data.
+//
+// Every goroutine ends before Run or Folder returns.
+package restore

@@ -1,0 +1,260 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// maxWorkers bounds the memory of a restore, whatever is asked for.
+const maxWorkers = 64
+
+// Run restores every job's disk to its target. All is checked and prepared first;
+// then files are written, after them devices and streams, which cannot be taken
+// back; and when everything is whole the files get their names. After an error no
+// file has appeared, unless the Result says that it is Done.
+//
+// Errors: a [*blockstore.CorruptError] for damaged data, [fs.ErrExist] for a
+// target that exists, a [*MismatchError] from verifying, the cause of ctx.
+func Run(ctx context.Context, jobs []Job, o Options) (Result, error) {
+	return newRun(jobs, o).run(ctx)
+}
+
+// run is one restore.
+type run struct {
+	opt     Options
+	workers int
+	tasks   []*task
+	prog    progress
+	open    func(*task, Options) (Target, error) // openTarget but in tests
+}
+
+// task is one job of a run.
+type task struct {
+	job    Job
+	src    *source
+	data   int64   // bytes in extents of data
+	layout *layout // of a Qcow2
+	target Target  // nil for a Stream
+	result DiskResult
+}
+
+func newRun(jobs []Job, o Options) *run {
+	r := &run{opt: o, workers: o.Workers, open: openTarget}
+	if r.workers <= 0 {
+		r.workers = max(2, runtime.GOMAXPROCS(0))
+	}
+	r.workers = min(r.workers, maxWorkers)
+	for _, j := range jobs {
+		r.tasks = append(r.tasks, &task{job: j})
+	}
+	return r
+}
+
+func (r *run) run(ctx context.Context) (_ Result, err error) {
+	if err := r.plan(ctx); err != nil {
+		return r.result(), err
+	}
+	defer func() {
+		for _, t := range r.tasks {
+			if t.target != nil && !t.result.Done {
+				err = errors.Join(err, t.target.Abort())
+			}
+		}
+	}()
+	if err := r.prepare(); err != nil {
+		return r.result(), err
+	}
+	order := slices.Clone(r.tasks)
+	slices.SortStableFunc(order, func(a, b *task) int { return cmp.Compare(a.finality(), b.finality()) })
+	for _, t := range order {
+		if err := r.write(ctx, t); err != nil {
+			return r.result(), t.failed(err)
+		}
+	}
+	if ctx.Err() != nil {
+		return r.result(), fmt.Errorf("restore: %w", context.Cause(ctx))
+	}
+	for _, t := range r.tasks {
+		if t.target != nil {
+			if err := t.target.Commit(); err != nil {
+				return r.result(), t.failed(err)
+			}
+		}
+		t.result.Done = true
+	}
+	return r.result(), nil
+}
+
+// finality orders tasks so that what cannot be taken back comes last.
+func (t *task) finality() int {
+	switch t.job.Target.Kind {
+	case Device:
+		return 1
+	case Stream:
+		return 2
+	}
+	return 0
+}
+
+func (t *task) failed(err error) error {
+	return fmt.Errorf("restore disk %s to %s: %w", t.result.Disk.Name, t.result.Target, err)
+}
+
+// plan checks the jobs and walks the disks' maps: how much there is to do.
+func (r *run) plan(ctx context.Context) error {
+	if err := checkJobs(r.tasks, r.opt); err != nil {
+		return err
+	}
+	r.prog.fn = r.opt.Progress
+	for _, t := range r.tasks {
+		spec := t.job.Target
+		t.result = DiskResult{Disk: t.job.Disk.Info(), Target: spec.name(), Kind: spec.Kind}
+		if err := t.plan(ctx, r.opt.SkipDamaged); err != nil {
+			return t.failed(err)
+		}
+		work := t.data
+		if spec.Kind == Device || spec.Kind == Stream {
+			work = t.src.size // zeros are work there
+		}
+		if r.opt.Verify && spec.Kind != Stream {
+			work *= 2
+		}
+		r.prog.total += work
+	}
+	return nil
+}
+
+func (t *task) plan(ctx context.Context, skip bool) (err error) {
+	if t.src, err = newSource(t.job.Disk, skip); err != nil {
+		return err
+	}
+	if t.job.Target.Kind == Qcow2 {
+		if t.layout, err = newLayout(t.src.size); err != nil {
+			return err
+		}
+	}
+	err = t.src.extents(ctx, func(e blockstore.Extent) error {
+		if e.Kind == blockstore.Data {
+			t.data += e.Length
+		}
+		if t.layout != nil {
+			t.layout.add(e)
+		}
+		return nil
+	})
+	if t.layout != nil {
+		t.layout.place()
+		if t.result.Rounded = t.layout.size - t.src.size; t.result.Rounded > 0 {
+			t.result.Notes = append(t.result.Notes, fmt.Sprintf(
+				"the disk has %d bytes; a qcow2 has whole sectors of 512, so %d zeros follow", t.src.size, t.result.Rounded))
+		}
+	}
+	t.result.Data = t.data
+	return err
+}
+
+// prepare checks space and opens every target.
+func (r *run) prepare() error {
+	needs := make(spaceNeeds)
+	for _, t := range r.tasks {
+		bytes := t.data
+		if t.layout != nil {
+			bytes = t.layout.clusters() << clusterBits
+		}
+		if k := t.job.Target.Kind; k == Raw || k == Qcow2 {
+			if err := needs.add(t.job.Target.Path, bytes); err != nil {
+				return t.failed(err)
+			}
+		}
+	}
+	if err := needs.check(); err != nil {
+		return err
+	}
+	for _, t := range r.tasks {
+		if t.job.Target.Kind == Stream {
+			continue
+		}
+		target, err := r.open(t, r.opt)
+		if err != nil {
+			return t.failed(err)
+		}
+		t.target = target
+		if d, ok := target.(*device); ok {
+			t.result.Tail = d.size - t.src.size
+			t.result.Notes = append(t.result.Notes, d.notes(t.src.size, t.result.Disk.LogicalSector)...)
+		}
+	}
+	return nil
+}
+
+// openTarget opens or makes what a task writes to.
+func openTarget(t *task, o Options) (Target, error) {
+	spec := t.job.Target
+	opt := fileOptions{force: o.Force, mode: cmp.Or(o.Mode, 0o600), owner: o.Owner}
+	switch spec.Kind {
+	case Raw:
+		return opened(createRaw(spec.Path, t.src.size, opt))
+	case Qcow2:
+		return opened(createQcow2(spec.Path, t.layout, opt))
+	case Device:
+		return opened(openDevice(spec.Path, o.VaultPath, t.src.size))
+	}
+	return nil, fmt.Errorf("target of %s: %w", spec.Kind, errors.ErrUnsupported)
+}
+
+// opened keeps a nil pointer from becoming a Target that is not nil.
+func opened[T Target](t T, err error) (Target, error) {
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// write fills one target and makes it durable, and reads it back when asked.
+func (r *run) write(ctx context.Context, t *task) error {
+	if t.job.Target.Kind == Stream {
+		if r.opt.Verify {
+			t.result.Notes = append(t.result.Notes, t.result.Target+" cannot be read back, so it was not verified")
+		}
+		return stream(ctx, t.src, t.job.Target.Writer, r.workers, &r.prog)
+	}
+	if d, ok := t.target.(*device); ok {
+		d.touched = true
+	}
+	if err := fill(ctx, t.src, t.target, r.workers, &r.prog); err != nil {
+		return err
+	}
+	if err := t.target.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	if !r.opt.Verify {
+		return nil
+	}
+	back, ok := t.target.(readBack)
+	if !ok {
+		return fmt.Errorf("verify: a target of kind %s cannot be read back", t.job.Target.Kind)
+	}
+	lost, err := verify(ctx, t.src, back, t.result.Target, r.workers, &r.prog)
+	if err != nil {
+		return err
+	}
+	t.result.Uncompared, t.result.Verified = lost, true
+	return nil
+}
+
+func (r *run) result() Result {
+	var res Result
+	for _, t := range r.tasks {
+		if t.src != nil {
+			t.result.Damaged = t.src.damaged.list()
+		}
+		res.Disks = append(res.Disks, t.result)
+	}
+	return res
+}

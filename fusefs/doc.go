@@ -1,0 +1,37 @@
+// Package fusefs shows the recovery points of a vault as a read-only tree:
+//
+//	<mount>/<machine>/<2026-11-22T22-00-05Z>/point.json
+//	                                         config/<name>
+//	                                         disks/<disk>.raw
+//	<mount>/<machine>/latest -> the newest point's folder
+//
+// [Mount] mounts it and returns a [Server]; [Vault] and [Disk] are what it needs
+// of a vault. It is the only importer of go-fuse.
+//
+// # Names
+//
+// A machine's folder has the name that its newest point carries. Where several
+// machine ids share a name, each of their folders is called <name>-<machine id>.
+// A point's folder is its time in UTC to the second; where several points of a
+// machine share a second, each of them is called <time>-<point id>. A name
+// therefore depends only on the set of points shown: it is the same in every
+// mount and after every remount, and it changes only when a second thing of the
+// same name appears or the last but one goes. Whatever a folder is called, its
+// inode number (ino.go) stays.
+//
+// # Promises
+//
+// Bytes come from [Disk.ReadAt], which verifies them, straight into the reply; a
+// range that cannot be read is EIO, with one log line that names machine, point,
+// disk and offset. A reply is never short before a disk's end, since the kernel
+// would take that for the end of the file and show zeros.
+//
+// Content never changes, so the kernel is told to keep it for an hour and across
+// opens. Folders of the root and of machines follow the vault: a new point is
+// seen, and a dropped one gone, within [Options.Refresh]. A disk of a dropped point
+// that is still open goes on reading whatever can still be read.
+//
+// Nothing in this package opens, stats or lists a path on its own mount: that
+// could wait for itself. Nothing is locked across a read. Three goroutines live
+// as long as the mount (mount.go starts them, [Server.Wait] waits for them).
+package fusefs

@@ -1,0 +1,203 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/holdfast-backup/holdfast"
+
+// arrows says which of our packages a package may import; a row ends with what
+// lies below it. A package that is not listed may import none and be imported by
+// none.
+var arrows = map[string][]string{
+	"cmd/holdfast": {"daemon", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+
+	"daemon": {"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+	"daemon/backup":  {"daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+	"daemon/restore": {"daemon/api", "fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "quiesce/nbd", "blockstore"},
+	"daemon/portal":  {"daemon/api"},
+	"daemon/policy":  {},
+	"daemon/api":     {},
+
+	"fusefs":         {"fusefs/guestfs", "daemon/api", "blockstore"},
+	"fusefs/guestfs": {},
+
+	"quiesce":         {"quiesce/qga", "quiesce/qemu", "quiesce/qmp", "quiesce/libvirt", "quiesce/image", "quiesce/nbd", "blockstore"},
+	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "blockstore"},
+	"quiesce/qemu":    {"quiesce/qmp", "quiesce/nbd", "blockstore"},
+	"quiesce/image":   {"quiesce/nbd", "blockstore"},
+	"quiesce/qmp":     {},
+	"quiesce/qga":     {},
+	"quiesce/nbd":     {"blockstore"},
+
+	"blockstore": {"blockstore/content", "blockstore/pack", "blockstore/segment", "blockstore/diskmap",
+		"blockstore/index", "blockstore/backend"},
+	"blockstore/pack":    {"blockstore/content"},
+	"blockstore/segment": {"blockstore/content"},
+	"blockstore/diskmap": {"blockstore/content"},
+	"blockstore/index":   {"blockstore/content"},
+	"blockstore/backend": {"blockstore/content"},
+	"blockstore/content": {},
+
+	"integration":             {},
+	"integration/bench":       {"integration/bench/memfs", "blockstore", "blockstore/content"},
+	"integration/bench/memfs": {},
+}
+
+// testArrows are what the tests of a package may import beyond its arrows.
+var testArrows = map[string][]string{}
+
+// owners says which packages may import a module that is not ours. A module
+// that is not listed may be imported by none.
+var owners = map[string][]string{
+	"github.com/dgraph-io/badger/v4":    {"blockstore/index"},
+	"github.com/hanwen/go-fuse/v2":      {"fusefs", "integration/bench/memfs"},
+	"github.com/pierrec/lz4/v4":         {"blockstore/pack"},
+	"github.com/schollz/progressbar/v3": {"cmd/holdfast"},
+	"github.com/urfave/cli/v2":          {"cmd/holdfast"},
+	"github.com/zeebo/blake3":           {"blockstore/content"},
+	"golang.org/x/term":                 {"cmd/holdfast"},
+	"golang.org/x/sync":                 {"*"}, // errgroup
+	"golang.org/x/sys":                  {"*"}, // system calls
+}
+
+type goPackage struct {
+	ImportPath, ForTest string
+	Standard            bool
+	Module              *struct{ Path string }
+	Imports             []string
+	TestImports         []string
+	XTestImports        []string
+	Error               *struct{ Err string }
+}
+
+// TestArrowsBetweenLayersPointDown holds every import of every package of ours,
+// tests included, against the lists above.
+func TestArrowsBetweenLayersPointDown(t *testing.T) {
+	packages := listPackages(t)
+	ours := 0
+	for path, p := range packages {
+		from, mine := ourPath(path)
+		if !mine {
+			continue
+		}
+		ours++
+		if p.Error != nil {
+			t.Errorf("%s: %s", from, p.Error.Err)
+		}
+		if _, listed := arrows[from]; !listed {
+			t.Errorf("package %s has no row in the list of arrows in integration/layers_test.go", from)
+		}
+		checkImports(t, packages, from, p.Imports, arrows[from])
+		inTests := append(slices.Clone(arrows[from]), testArrows[from]...)
+		inTests = append(inTests, from)
+		checkImports(t, packages, from, slices.Concat(p.TestImports, p.XTestImports), inTests)
+	}
+	if ours == 0 {
+		t.Fatal("go list names no package of " + module)
+	}
+}
+
+// TestTheListOfArrowsHasNoCircle keeps the list itself honest: whatever may be
+// imported, however far down, must not lead back up.
+func TestTheListOfArrowsHasNoCircle(t *testing.T) {
+	var walk func(path []string)
+	walk = func(path []string) {
+		for _, to := range arrows[path[len(path)-1]] {
+			if _, listed := arrows[to]; !listed {
+				t.Errorf("%s may import %s, which has no row", path[len(path)-1], to)
+			}
+			if slices.Contains(path, to) {
+				t.Fatalf("the arrows go in a circle: %s", strings.Join(append(path, to), " -> "))
+			}
+			walk(append(slices.Clone(path), to))
+		}
+	}
+	for from := range arrows {
+		walk([]string{from})
+	}
+}
+
+func checkImports(t *testing.T, packages map[string]goPackage, from string, imports, allowed []string) {
+	t.Helper()
+	for _, path := range imports {
+		to, mine := ourPath(path)
+		p := packages[path]
+		switch {
+		case path == "C":
+			t.Errorf("arrow %s -> C: nothing here is built with cgo", from)
+		case mine && !slices.Contains(allowed, to):
+			t.Errorf("arrow %s -> %s is not allowed; %s", from, to, allowedFrom(to))
+		case mine, p.Standard, p.Module == nil:
+		case !owns(from, p.Module.Path):
+			t.Errorf("arrow %s -> %s is not allowed; %s is imported by: %s", from, path, p.Module.Path,
+				orNone(owners[p.Module.Path]))
+		}
+	}
+}
+
+func owns(from, modulePath string) bool {
+	o := owners[modulePath]
+	return slices.Contains(o, from) || slices.Contains(o, "*")
+}
+
+func allowedFrom(to string) string {
+	var from []string
+	for f, list := range arrows {
+		if slices.Contains(list, to) {
+			from = append(from, f)
+		}
+	}
+	slices.Sort(from)
+	return fmt.Sprintf("%s may be imported by: %s", to, orNone(from))
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "no package (integration/layers_test.go has the list)"
+	}
+	return strings.Join(list, ", ")
+}
+
+// ourPath is the path of one of our packages within the module.
+func ourPath(path string) (string, bool) {
+	if path == module {
+		return ".", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+func listPackages(t *testing.T) map[string]goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-deps", "-test",
+		"-json=ImportPath,ForTest,Standard,Module,Imports,TestImports,XTestImports,Error", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v: %s", err, exit.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	packages := map[string]goPackage{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); err == io.EOF {
+			return packages
+		} else if err != nil {
+			t.Fatalf("output of go list: %v", err)
+		}
+		if p.ForTest == "" && !strings.HasSuffix(p.ImportPath, ".test") {
+			packages[p.ImportPath] = p
+		}
+	}
+}

@@ -1,0 +1,20 @@
+// Package nbd reads disks that an NBD server exports over a Unix socket, as
+// QEMU and qemu-nbd do.
+//
+// A [Client] is one connection to one export. Many goroutines may read through
+// it at once: requests are numbered, sent without waiting for each other, and
+// answered in any order. What the export says of its ranges (allocated, zero,
+// changed since a bitmap was begun) is asked for by [Client.BlockStatus].
+//
+// The server is not trusted. Every length, count, offset, number and name that
+// it sends is checked before it is used; bytes that it did not send are never
+// taken for zeros. The first violation of the protocol ends the connection, and
+// every call on it, pending or later, returns an error that names the violation.
+//
+// Lock order: slots, then Client.sending, then Client.mu; nothing is sent or
+// received while mu is held.
+//
+// The protocol is described at
+// https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md. Only its
+// fixed newstyle handshake is spoken, without TLS.
+package nbd
