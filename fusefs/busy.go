@@ -17,7 +17,7 @@ type BusyError struct {
 
 func (e *BusyError) Error() string {
 	if len(e.Users) == 0 {
-		return fmt.Sprintf("mount %s is in use (by whom cannot be seen: try as root)", e.Mountpoint)
+		return fmt.Sprintf("mount %s is in use, by whom cannot be seen (root sees more)", e.Mountpoint)
 	}
 	return fmt.Sprintf("mount %s is in use by %s", e.Mountpoint, strings.Join(e.Users, "; "))
 }

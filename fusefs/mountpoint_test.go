@@ -229,3 +229,14 @@ nonsense
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add("40 35 0:52 / /mnt/with\\040space ro shared:3 master:9 - fuse.holdfast a ro")
+	f.Add(`1 2 3 4 \0 - \ \777`)
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := parseMounts(strings.NewReader(text))
+		if len(all) > strings.Count(text, "\n")+1 || (err != nil && len(text) < 1<<20) {
+			t.Errorf("%d entries, %v", len(all), err)
+		}
+	})
+}

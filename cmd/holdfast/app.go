@@ -78,7 +78,7 @@ func run(ctx context.Context, k *console, words []string) int {
 	if err == nil {
 		err = app.RunContext(ctx, l.words(app.Name))
 	}
-	return k.report(withUsage(err, l))
+	return k.report(leaving(ctx, withUsage(err, l), "nothing was changed"))
 }
 
 // withUsage points at the help of the command that was used wrongly, where

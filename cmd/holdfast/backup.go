@@ -169,8 +169,12 @@ func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) e
 		k.printf("disk %s was not touched since the point before: taken over unread\n", d)
 	}
 	k.printf("made %s@%s (%s)\n", p.MachineName, p.Label(), p.ID)
-	k.printf("%s of disks, %s of data, %s read, %s changed, %s stored, in %s (%s/s)\n",
+	rate := ""
+	if p.Sizes.Read > 0 && took > 100*time.Millisecond {
+		rate = fmt.Sprintf(" (%s/s)", formatSize(int64(float64(p.Sizes.Read)/took.Seconds())))
+	}
+	k.printf("%s of disks, %s of data, %s read, %s changed, %s stored, in %s%s\n",
 		formatSize(p.Sizes.Logical), formatSize(p.Sizes.Protected), formatSize(p.Sizes.Read), formatSize(p.Sizes.Changed),
-		formatSize(p.Sizes.Stored), took.Round(100*time.Millisecond), formatSize(int64(float64(p.Sizes.Logical)/max(took.Seconds(), 0.001))))
+		formatSize(p.Sizes.Stored), took.Round(100*time.Millisecond), rate)
 	return nil
 }

@@ -145,15 +145,17 @@ func showDiff(k *console, d api.Diff) error {
 		case disk.SizeA != disk.SizeB:
 			k.printf("disk %s: size changed from %s to %s\n", disk.Name, formatSize(disk.SizeA), formatSize(disk.SizeB))
 		}
+		if len(disk.Ranges) == 0 {
+			k.printf("disk %s: no block differs\n", disk.Name)
+			continue
+		}
 		k.printf("disk %s: %s differ in %d ranges\n", disk.Name, formatSize(disk.Bytes), len(disk.Ranges))
 		rows := [][]string{{"OFFSET", "LENGTH", ""}}
 		for _, r := range disk.Ranges {
 			rows = append(rows, []string{fmt.Sprint(r.Offset), fmt.Sprint(r.Length), formatSize(r.Length)})
 		}
-		if len(rows) > 1 {
-			if err := k.table(rows, 0, 1, 2); err != nil {
-				return err
-			}
+		if err := k.table(rows, 0, 1, 2); err != nil {
+			return err
 		}
 	}
 	return nil

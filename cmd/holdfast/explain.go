@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
 // Exit codes: stable, documented in JSON.md and in the help.
@@ -54,13 +56,21 @@ type damagedError struct{ text string }
 
 func (e *damagedError) Error() string { return e.text }
 
-// leaving adds to the error of a command that was interrupted what state it
+// interruptedError says that a person stopped the command, and what state it
 // left behind.
+type interruptedError struct{ state string }
+
+func (e *interruptedError) Error() string { return "interrupted" }
+
+// leaving makes of the error of a command that was interrupted one that says
+// what state it left behind. Damage is not hidden by that.
 func leaving(ctx context.Context, err error, state string) error {
-	if err == nil || ctx.Err() == nil {
+	var known *interruptedError
+	var corrupt *blockstore.CorruptError
+	if err == nil || ctx.Err() == nil || errors.As(err, &known) || errors.As(err, &corrupt) {
 		return err
 	}
-	return &hintError{fmt.Errorf("interrupted: %w", context.Canceled), state}
+	return &interruptedError{state}
 }
 
 // explain turns an error into the exit code and what the person may do; the one
@@ -88,6 +98,8 @@ func classify(err error) (code int, hint string) {
 		damaged *damagedError
 		corrupt *blockstore.CorruptError
 		busy    *blockstore.BusyError
+		inUse   *image.InUseError
+		stopped *interruptedError
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -100,6 +112,12 @@ func classify(err error) (code int, hint string) {
 		return exitBusy, fmt.Sprintf("run the command on %s, or make sure that it no longer writes there", busy.Owner.Host)
 	case errors.As(err, &busy):
 		return exitBusy, "try again when it has ended, or let the command wait with --wait"
+	case errors.As(err, &inUse):
+		return exitBusy, ""
+	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, syscall.EBUSY):
+		return exitBusy, "try again when it has ended"
+	case errors.As(err, &stopped):
+		return exitInterrupted, stopped.state
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted, ""
 	case errors.Is(err, blockstore.ErrFull):
@@ -119,7 +137,7 @@ func classifyFailure(err error) (code int, hint string) {
 	case errors.Is(err, blockstore.ErrVersion):
 		return exitFailed, "use the version of holdfast that wrote it, or a newer one"
 	case errors.Is(err, blockstore.ErrExists), errors.Is(err, fs.ErrExist):
-		return exitFailed, "nothing was changed; choose another name"
+		return exitFailed, "nothing was changed"
 	case errors.Is(err, fs.ErrPermission):
 		return exitFailed, "run it as a user who may read and write there, for example with sudo"
 	case errors.Is(err, fs.ErrNotExist):

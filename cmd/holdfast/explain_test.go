@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
 func TestEveryErrorHasItsExitCodeAndHint(t *testing.T) {
@@ -40,8 +41,11 @@ func TestEveryErrorHasItsExitCodeAndHint(t *testing.T) {
 		{blockstore.ErrVersion, exitFailed, "newer"},
 		{fs.ErrPermission, exitFailed, "sudo"},
 		{fs.ErrExist, exitFailed, "nothing was changed"},
+		{&image.InUseError{Path: "/vms/a"}, exitBusy, ""},
+		{blockstore.ErrRunning, exitBusy, "again"},
+		{syscall.EBUSY, exitBusy, "again"},
 		{context.Canceled, exitInterrupted, ""},
-		{&hintError{context.Canceled, "nothing was stored"}, exitInterrupted, "nothing was stored"},
+		{&interruptedError{"nothing was stored"}, exitInterrupted, "nothing was stored"},
 	}
 	for _, test := range tests {
 		for _, err := range []error{test.err, wrapped(test.err)} {
@@ -93,6 +97,10 @@ func TestWhatWasInterruptedSaysWhatIsLeft(t *testing.T) {
 	code, hint := explain(leaving(ctx, fmt.Errorf("read: %w", syscall.EINTR), "nothing was stored"))
 	if code != exitInterrupted || hint != "nothing was stored" {
 		t.Errorf("code %d, hint %q", code, hint)
+	}
+	corrupt := fmt.Errorf("restore: %w", &blockstore.CorruptError{Err: syscall.EIO})
+	if leaving(ctx, corrupt, "state") != corrupt {
+		t.Error("damage was hidden by the interruption")
 	}
 	if leaving(ctx, nil, "state") != nil {
 		t.Error("what was done before it was interrupted is done")

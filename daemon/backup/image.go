@@ -2,7 +2,7 @@ package backup
 
 import (
 	"context"
-	"errors"
+	"path/filepath"
 
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
@@ -16,11 +16,19 @@ func ParseImage(name, text string, allowInUse bool) (Disk, error) {
 		return Disk{}, err
 	}
 	spec.AllowInUse = allowInUse
+	source, err := filepath.Abs(spec.Path)
+	if err != nil {
+		return Disk{}, err
+	}
 	return Disk{
-		Name:   name,
-		Source: spec.Path,
+		Name: name, Source: source, AllowInUse: allowInUse,
+		Holds: func(path string) (bool, error) { return image.Holds(spec, path) },
 		Open: func(ctx context.Context) (Image, error) {
-			return nil, errors.ErrUnsupported
+			i, err := image.Open(ctx, spec)
+			if err != nil {
+				return nil, err // a nil *image.Image must not become an Image
+			}
+			return i, nil
 		},
 	}, nil
 }

@@ -14,9 +14,6 @@ func (r *run) guarded(ctx context.Context, do func(context.Context) error) error
 	guard, stop := context.WithCancelCause(ctx)
 	var watchers sync.WaitGroup
 	for _, d := range r.opened {
-		if d.image.InUse() {
-			continue // a writer is there, and was allowed
-		}
 		watchers.Go(func() {
 			if err := d.image.Watch(guard); err != nil && guard.Err() == nil {
 				stop(fmt.Errorf("disk %s: %w", d.Name, err))
@@ -43,11 +40,12 @@ func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
 		}
 	}
 	for _, d := range r.opened {
-		if d.image.InUse() {
-			continue
-		}
-		if err := d.image.Changed(ctx); err != nil {
+		if err := d.image.Verify(); err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+		if d.image.InUse() {
+			r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
+				"disk %s: %s was in use: its content may mix several moments, and a guest may not start from it", d.Name, d.Source))
 		}
 	}
 	return ctx.Err()

@@ -29,6 +29,9 @@ type Disk struct {
 	Name   string
 	Source string // where it is read, for the record and for messages
 
+	// AllowInUse says that Open accepts a disk that somebody writes to.
+	AllowInUse bool
+
 	// Open opens the disk for reading; whoever called it closes it.
 	Open func(ctx context.Context) (Image, error)
 
@@ -52,15 +55,16 @@ type Image interface {
 	// empty where that cannot be told.
 	Identity() string
 
-	// Watch returns an error that names the writer when one appears, at the
-	// latest a second later, and nil when ctx ends.
+	// Watch returns an error within a second of somebody beginning to write to
+	// the disk, unless that is allowed, and nil when ctx ends.
 	Watch(ctx context.Context) error
 
-	// Changed returns an error if anything was written since Open, or may have been.
-	Changed(ctx context.Context) error
+	// Verify is called after the last byte was read. It returns an error if anything was
+	// written since Open, or may have been, unless that is allowed.
+	Verify() error
 
-	// InUse tells whether somebody had the disk open for writing when it was opened,
-	// and that was allowed.
+	// InUse tells whether somebody was seen to use the disk since Open, and that
+	// is allowed.
 	InUse() bool
 }
 

@@ -60,7 +60,7 @@ func (r *run) open(ctx context.Context) error {
 		if d.Holds != nil {
 			holds, err := d.Holds(r.vault)
 			if err != nil {
-				return fmt.Errorf("disk %s: find out whether vault %s lies on %s: %w", d.Name, r.vault, d.Source, err)
+				return fmt.Errorf("disk %s: %w", d.Name, err)
 			}
 			if holds {
 				return fmt.Errorf("disk %s: vault %s lies on %s itself: keep the vault on another disk", d.Name, r.vault, d.Source)
@@ -89,14 +89,17 @@ func (r *run) close() error {
 }
 
 // options describe the point. All that can be known of a machine that is off is
-// that its disks are as after a power cut, or better.
+// that its disks are as after a power cut, or better. Whether an image that may
+// be in use will be is not known yet.
 func (r *run) options() blockstore.BackupOptions {
 	reason := "image of a machine that is off; nobody can tell whether it was shut down cleanly"
 	for _, d := range r.opened {
 		if d.image.InUse() {
 			reason = "image was in use"
-			r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
-				"disk %s: %s was in use: its content may mix several moments, and a guest may not start from it", d.Name, d.Source))
+			break
+		}
+		if d.AllowInUse {
+			reason = "image of a machine that is off, or that was started meanwhile, which was allowed"
 		}
 	}
 	return blockstore.BackupOptions{

@@ -45,12 +45,12 @@ func (m *memory) Extents(ctx context.Context, fn func(blockstore.Extent) error) 
 	return fn(blockstore.Extent{Length: m.Size()})
 }
 
-func (m *memory) Close() error                      { m.open.Add(-1); return nil }
-func (m *memory) Format() string                    { return "raw" }
-func (m *memory) SectorSizes() (int, int)           { return 512, 4096 }
-func (m *memory) Identity() string                  { return m.identity }
-func (m *memory) InUse() bool                       { return m.inUse }
-func (m *memory) Changed(ctx context.Context) error { return m.changed }
+func (m *memory) Close() error            { m.open.Add(-1); return nil }
+func (m *memory) Format() string          { return "raw" }
+func (m *memory) SectorSizes() (int, int) { return 512, 4096 }
+func (m *memory) Identity() string        { return m.identity }
+func (m *memory) InUse() bool             { return m.inUse }
+func (m *memory) Verify() error           { return m.changed }
 
 func (m *memory) Watch(ctx context.Context) error {
 	if m.watch != nil {
@@ -244,7 +244,6 @@ func TestAnImageInUseIsSaidInPointAndWarnings(t *testing.T) {
 	o := own(t)
 	vda := newMemory(1, 1<<16)
 	vda.inUse = true
-	vda.changed = errors.New("of course")
 	res, err := backup.Run(t.Context(), o, backup.Request{Machine: "web1", Disks: []backup.Disk{vda.disk("vda")}})
 	if err != nil {
 		t.Fatal(err)

@@ -82,22 +82,25 @@ func checkFinal(path string, force bool) error {
 	if err != nil {
 		return err
 	}
-	what := path
-	if info.Mode()&fs.ModeSymlink != 0 {
-		what = path + " (a symbolic link)"
+	link := info.Mode()&fs.ModeSymlink != 0
+	if link {
 		if behind, err := os.Stat(path); err == nil && isBlock(behind) {
 			info = behind
 		}
 	}
 	switch {
 	case isBlock(info):
-		return fmt.Errorf("%s is a block device: say --device to overwrite what is on it", what)
+		return errors.New("this is a block device: say --device to overwrite what is on it")
 	case info.IsDir():
-		return fmt.Errorf("%s is a folder: %w; name a file in it", what, fs.ErrExist)
-	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
-		return fmt.Errorf("%s is not a file (%s): %w; choose another name", what, info.Mode().Type(), fs.ErrExist)
+		return fmt.Errorf("this is a folder: %w; name a file in it", fs.ErrExist)
+	case link && !force:
+		return existsError("this is a symbolic link")
+	case link:
+		return nil // the link is replaced, whatever is behind it
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("this is not a file (%s): %w; choose another name", info.Mode().Type(), fs.ErrExist)
 	case !force:
-		return existsError(what)
+		return existsError("")
 	}
 	return refuseRunning(path)
 }

@@ -44,10 +44,12 @@ func TestADeviceHoldsTheDiskAndKeepsItsTail(t *testing.T) {
 	for i, size := range []int64{16 << 20, 11<<20 + 65536, 9<<20 + 777, 512, 5000} {
 		device, _, old := loopDevice(t, 16<<20)
 		d := randomDisk("vda", size, 65536, uint64(i)+1)
-		res, err := Run(t.Context(), toDevice(d, device), Options{Verify: true})
+		progress, whole := steady(t)
+		res, err := Run(t.Context(), toDevice(d, device), Options{Verify: true, Progress: progress})
 		if err != nil {
 			t.Fatal(err)
 		}
+		whole()
 		sameDevice(t, device, append(d.bytes(), old[size:]...))
 		r := res.Disks[0]
 		if !r.Done || !r.Verified || r.Tail != 16<<20-size || !strings.Contains(strings.Join(r.Notes, "\n"), "other hosts") {

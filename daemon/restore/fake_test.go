@@ -3,6 +3,7 @@ package restore
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -35,8 +36,8 @@ func newDisk(name string, size, block int64) *fakeDisk {
 // put gives the disk a block of random bytes, with a few grains of zeros in it.
 func (d *fakeDisk) put(n int64, rng *rand.Rand) {
 	b := make([]byte, d.block)
-	for i := range b {
-		b[i] = byte(rng.Uint32())
+	for i := 0; i < len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], rng.Uint64())
 	}
 	for g := 0; g < len(b)/grain; g++ {
 		if rng.IntN(4) == 0 {
@@ -226,4 +227,22 @@ func scattered(size int64, n int) *fakeDisk {
 		d.put(rng.Int64N(size/d.block), rng)
 	}
 	return d
+}
+
+// steady returns a Progress that wants to be told ever more, and a check that it
+// was told the total in the end.
+func steady(t *testing.T) (progress func(done, total int64), check func()) {
+	t.Helper()
+	var last, all int64
+	return func(done, total int64) {
+			if done < last || done > total {
+				t.Errorf("progress went from %d to %d of %d", last, done, total)
+			}
+			last, all = done, total
+		}, func() {
+			t.Helper()
+			if last != all {
+				t.Errorf("progress ended at %d of %d", last, all)
+			}
+		}
 }

@@ -82,7 +82,7 @@ func (t *tempFile) Commit() error {
 	}
 	if err := rename(t.Name(), t.final); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			err = existsError(t.final + " (it appeared meanwhile)")
+			err = existsError("it appeared meanwhile")
 		}
 		return errors.Join(err, t.Abort())
 	}

@@ -9,9 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// existsError is what a target that exists gets without Force.
+// existsError is what a target that exists gets without Force; what says more of
+// it, and may be empty.
 func existsError(what string) error {
-	return fmt.Errorf("%s: %w; choose another name, or replace it with --force", what, fs.ErrExist)
+	if what != "" {
+		what += ": "
+	}
+	return fmt.Errorf("%s%w; choose another name, or replace it with --force", what, fs.ErrExist)
 }
 
 // replace renames a file to a name that another may have, unless a machine runs

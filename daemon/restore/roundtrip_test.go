@@ -23,13 +23,8 @@ func TestARawFileHoldsTheDiskByteForByte(t *testing.T) {
 		t.Run(fmt.Sprintf("%d in blocks of %d", c.size, c.block), func(t *testing.T) {
 			d := randomDisk("vda", c.size, c.block, uint64(i))
 			file := filepath.Join(t.TempDir(), "vda.raw")
-			var done, total int64
-			res, err := Run(t.Context(), toFile(d, Raw, file), Options{Verify: true, Progress: func(d, n int64) {
-				if d < done || d > n {
-					t.Errorf("progress went from %d to %d of %d", done, d, n)
-				}
-				done, total = d, n
-			}})
+			progress, whole := steady(t)
+			res, err := Run(t.Context(), toFile(d, Raw, file), Options{Verify: true, Progress: progress})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,9 +33,7 @@ func TestARawFileHoldsTheDiskByteForByte(t *testing.T) {
 			if r := res.Disks[0]; !r.Done || !r.Verified || r.Target != file || res.Damaged() {
 				t.Errorf("result is %+v", r)
 			}
-			if done != total {
-				t.Errorf("progress ended at %d of %d", done, total)
-			}
+			whole()
 		})
 	}
 }
@@ -106,10 +99,13 @@ func TestAQcow2FileHoldsTheDisk(t *testing.T) {
 			d := randomDisk("vda", c.size, c.block, uint64(i))
 			folder := t.TempDir()
 			raw, file := filepath.Join(folder, "vda.raw"), filepath.Join(folder, "vda.qcow2")
-			res, err := Run(t.Context(), []Job{{d, Spec{Kind: Raw, Path: raw}}, {d, Spec{Kind: Qcow2, Path: file}}}, Options{Verify: true})
+			progress, whole := steady(t)
+			jobs := []Job{{d, Spec{Kind: Raw, Path: raw}}, {d, Spec{Kind: Qcow2, Path: file}}}
+			res, err := Run(t.Context(), jobs, Options{Verify: true, Progress: progress})
 			if err != nil {
 				t.Fatal(err)
 			}
+			whole()
 			sameFile(t, raw, d.bytes())
 			checkQcow2(t, file)
 			command(t, "qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, file)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-
-	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
 // maxWorkers bounds the memory of a restore, whatever is asked for.
@@ -32,16 +30,6 @@ type run struct {
 	tasks   []*task
 	prog    progress
 	open    func(*task, Options) (Target, error) // openTarget but in tests
-}
-
-// task is one job of a run.
-type task struct {
-	job    Job
-	src    *source
-	data   int64   // bytes in extents of data
-	layout *layout // of a Qcow2
-	target Target  // nil for a Stream
-	result DiskResult
 }
 
 func newRun(jobs []Job, o Options) *run {
@@ -91,21 +79,6 @@ func (r *run) run(ctx context.Context) (_ Result, err error) {
 	return r.result(), nil
 }
 
-// finality orders tasks so that what cannot be taken back comes last.
-func (t *task) finality() int {
-	switch t.job.Target.Kind {
-	case Device:
-		return 1
-	case Stream:
-		return 2
-	}
-	return 0
-}
-
-func (t *task) failed(err error) error {
-	return fmt.Errorf("restore disk %s to %s: %w", t.result.Disk.Name, t.result.Target, err)
-}
-
 // plan checks the jobs and walks the disks' maps: how much there is to do.
 func (r *run) plan(ctx context.Context) error {
 	if err := checkJobs(r.tasks, r.opt); err != nil {
@@ -128,35 +101,6 @@ func (r *run) plan(ctx context.Context) error {
 		r.prog.total += work
 	}
 	return nil
-}
-
-func (t *task) plan(ctx context.Context, skip bool) (err error) {
-	if t.src, err = newSource(t.job.Disk, skip); err != nil {
-		return err
-	}
-	if t.job.Target.Kind == Qcow2 {
-		if t.layout, err = newLayout(t.src.size); err != nil {
-			return err
-		}
-	}
-	err = t.src.extents(ctx, func(e blockstore.Extent) error {
-		if e.Kind == blockstore.Data {
-			t.data += e.Length
-		}
-		if t.layout != nil {
-			t.layout.add(e)
-		}
-		return nil
-	})
-	if t.layout != nil {
-		t.layout.place()
-		if t.result.Rounded = t.layout.size - t.src.size; t.result.Rounded > 0 {
-			t.result.Notes = append(t.result.Notes, fmt.Sprintf(
-				"the disk has %d bytes; a qcow2 has whole sectors of 512, so %d zeros follow", t.src.size, t.result.Rounded))
-		}
-	}
-	t.result.Data = t.data
-	return err
 }
 
 // prepare checks space and opens every target.
@@ -191,29 +135,6 @@ func (r *run) prepare() error {
 		}
 	}
 	return nil
-}
-
-// openTarget opens or makes what a task writes to.
-func openTarget(t *task, o Options) (Target, error) {
-	spec := t.job.Target
-	opt := fileOptions{force: o.Force, mode: cmp.Or(o.Mode, 0o600), owner: o.Owner}
-	switch spec.Kind {
-	case Raw:
-		return opened(createRaw(spec.Path, t.src.size, opt))
-	case Qcow2:
-		return opened(createQcow2(spec.Path, t.layout, opt))
-	case Device:
-		return opened(openDevice(spec.Path, o.VaultPath, t.src.size))
-	}
-	return nil, fmt.Errorf("target of %s: %w", spec.Kind, errors.ErrUnsupported)
-}
-
-// opened keeps a nil pointer from becoming a Target that is not nil.
-func opened[T Target](t T, err error) (Target, error) {
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
 }
 
 // write fills one target and makes it durable, and reads it back when asked.

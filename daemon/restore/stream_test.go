@@ -18,18 +18,21 @@ func toStream(d Disk, w io.Writer) []Job { return []Job{{d, Spec{Kind: Stream, W
 func TestAStreamGetsTheDiskInOrder(t *testing.T) {
 	t.Parallel()
 	for i, c := range oddSizes {
+		d := randomDisk("vda", c.size, c.block, uint64(i))
 		for _, workers := range []int{1, 2, 7} {
-			d, out := randomDisk("vda", c.size, c.block, uint64(i)), new(bytes.Buffer)
+			out := new(bytes.Buffer)
 			var n atomic.Int64
 			d.onRead = func(off int64) { // the first reads are the slowest
 				if n.Add(1) < 4 {
 					time.Sleep(time.Millisecond)
 				}
 			}
-			res, err := Run(t.Context(), toStream(d, out), Options{Workers: workers, Verify: true})
+			progress, whole := steady(t)
+			res, err := Run(t.Context(), toStream(d, out), Options{Workers: workers, Verify: true, Progress: progress})
 			if err != nil || !res.Disks[0].Done {
 				t.Fatal(err, res)
 			}
+			whole()
 			if !bytes.Equal(out.Bytes(), d.bytes()) {
 				t.Fatalf("%d bytes in blocks of %d, %d workers: the stream differs", c.size, c.block, workers)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -119,6 +120,25 @@ func statx(path string, st *unix.Statx_t) error {
 
 func sameFile(a, b *unix.Statx_t) bool {
 	return a.Ino == b.Ino && a.Dev_major == b.Dev_major && a.Dev_minor == b.Dev_minor
+}
+
+// written is how many sectors the kernel has written to and discarded on the
+// device since it appeared; 0 where it does not count. See
+// https://www.kernel.org/doc/Documentation/block/stat.rst.
+func (d device) written() uint64 {
+	b, err := os.ReadFile(d.sys() + "/stat")
+	if err != nil {
+		return 0
+	}
+	var sum uint64
+	fields := strings.Fields(string(b))
+	for _, i := range []int{6, 13} {
+		if i < len(fields) {
+			n, _ := strconv.ParseUint(fields[i], 10, 64)
+			sum += n
+		}
+	}
+	return sum
 }
 
 // parseDevice reads "major:minor".

@@ -25,8 +25,9 @@ type file struct {
 
 // stamp is what changes when somebody writes to a file.
 type stamp struct {
-	size         int64
-	mtime, ctime unix.Timespec
+	size         int64         // bytes
+	mtime, ctime unix.Timespec // of a file
+	written      uint64        // sectors written to and discarded on a block device, as the kernel counts
 }
 
 // openFile opens what path leads to for reading, if it is a regular file or a
@@ -90,11 +91,22 @@ func (f *file) look() error {
 	}
 	if f.block {
 		f.dev = device{f.at.Rdev_major, f.at.Rdev_minor}
-		size, err := DeviceSize(f.f)
-		f.seen.size = size
-		return err
 	}
 	var err error
+	f.seen, err = f.stamp()
+	return err
+}
+
+// settle makes writes of the past, which the kernel may have yet to carry out on
+// a block device, happen before what changed() compares with.
+func (f *file) settle() error {
+	if !f.block {
+		return nil
+	}
+	err := control(f.f, unix.Fsync)
+	if err != nil {
+		return &fs.PathError{Op: "flush device", Path: f.path, Err: err}
+	}
 	f.seen, err = f.stamp()
 	return err
 }
@@ -102,30 +114,29 @@ func (f *file) look() error {
 // handle is a path to the open file itself.
 func (f *file) handle() string { return "/proc/self/fd/" + strconv.Itoa(int(f.f.Fd())) }
 
-// stamp returns the present stamp of a regular file.
+// stamp returns the present stamp.
 func (f *file) stamp() (stamp, error) {
+	if f.block {
+		size, err := DeviceSize(f.f)
+		return stamp{size: size, written: f.dev.written()}, err
+	}
 	var st unix.Stat_t
 	if err := control(f.f, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
 		return stamp{}, &fs.PathError{Op: "stat image", Path: f.path, Err: err}
 	}
-	return stamp{st.Size, st.Mtim, st.Ctim}, nil
+	return stamp{size: st.Size, mtime: st.Mtim, ctime: st.Ctim}, nil
 }
 
 // changed says what changed about the file since it was opened, "" if nothing did.
 func (f *file) changed() (string, error) {
-	if f.block {
-		size, err := DeviceSize(f.f)
-		if err == nil && size != f.seen.size {
-			return fmt.Sprintf("its size went from %d to %d bytes", f.seen.size, size), nil
-		}
-		return "", err
-	}
 	now, err := f.stamp()
 	switch {
 	case err != nil:
 		return "", err
 	case now.size != f.seen.size:
 		return fmt.Sprintf("its size went from %d to %d bytes", f.seen.size, now.size), nil
+	case now.written != f.seen.written:
+		return "it was written to", nil
 	case now.mtime != f.seen.mtime:
 		return "it was written to at " + clock(now.mtime), nil
 	case now.ctime != f.seen.ctime:

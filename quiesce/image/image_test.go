@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -226,6 +228,12 @@ func TestBlockDevicesReadAsTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
+	unix.Pwrite(fd, []byte("x"), 4096)
+	unix.Fsync(fd)
+	var changed *ChangedError
+	if err := i.Verify(); !errors.As(err, &changed) {
+		t.Errorf("a device that was written to by one who left no trace among processes: %v", err)
+	}
 	var used *InUseError
 	if _, err := Open(t.Context(), Spec{Path: dev}); !errors.As(err, &used) {
 		t.Errorf("a claimed device: %v", err)
@@ -333,6 +341,41 @@ func TestTheReaderEndsWithItsContext(t *testing.T) {
 	i.Close()
 	if _, err := Open(ctx, Spec{Path: path, Format: "qcow2"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("opened with a context that has ended: %v", err)
+	}
+}
+
+func TestTheReaderDiesWithUs(t *testing.T) {
+	need(t, "qemu-img", "qemu-nbd")
+	if path := os.Getenv("HOLDFAST_TEST_OPEN"); path != "" { // the one to be killed
+		i := open(t, Spec{Path: path, Format: "qcow2"})
+		fmt.Println(i.server.pid())
+		select {}
+	}
+	path := filepath.Join(t.TempDir(), "q")
+	run(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1G")
+	sockets := t.TempDir()
+	victim := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	victim.Env = append(os.Environ(), "HOLDFAST_TEST_OPEN="+path, "TMPDIR="+sockets)
+	out, err := victim.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var reader int
+	_, err = fmt.Fscan(out, &reader)
+	victim.Process.Kill()
+	victim.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the reader is gone", func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", reader))
+		return err != nil || strings.Contains(string(b), ") Z ")
+	})
+	if left, err := os.ReadDir(sockets); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

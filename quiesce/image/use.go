@@ -130,9 +130,9 @@ func (i *Image) checkSize() error {
 	if top.format != formatRaw {
 		return nil
 	}
-	size, err := top.length()
-	if err == nil && size != i.size {
-		err = &ChangedError{Path: top.path, What: fmt.Sprintf("its size went from %d to %d bytes", i.size, size)}
+	now, err := top.stamp()
+	if err == nil && now.size != i.size {
+		err = &ChangedError{Path: top.path, What: fmt.Sprintf("its size went from %d to %d bytes", i.size, now.size)}
 	}
 	return err
 }
