@@ -55,7 +55,7 @@ func hintTop(format string) string {
 	if format == formatQcow2 {
 		return "add format=qcow2, or format=raw if the guest's disk really begins so"
 	}
-	return fmt.Sprintf("%s is not read, convert it (qemu-img convert -f %[1]s -O qcow2 ...), or add format=raw if the guest's disk really begins so", format)
+	return fmt.Sprintf("%s is not read, convert it (qemu-img convert -f %[1]s -O qcow2), or add format=raw if the guest's disk really begins so", format)
 }
 
 func hintBacking(format string) string {

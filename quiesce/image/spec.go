@@ -70,7 +70,7 @@ func checkFormat(format string) error {
 	case "", formatRaw, formatQcow2:
 		return nil
 	}
-	return fmt.Errorf("format %q is not read: raw and qcow2 are; convert it: qemu-img convert -O qcow2 ...", format)
+	return fmt.Errorf("format %q is not read: raw and qcow2 are; convert it (qemu-img convert -O qcow2)", format)
 }
 
 // The formats of images, as [Image.Format] gives them.

@@ -11,8 +11,8 @@
 // taken for zeros. The first violation of the protocol ends the connection, and
 // every call on it, pending or later, returns an error that names the violation.
 //
-// Lock order: slots, then Client.sending, then Client.mu; nothing is sent or
-// received while mu is held.
+// Of Client's locks no two are held at once, and nothing is sent or received while
+// mu is held: a server that does not listen holds up who sends, not who receives.
 //
 // The protocol is described at
 // https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md. Only its
