@@ -11,7 +11,8 @@ help: ## say what the targets do
 build: ## build bin/holdfast
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdfast ./cmd/holdfast
 
-test: install-deps ## run every test, with the race detector where there is a C compiler
+test: ## run every test, with the race detector where there is a C compiler
+	@integration/install-deps test
 	go test $(RACE) -count=1 -timeout 20m ./...
 
 lint: ## gofmt, vet, staticcheck and the arrows between packages
@@ -34,8 +35,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 		echo "== $$(dirname $$file) $${func#func }"; \
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; done
 
-install-deps: ## install (as root) or name the Debian packages that tests and demo need
-	@integration/install-deps
+install-deps: ## install (as root) or name the Debian packages that all of these need
+	@integration/install-deps test
+	@integration/install-deps bench
 
 clean: ## remove what was built
 	rm -rf bin

@@ -93,32 +93,25 @@ func (v *Vault) trash() (map[PointID]bool, error) {
 	trash := map[PointID]bool{}
 	var errs []error
 	for _, m := range machines {
+		if !hexID.MatchString(m) {
+			continue
+		}
 		points, err := v.dir.List(path.Join(attrsDir, m))
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range points {
+			if !pointID.MatchString(p) {
+				continue
+			}
 			attrs, err := v.attributes(MachineID(m), PointID(p))
 			if err != nil {
 				errs = append(errs, err)
 			}
-			if inTrash(attrs) {
+			if stateOf(attrs).InTrash() {
 				trash[PointID(p)] = true
 			}
 		}
 	}
 	return trash, errors.Join(errs...)
-}
-
-func inTrash(attrs []*Attribute) bool {
-	in := false
-	for _, a := range attrs {
-		switch a.Kind {
-		case Deleted:
-			in = true
-		case Undeleted:
-			in = false
-		}
-	}
-	return in
 }

@@ -45,40 +45,74 @@ type Backup struct {
 // Begin begins the next recovery point of a machine. Only one is made at a
 // time; another is ErrRunning.
 func (o *Owner) Begin(ctx context.Context, b BackupOptions) (*Backup, error) {
-	points, err := o.Points(ctx)
-	if err != nil {
-		o.warn(err.Error()) // the points that cannot be read serve nobody as parent
+	if err := CheckMachineName(b.Machine); err != nil {
+		return nil, err
 	}
+	if !o.setRunning(b.Machine) {
+		return nil, fmt.Errorf("machine %s: %w", b.Machine, ErrRunning)
+	}
+	n, err := o.begin(ctx, b)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.running, b.Machine)
+		return nil, err
+	}
+	return n, nil
+}
+
+// setRunning returns false when the machine is being backed up already.
+func (o *Owner) setRunning(machine string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.running[machine] {
+		return false
+	}
+	o.running[machine] = true
+	return true
+}
+
+func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if err := o.checkSpace(0); err != nil {
 		return nil, err
 	}
-	m, err := o.machineNamed(ctx, b.Machine, points)
+	if err := o.history.load(ctx, o); err != nil {
+		return nil, err
+	}
+	m, err := o.machineNamed(ctx, b.Machine)
 	if err != nil {
 		return nil, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.running[m.Name] {
-		return nil, fmt.Errorf("machine %s: %w", m.Name, ErrRunning)
-	}
-	o.running[m.Name] = true
 	n := &Backup{o: o, machine: m, workers: b.Workers, counts: map[*openPack]bool{}}
 	if n.workers == 0 {
 		n.workers = runtime.GOMAXPROCS(0)
-	}
-	for _, p := range points {
-		if p.Machine == m.ID {
-			n.parent = p // the newest: they are in order
-		}
 	}
 	n.point = Point{
 		ID: newPointID(), Machine: m.ID, MachineName: m.Name, Time: b.Time.UTC(), Writer: o.claim.owner.Writer,
 		Tool: b.Tool, Asked: b.Asked, Reached: b.Reached, Reason: b.Reason,
 	}
-	if n.parent != nil {
+	if n.parent = o.pinParent(m.ID); n.parent != nil {
 		n.point.Parent = n.parent.ID
 	}
 	return n, nil
+}
+
+// pinParent returns the newest point of a machine that is neither in the trash
+// nor being dropped, and keeps it from being dropped.
+func (o *Owner) pinParent(m MachineID) *Point {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	parent := o.history.newestOf(m, func(p *Point) bool {
+		s, err := o.State(p)
+		if err != nil {
+			o.warn(err.Error())
+		}
+		return !s.InTrash() && !o.dropping[p.ID]
+	})
+	if parent != nil {
+		o.parents[parent.ID] = true // one machine, one backup: nobody else has it
+	}
+	return parent
 }
 
 // Parent is the point that this one is compared with, nil for the first.
@@ -100,13 +134,6 @@ func (b *Backup) ParentDisk(info DiskInfo) *DiskInfo {
 		}
 	}
 	return nil
-}
-
-// countOn notes that the point needs a pack. The caller holds store.mu.
-func (b *Backup) countOn(p *openPack) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.counts[p] = true
 }
 
 // KeepDisk takes the parent's disk of info's name over, unread.
@@ -221,6 +248,12 @@ func (b *Backup) storeAnew(r *recorder, kind content.Kind, id ID, plain []byte) 
 func (b *Backup) Commit(ctx context.Context) (*Point, error) {
 	defer b.Abort()
 	o := b.o
+	b.mu.Lock()
+	ended := b.ended
+	b.mu.Unlock()
+	if ended {
+		return nil, fmt.Errorf("commit point of %s: the backup has ended", b.machine.Name)
+	}
 	if err := b.seal(); err != nil {
 		return nil, fmt.Errorf("commit point of %s: %w", b.machine.Name, err)
 	}
@@ -229,8 +262,9 @@ func (b *Backup) Commit(ctx context.Context) (*Point, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	point, err := b.commit(ctx)
+	point, err := b.commit()
 	if err != nil {
+		o.spoilt.Store(true)
 		return nil, fmt.Errorf("commit point of %s: %w", b.machine.Name, err)
 	}
 	// The point is safe; segments that are not merged only cost time.
@@ -261,25 +295,13 @@ func (b *Backup) seal() error {
 }
 
 // commit writes segment and point. The caller holds committing.
-func (b *Backup) commit(ctx context.Context) (*Point, error) {
+func (b *Backup) commit() (*Point, error) {
 	o := b.o
 	if err := o.stillOwner(o.claim); err != nil {
 		return nil, err
 	}
-	points, err := o.allPoints(ctx)
-	if err != nil {
-		o.warn(err.Error())
-	}
 	point := b.point
-	point.Seq, point.Committed = 1, time.Now().UTC()
-	for _, p := range points {
-		if p.Machine == point.Machine && p.Seq >= point.Seq {
-			point.Seq = p.Seq + 1
-		}
-		if !point.Committed.After(p.Committed) {
-			point.Committed = p.Committed.Add(time.Nanosecond)
-		}
-	}
+	o.history.stamp(&point)
 	slices.SortFunc(point.Disks, func(a, b DiskInfo) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
 	name := pointPath(point.Machine, point.Seq, point.ID)
 	record, err := encodeRecord(o.keys, pointKind, name, point)
@@ -289,11 +311,42 @@ func (b *Backup) commit(ctx context.Context) (*Point, error) {
 	if err := o.writeSegment([]segment.Point{{Event: segment.Committed, Path: name, Record: record}}); err != nil {
 		return nil, err
 	}
-	if err := o.dir.Write(name, record); err != nil {
+	if err := o.writePoint(name, record); err != nil {
 		return nil, err
 	}
 	o.opts.Event("point.committed")
+	o.history.add(&point)
 	return &point, nil
+}
+
+// writePoint makes a point's record durable and visible. If that fails, what is
+// left of it is removed, and the next segment tells that there is no such
+// point, since one tells already that there is. The caller holds committing.
+func (o *Owner) writePoint(name string, record []byte) error {
+	err := o.writeNew(name, record, "point.written")
+	if err == nil {
+		return nil
+	}
+	if e := o.dir.Remove(name); e != nil {
+		return errors.Join(err, e)
+	}
+	o.undone = append(o.undone, segment.Point{Event: segment.Dropped, Path: name})
+	return err
+}
+
+// writeNew writes a file; event is told when its content is durable and its
+// name is not.
+func (o *Owner) writeNew(name string, data []byte, event string) error {
+	f, err := o.dir.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	o.opts.Event(event)
+	return f.Commit()
 }
 
 // Abort ends a backup that was not committed; after Commit it does nothing.
@@ -306,7 +359,11 @@ func (b *Backup) Abort() {
 	if ended {
 		return
 	}
+	b.o.store.unpin(b)
 	b.o.mu.Lock()
 	defer b.o.mu.Unlock()
 	delete(b.o.running, b.machine.Name)
+	if b.parent != nil {
+		delete(b.o.parents, b.parent.ID)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 )
@@ -47,16 +48,20 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
-	if err := v.refresh(ctx); err != nil {
-		return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
-	}
-	c := &checker{v: v, o: o, tables: v.tables.Load(), bad: map[ID]*Fault{}, gone: map[pack.ID]bool{}, report: &CheckReport{}}
-	for _, step := range []func(context.Context) error{c.records, c.segments, c.packs, c.points, c.harms} {
+	c := &checker{v: v, o: o, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{}, gone: map[pack.ID]*Fault{}, report: &CheckReport{}}
+	for _, step := range []func(context.Context) error{c.records, c.writers, c.segments, c.packs, c.points, c.harms} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
 		}
 	}
+	faults := map[*Fault]bool{}
+	for _, f := range c.unreadable {
+		faults[f] = true
+	}
 	for _, f := range c.bad {
+		faults[f] = true
+	}
+	for f := range faults {
 		c.report.Faults = append(c.report.Faults, *f)
 	}
 	slices.SortStableFunc(c.report.Faults, func(a, b Fault) int { return slices.Compare([]byte(a.Where), []byte(b.Where)) })
@@ -67,13 +72,15 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 type checker struct {
 	v      *Vault
 	o      CheckOptions
-	tables *tableSet
+	tables *tableSet // as after the points were listed: all that they name is in them
 	found  []*Point
+	loose  map[pack.ID]bool // reported as named by no segment
 
-	mu     sync.Mutex       // guards what follows while several goroutines look at packs
-	bad    map[ID]*Fault    // content that cannot be read
-	gone   map[pack.ID]bool // packs that cannot be read at all
-	report *CheckReport
+	mu         sync.Mutex         // guards what follows while several goroutines look at packs
+	bad        map[ID]*Fault      // content that cannot be read; that of one pack shares a fault
+	gone       map[pack.ID]*Fault // packs that cannot be read at all
+	unreadable []*Fault           // of those in gone, the packs that are there
+	report     *CheckReport
 }
 
 func (c *checker) fault(where string, err error, harms ...Harm) {
@@ -93,12 +100,33 @@ func (c *checker) lost(id ID, where string, err error) {
 
 // records reads every small record. Points that can be read are kept in found.
 func (c *checker) records(ctx context.Context) error {
+	if c.v.fromPack {
+		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next backup writes it again"))
+	}
 	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, pointsDir} {
 		if err := c.recordsIn(ctx, dir, dir); err != nil {
 			return err
 		}
 	}
 	c.report.Points = int64(len(c.found))
+	machines := map[MachineID]bool{}
+	for _, p := range c.found {
+		if machines[p.Machine] {
+			continue
+		}
+		machines[p.Machine] = true
+		if names, err := c.v.dir.List(path.Join(machinesDir, string(p.Machine))); err == nil && len(names) == 0 {
+			c.fault(path.Join(machinesDir, string(p.Machine)), fmt.Errorf("the record of machine %s is lost; the next backup writes it again", p.MachineName))
+		}
+	}
+	return c.refreshTables(ctx)
+}
+
+func (c *checker) refreshTables(ctx context.Context) error {
+	if err := c.v.refresh(ctx); err != nil {
+		return err
+	}
+	c.tables = c.v.tables.Load()
 	return nil
 }
 
@@ -141,11 +169,12 @@ func (c *checker) record(top, p string) error {
 	case attrsDir:
 		return decodeRecord(c.v.keys, attributeKind, p, b, &body)
 	case damagedDir:
-		return decodeRecord(c.v.keys, damageKind, p, b, &body)
+		_, err := decodeDamage(c.v.keys, p, b)
+		return err
 	}
 	point, err := c.v.decodePoint(p, b)
 	if err != nil {
-		return err
+		return c.copyOfPoint(p, err)
 	}
 	if want := pointPath(point.Machine, point.Seq, point.ID); want != p {
 		return fmt.Errorf("it is the point that belongs at %s", want)
@@ -154,10 +183,56 @@ func (c *checker) record(top, p string) error {
 	return nil
 }
 
+// copyOfPoint reports a record that is damaged. Where a segment has a copy of
+// it, it harms nobody.
+func (c *checker) copyOfPoint(p string, damage error) error {
+	point, err := c.v.pointInSegments(p)
+	if err == nil {
+		c.found = append(c.found, point)
+		return fmt.Errorf("%w; a segment has a copy of it, which is used", damage)
+	}
+	machine := path.Base(path.Dir(p))
+	if m, err := c.v.machine(MachineID(machine)); err == nil {
+		machine = m.Name
+	}
+	_, id, _ := parseNumbered(path.Base(p))
+	c.fault(p, damage, Harm{Machine: machine, Point: PointID(id)})
+	return nil
+}
+
+// writers reads what owners say of themselves. One that is just being
+// rewritten is read again.
+func (c *checker) writers(ctx context.Context) error {
+	names, err := c.v.dir.List(writersDir)
+	if err != nil {
+		return err
+	}
+	for _, w := range names {
+		for try := range 5 {
+			_, err = c.v.readOwner(WriterID(w))
+			if err == nil || isNotExist(err) && try > 0 {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		if err != nil && !(isNotExist(err) && !c.wasWritten()) {
+			c.fault(ownerPath(WriterID(w)), fmt.Errorf("%w; the next owner writes it anew", err))
+		}
+	}
+	return nil
+}
+
+// wasWritten tells whether the vault ever had an owner.
+func (c *checker) wasWritten() bool { return len(c.tables.names) > 0 }
+
 // segments verifies every segment, and that no point is missing that one tells of.
 func (c *checker) segments(ctx context.Context) error {
-	for _, err := range c.tables.broken {
-		c.fault(segmentsDir, err)
+	for name, err := range c.tables.broken {
+		c.fault(name, err)
 	}
 	for _, t := range c.tables.tables {
 		if err := ctx.Err(); err != nil {

@@ -79,6 +79,7 @@ func (c *checker) diskNames(ctx context.Context, m *diskmap.Map, seen *marks) er
 				return false, nil
 			}
 			c.report.Pages++
+			c.exists(id, content.Page)
 			return true, nil
 		},
 		Blocks: func(_ int64, ids []ID) error {
@@ -91,7 +92,8 @@ func (c *checker) diskNames(ctx context.Context, m *diskmap.Map, seen *marks) er
 			return nil
 		},
 		Broken: func(e *diskmap.PageError) error {
-			c.lost(e.ID, fmt.Sprintf("page %s", e.ID.Short()), e.Err)
+			c.exists(e.ID, content.Page)
+			c.lost(e.ID, fmt.Sprintf("page %s", e.ID.Short()), e.Err) // unless its pack is known to be gone
 			return nil
 		},
 	})
@@ -101,6 +103,7 @@ func (c *checker) diskNames(ctx context.Context, m *diskmap.Map, seen *marks) er
 func (c *checker) exists(id ID, kind content.Kind) {
 	where := fmt.Sprintf("%v %s", kind, id.Short())
 	err := errMissing
+	var gone *Fault
 	for _, t := range c.tables.tables {
 		first, after, findErr := t.Find(id)
 		if findErr != nil {
@@ -112,16 +115,33 @@ func (c *checker) exists(id ID, kind content.Kind) {
 				err = entryErr
 				continue
 			}
-			if !c.gone[t.Packs[e.Pack].ID] {
+			f := c.gone[t.Packs[e.Pack].ID]
+			if f == nil {
 				return
 			}
-			err = fmt.Errorf("pack %x, which held it, cannot be read", t.Packs[e.Pack].ID)
+			gone = f
 		}
 	}
-	if errors.Is(err, errMissing) && c.v.loadLoose(c.tables) == nil && len((*c.tables.loose.Load())[id]) > 0 {
-		return // its segment is lost, which is a fault of its own
+	if c.v.loadLoose(c.tables) == nil {
+		for _, p := range (*c.tables.loose.Load())[id] {
+			c.unnamed(p)
+			return
+		}
+	}
+	if gone != nil {
+		c.bad[id] = gone
+		return
 	}
 	c.lost(id, where, err)
+}
+
+// unnamed reports a pack that holds what points name, and that no segment that
+// can be read names.
+func (c *checker) unnamed(p place) {
+	if !c.loose[p.pack] {
+		c.loose[p.pack] = true
+		c.fault(packPath(p.writer, p.pack), errors.New("the segment that named it is lost or damaged; it is read by its own list, and the next backup names it again"))
+	}
 }
 
 // harms finds every place that names lost content.

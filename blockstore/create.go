@@ -28,6 +28,7 @@ const (
 type CreateOptions struct {
 	Name      string // default: base name of the path
 	BlockSize int    // bytes; 0: 64 KiB, or what Like has
+	TrashDays int    // how long deleted points can be undeleted; 0: DefaultTrashDays
 	Like      string // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
 }
 
@@ -38,6 +39,7 @@ type vaultRecord struct {
 	Created   time.Time      `json:"created"`
 	BlockSize int            `json:"block_size"`
 	Codec     string         `json:"codec"`
+	TrashDays int            `json:"trash_days,omitempty"` // 0: DefaultTrashDays
 	Secret    content.Secret `json:"secret"`
 }
 
@@ -82,7 +84,7 @@ func Create(ctx context.Context, dir string, o CreateOptions) (VaultInfo, error)
 func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (vaultRecord, error) {
 	head := vaultRecord{
 		ID: VaultID(randomHex(8)), Name: o.Name, Created: time.Now().UTC().Truncate(time.Second),
-		BlockSize: DefaultBlockSize, Codec: "lz4", Secret: content.NewSecret(),
+		BlockSize: DefaultBlockSize, Codec: "lz4", TrashDays: o.TrashDays, Secret: content.NewSecret(),
 	}
 	if head.Name == "" {
 		abs, err := filepath.Abs(dir)
@@ -139,6 +141,11 @@ func (v *Vault) writeSkeleton() error {
 		if err := v.dir.MakeDir(d); err != nil {
 			return err
 		}
+	}
+	// The writer is named now, so that two processes that open a new vault at
+	// once do not name two.
+	if err := v.dir.MakeDir(path.Dir(ownerPath(WriterID(randomHex(8))))); err != nil {
+		return err
 	}
 	if err := v.dir.Write(readmeFile, readme); err != nil {
 		return err

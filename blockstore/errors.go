@@ -50,6 +50,9 @@ func (e *BusyError) Error() string {
 		return fmt.Sprintf("vault %s belongs to host %s (writer %s, last used by pid %d, %s)",
 			e.Vault, e.Owner.Host, e.Owner.Writer, e.Owner.PID, e.Owner.Command)
 	}
+	if e.Owner.PID == 0 { // its record was just being written, or is damaged
+		return fmt.Sprintf("vault %s is in use by another process", e.Vault)
+	}
 	return fmt.Sprintf("vault %s is in use by pid %d (%s) since %s",
 		e.Vault, e.Owner.PID, e.Owner.Command, e.Owner.Opened.UTC().Format("2006-01-02T15:04:05Z"))
 }

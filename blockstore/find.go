@@ -3,6 +3,7 @@ package blockstore
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -39,16 +40,22 @@ func FindPoint(points []*Point, machine, ref string) (*Point, error) {
 }
 
 // pointsOf returns the points of one machine. A name that two machines have is
-// ambiguous.
+// ambiguous; an id is taken for the id, even if another machine is named so.
 func pointsOf(points []*Point, machine string) ([]*Point, error) {
-	var mine []*Point
+	var mine, named []*Point
 	ids := map[MachineID]bool{}
 	for _, p := range points {
-		if p.MachineName == machine || string(p.Machine) == machine {
+		if string(p.Machine) == machine {
 			mine = append(mine, p)
+		} else if p.MachineName == machine {
+			named = append(named, p)
 			ids[p.Machine] = true
 		}
 	}
+	if len(mine) > 0 {
+		return mine, nil
+	}
+	mine = named
 	if len(mine) == 0 {
 		return nil, fmt.Errorf("machine %s: %w, or it has no point", machine, ErrNotFound)
 	}
@@ -57,6 +64,7 @@ func pointsOf(points []*Point, machine string) ([]*Point, error) {
 		for id := range ids {
 			names = append(names, string(id))
 		}
+		slices.Sort(names)
 		return nil, fmt.Errorf("machine %s %w: use an id: %s", machine, ErrAmbiguous, strings.Join(names, ", "))
 	}
 	return mine, nil

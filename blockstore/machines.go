@@ -29,6 +29,9 @@ func (v *Vault) Machines(ctx context.Context) ([]Machine, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if !hexID.MatchString(id) {
+			continue
+		}
 		m, err := v.machine(MachineID(id))
 		if err != nil {
 			errs = append(errs, err)
@@ -60,25 +63,40 @@ func (v *Vault) machine(id MachineID) (Machine, error) {
 }
 
 // machineNamed returns the machine of a name, and makes it where there is none.
-// A machine whose own record is lost is known by its points.
-func (o *Owner) machineNamed(ctx context.Context, name string, points []*Point) (Machine, error) {
-	if err := CheckMachineName(name); err != nil {
-		return Machine{}, err
-	}
+func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) {
 	machines, err := o.Machines(ctx)
 	for _, m := range machines {
 		if m.Name == name {
 			return m, nil
 		}
 	}
-	for _, p := range slices.Backward(points) {
-		if p.MachineName == name {
-			return Machine{ID: p.Machine, Name: name}, nil
-		}
+	if err != nil { // such a machine has no points, or it is known by them
+		o.warn(err.Error())
 	}
-	if err != nil {
-		return Machine{}, fmt.Errorf("is there a machine %s already? %w", name, err)
+	if id, ok := o.history.machineOf(name); ok {
+		return Machine{ID: id, Name: name}, nil
 	}
 	m := Machine{ID: MachineID(randomHex(8)), Name: name, Generation: 1}
 	return m, o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m)
+}
+
+// machineAgain writes the record of a machine whose records are lost, known by
+// its points, and removes those that are damaged.
+func (o *Owner) machineAgain(id MachineID, name string) error {
+	folder := path.Join(machinesDir, string(id))
+	names, err := o.dir.List(folder)
+	if err != nil {
+		return err
+	}
+	m := Machine{ID: id, Name: name, Generation: 1}
+	for _, n := range names {
+		if g, _, ok := parseNumbered(n); ok && g >= m.Generation {
+			m.Generation = g + 1
+		}
+	}
+	if err := o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m); err != nil {
+		return err
+	}
+	o.warn(fmt.Sprintf("the record of machine %s was lost or damaged; it was written again, from its points", name))
+	return o.removeDamaged(machineKind, folder, names)
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/backend"
 	"github.com/holdfast-backup/holdfast/blockstore/index"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // OwnOptions of Own. The zero value works.
@@ -41,9 +43,25 @@ type Owner struct {
 	// that it is for, so that each sealed pack is named by one segment.
 	committing sync.Mutex
 	nextSeg    uint64 // guarded by committing
+	// undone are points that a segment tells of and whose commit failed then;
+	// guarded by committing.
+	undone []segment.Point
+	// spoilt is set when something could not be written: what is there is
+	// believed by the next owner only after a sync of all of it.
+	spoilt atomic.Bool
 
-	mu      sync.Mutex
-	running map[string]bool // machines that are being backed up, by name
+	history history
+
+	sweeping sync.Mutex // held by the sweep that runs
+
+	// attributing is held while attributes of points are read to be changed;
+	// taken before committing.
+	attributing sync.Mutex
+
+	mu       sync.Mutex
+	running  map[string]bool  // machines that are being backed up, by name
+	parents  map[PointID]bool // points that running backups are compared with
+	dropping map[PointID]bool // points that are not to become parents any more
 }
 
 // Own opens a vault for writing. A vault that another process has is a *BusyError.
@@ -76,7 +94,7 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), v.Close())
 	}
-	w := &Owner{Vault: v, opts: o, claim: c, running: map[string]bool{}}
+	w := &Owner{Vault: v, opts: o, claim: c, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
 	if err := w.prepare(ctx, rebuild, progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), w.abandon())
 	}
@@ -89,7 +107,7 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.checkSpace(0); err != nil {
 		return err
 	}
-	unclean := o.claim.before && !o.claim.last.Clean
+	unclean := !o.claim.clean
 	if unclean {
 		if err := o.dir.SyncAll(); err != nil {
 			return err
@@ -99,10 +117,25 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.refresh(ctx); err != nil {
 		return err
 	}
-	for _, t := range o.tables.Load().tables {
-		o.nextSeg = max(o.nextSeg, t.Seq)
+	for _, name := range o.tables.Load().names {
+		if n, _, ok := parseNumbered(path.Base(name)); ok {
+			o.nextSeg = max(o.nextSeg, n)
+		}
 	}
-	present, err := o.findPacks(unclean)
+	if unclean {
+		if err := o.removeTemps(); err != nil {
+			return err
+		}
+	}
+	if err := o.healVault(); err != nil {
+		return err
+	}
+	// Before a segment is written, so that what the newest tells is known to
+	// be a commit that was cut short.
+	if _, err := o.putBack(ctx); err != nil {
+		return err
+	}
+	present, err := o.findPacks()
 	if err != nil {
 		return err
 	}
@@ -115,30 +148,11 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.indexPacks(ctx, progress); err != nil {
 		return err
 	}
-	if unclean {
-		return o.putBack(ctx)
-	}
-	return nil
+	return o.healSegments()
 }
 
-// findPacks lists the sealed packs of this writer, and removes unsealed ones
-// of an owner that died.
-func (o *Owner) findPacks(unclean bool) (map[pack.ID]bool, error) {
-	base := path.Join(packsDir, string(o.claim.owner.Writer))
-	if unclean {
-		folders, err := o.dir.List(base)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range folders {
-			if err := o.dir.RemoveTemps(path.Join(base, f)); err != nil {
-				return nil, err
-			}
-		}
-		if err := o.removeOtherTemps(); err != nil {
-			return nil, err
-		}
-	}
+// findPacks lists the sealed packs of this writer.
+func (o *Owner) findPacks() (map[pack.ID]bool, error) {
 	present := map[pack.ID]bool{}
 	err := o.eachPack(func(w WriterID, id pack.ID) error {
 		if w == o.claim.owner.Writer {
@@ -147,25 +161,6 @@ func (o *Owner) findPacks(unclean bool) (map[pack.ID]bool, error) {
 		return nil
 	})
 	return present, err
-}
-
-func (o *Owner) removeOtherTemps() error {
-	folders := []string{vaultDir, path.Join(segmentsDir, string(o.claim.owner.Writer))}
-	for _, base := range []string{pointsDir, machinesDir} {
-		names, err := o.dir.List(base)
-		if err != nil {
-			return err
-		}
-		for _, n := range names {
-			folders = append(folders, path.Join(base, n))
-		}
-	}
-	for _, f := range folders {
-		if err := o.dir.RemoveTemps(f); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // checkSpace returns ErrFull when less than the floor would stay free after
@@ -189,7 +184,12 @@ func (o *Owner) checkSpace(need int64) error {
 func (o *Owner) Close() error {
 	o.opts.Event("close")
 	err := o.store.sealOpen(o)
-	clean := err == nil
+	o.committing.Lock()
+	if len(o.undone) > 0 {
+		err = errors.Join(err, o.writeSegment(nil))
+	}
+	o.committing.Unlock()
+	clean := err == nil && !o.spoilt.Load()
 	if e := o.index.Close(); e != nil {
 		err, clean = errors.Join(err, e), false
 	}

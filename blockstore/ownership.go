@@ -58,10 +58,10 @@ func (o Ownership) sameHost(p Ownership) bool {
 
 // claim is the lock of a vault, held.
 type claim struct {
-	lock   *backend.Lock
-	owner  Ownership
-	last   Ownership // of the owner before; zero for a new writer
-	before bool      // there was one
+	lock  *backend.Lock
+	owner Ownership
+	last  Ownership // of the owner before; zero where there was none, or it cannot be read
+	clean bool      // it said that it left nothing half done
 }
 
 // claimVault becomes the vault's owner, waiting for another process of this
@@ -100,12 +100,28 @@ func (v *Vault) ownWriter() (WriterID, error) {
 	names = slices.DeleteFunc(names, func(n string) bool { return !hexID.MatchString(n) })
 	switch len(names) {
 	case 0:
-		w := WriterID(randomHex(8))
-		return w, v.dir.MakeDir(path.Dir(ownerPath(w)))
+		return v.lostWriter()
 	case 1:
 		return WriterID(names[0]), nil
 	}
 	return "", fmt.Errorf("it has %d writers, and this version writes only into vaults of one: %w", len(names), ErrVersion)
+}
+
+// lostWriter finds out who wrote the vault when the folder of writers does not
+// say, and makes one if nobody did. Vaults are created with one.
+func (v *Vault) lostWriter() (WriterID, error) {
+	w := WriterID(randomHex(8))
+	for _, dir := range []string{packsDir, segmentsDir} {
+		names, err := v.dir.List(dir)
+		if err != nil {
+			return "", err
+		}
+		if i := slices.IndexFunc(names, hexID.MatchString); i >= 0 {
+			w = WriterID(names[i])
+			break
+		}
+	}
+	return w, v.dir.MakeDir(path.Dir(ownerPath(w)))
 }
 
 func (v *Vault) tryClaim(w WriterID) (*claim, error) {
@@ -117,8 +133,8 @@ func (v *Vault) tryClaim(w WriterID) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &claim{lock: lock, owner: thisProcess(w), last: last, before: readErr == nil}
-	if c.before && !last.sameHost(c.owner) {
+	c := &claim{lock: lock, owner: thisProcess(w), last: last, clean: readErr == nil && last.Clean}
+	if readErr == nil && !last.sameHost(c.owner) {
 		return nil, errors.Join(&BusyError{Vault: v.dir.Root(), Owner: last, OtherHost: true}, lock.Release())
 	}
 	if err := v.writeOwner(c); err != nil {

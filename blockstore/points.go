@@ -10,12 +10,16 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // pointCache keeps records that were read: they never change.
 type pointCache struct {
 	mu     sync.Mutex
 	points map[string]*Point     // by path
+	copied map[string]bool       // paths of damaged records whose copy in a segment is used
 	attrs  map[string]*Attribute // by path
 }
 
@@ -27,10 +31,14 @@ func (v *Vault) Points(ctx context.Context) ([]*Point, error) {
 	all, err := v.allPoints(ctx)
 	trash, attrErr := v.trash()
 	points := slices.DeleteFunc(all, func(p *Point) bool { return trash[p.ID] })
+	sortPoints(points)
+	return points, errors.Join(err, attrErr)
+}
+
+func sortPoints(points []*Point) {
 	slices.SortFunc(points, func(p, q *Point) int {
 		return cmp.Or(cmp.Compare(p.MachineName, q.MachineName), cmp.Compare(p.Machine, q.Machine), p.Compare(q))
 	})
-	return points, errors.Join(err, attrErr)
 }
 
 // allPoints returns the points of the vault, trash included, in no order.
@@ -68,6 +76,9 @@ func (v *Vault) pointPaths() ([]string, error) {
 	}
 	var paths []string
 	for _, m := range machines {
+		if !hexID.MatchString(m) {
+			continue
+		}
 		names, err := v.dir.List(path.Join(pointsDir, m))
 		if err != nil {
 			return nil, err
@@ -84,19 +95,54 @@ func (v *Vault) point(p string) (*Point, error) {
 	if known := v.points.get(p); known != nil {
 		return known, nil
 	}
-	b, err := v.dir.ReadFile(p, maxRecord)
+	point, err := v.readPoint(p)
 	if isNotExist(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	point, err := v.decodePoint(p, b)
-	if err != nil {
-		return nil, err
+		copied, e := v.pointInSegments(p)
+		if e != nil {
+			return nil, err
+		}
+		v.warn(fmt.Sprintf("%v; the copy in a segment is used", err))
+		point = copied
+		if errors.Is(err, errRecord) {
+			v.points.noteCopied(p)
+		}
 	}
 	v.points.put(p, point)
 	return point, nil
+}
+
+// readPoint reads a record itself.
+func (v *Vault) readPoint(p string) (*Point, error) {
+	b, err := v.dir.ReadFile(p, maxRecord)
+	if err != nil {
+		return nil, err
+	}
+	return v.decodePoint(p, b)
+}
+
+// pointInSegments returns a segment's copy of a record that cannot be read. That of a
+// point that was dropped is not found.
+func (v *Vault) pointInSegments(p string) (point *Point, err error) {
+	err = ErrNotFound
+	for _, t := range v.tables.Load().tables {
+		walkErr := t.EachPoint(func(told segment.Point) error {
+			if told.Path != p || point != nil {
+				return nil
+			}
+			if told.Event == segment.Dropped {
+				return ErrNotFound
+			}
+			point, err = v.decodePoint(p, told.Record)
+			return nil
+		})
+		if walkErr != nil {
+			return nil, walkErr
+		}
+	}
+	return point, err
 }
 
 // decodePoint authenticates the record of a point.
@@ -111,20 +157,32 @@ func (v *Vault) decodePoint(p string, b []byte) (*Point, error) {
 	return point, nil
 }
 
-// check refuses a point whose names could lead somewhere else.
+// maxDisk is the size of the largest disk, in bytes: what a map of the smallest
+// blocks can have.
+const maxDisk = diskmap.MaxBlocks * MinBlockSize
+
+// check refuses a point whose names could lead somewhere else, or whose sizes
+// cannot be.
 func (p *Point) check() error {
 	if !pointID.MatchString(string(p.ID)) || !hexID.MatchString(string(p.Machine)) {
 		return fmt.Errorf("ids %.40q and %.40q", p.ID, p.Machine)
 	}
 	errs := []error{CheckMachineName(p.MachineName)}
+	names := map[string]bool{}
 	for _, d := range p.Disks {
 		errs = append(errs, CheckDiskName(d.Name))
-		if d.Size < 0 {
-			errs = append(errs, fmt.Errorf("disk %s of %d bytes", d.Name, d.Size))
+		if d.Size < 0 || d.Size > maxDisk || names[d.Name] {
+			errs = append(errs, fmt.Errorf("disk %s of %d bytes, too many or twice", d.Name, d.Size))
 		}
+		names[d.Name] = true
 	}
+	clear(names)
 	for _, c := range p.Config {
 		errs = append(errs, CheckConfigName(c.Name))
+		if c.Size < 0 || c.Size > MaxConfig || int64(len(c.Parts)) != (c.Size+maxBlob-1)/maxBlob || names[c.Name] {
+			errs = append(errs, fmt.Errorf("configuration %s of %d bytes in %d parts, which do not fit, or twice", c.Name, c.Size, len(c.Parts)))
+		}
+		names[c.Name] = true
 	}
 	return errors.Join(errs...)
 }
@@ -142,6 +200,24 @@ func (c *pointCache) put(p string, point *Point) {
 		c.points = map[string]*Point{}
 	}
 	c.points[p] = point
+}
+
+func (c *pointCache) noteCopied(p string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.copied == nil {
+		c.copied = map[string]bool{}
+	}
+	c.copied[p] = true
+}
+
+// takeCopied returns the paths of damaged records, and forgets them.
+func (c *pointCache) takeCopied() map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	copied := c.copied
+	c.copied = nil
+	return copied
 }
 
 // forgetAllBut drops what was removed from the vault.

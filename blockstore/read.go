@@ -27,27 +27,44 @@ var recordBuffers = sync.Pool{New: func() any {
 // copy, until one decodes. When none does, or a pack is gone, the segments are read again, once:
 // sweep may have moved it. At last the packs that no segment names are looked into.
 func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) error {
-	for attempt := 0; ; attempt++ {
-		set := v.tables.Load()
-		done, err := v.readFrom(set, kind, id, decode)
-		if done {
+	set := v.tables.Load()
+	done, err := v.readFrom(set, kind, id, decode)
+	if done {
+		return nil
+	}
+	if err := v.refresh(context.Background()); err != nil {
+		return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
+	}
+	if fresh := v.tables.Load(); fresh != set {
+		set = fresh
+		if done, err = v.readFrom(set, kind, id, decode); done {
 			return nil
 		}
-		switch attempt {
-		case 0:
-			err = v.refresh(context.Background())
-		case 1:
-			err = v.loadLoose(set)
-		default:
-			if err == nil {
-				err = errMissing
-			}
-			return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
-		}
-		if err != nil {
-			return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
-		}
 	}
+	if e := v.loadLoose(set); e != nil {
+		return fmt.Errorf("%v %s: %w", kind, id.Short(), e)
+	}
+	done, e := v.readLoose(set, id, decode)
+	if done {
+		return nil
+	}
+	if err = errors.Join(err, e); err == nil {
+		err = errMissing
+	}
+	return fmt.Errorf("%v %s: %w", kind, id.Short(), err)
+}
+
+// readLoose tries the copies in packs that no good segment names.
+func (v *Vault) readLoose(set *tableSet, id ID, decode func(rec []byte) error) (done bool, err error) {
+	var errs []error
+	for _, p := range (*set.loose.Load())[id] {
+		err := v.readPlace(p, decode)
+		if err == nil {
+			return true, nil
+		}
+		errs = append(errs, fmt.Errorf("pack %s at %d: %w", p.pack, p.Offset, err))
+	}
+	return false, errors.Join(errs...)
 }
 
 func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode func(rec []byte) error) (done bool, err error) {

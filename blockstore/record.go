@@ -49,41 +49,52 @@ func encodeRecord(keys *content.Keys, kind recordKind, path string, v any) ([]by
 	head := firstLine(kind)
 	mac := keys.MAC(path, head, body)
 	head = fmt.Appendf(head, "mac %x\n", mac)
+	if n := len(head) + len(body); n > maxRecord {
+		return nil, fmt.Errorf("encode %s: %d bytes, at most %d can be read back", path, n, maxRecord)
+	}
 	return append(head, body...), nil
 }
 
-// splitRecord takes a record apart without believing it.
+// splitRecord takes a record apart without believing it. With ErrVersion it
+// returns the parts too: a record of another version is authenticated the same way.
 func splitRecord(b []byte, kind recordKind) (head, body []byte, mac [content.MACSize]byte, err error) {
 	head, rest, ok := bytes.Cut(b, []byte{'\n'})
 	line, body, ok2 := bytes.Cut(rest, []byte{'\n'})
 	words := bytes.Fields(head)
-	if !ok || !ok2 || len(words) != 4 || string(words[0]) != "holdfast" || string(words[1]) != string(kind) {
+	if !ok || !ok2 || len(words) != 4 || string(words[0]) != "holdfast" {
 		return nil, nil, mac, fmt.Errorf("%w: it does not begin as a %s does", errRecord, kind)
 	}
-	if v, err := strconv.Atoi(string(words[2])); err != nil || v != recordVersion {
-		return nil, nil, mac, fmt.Errorf("%s of version %.20q, this program knows %d: %w", kind, words[2], recordVersion, ErrVersion)
-	}
-	if string(words[3]) != unsealed {
-		return nil, nil, mac, fmt.Errorf("%s sealed with %.20q: %w", kind, words[3], ErrVersion)
+	if string(words[1]) != string(kind) {
+		return nil, nil, mac, fmt.Errorf("%w: a record of kind %.20q where a %s belongs", errRecord, words[1], kind)
 	}
 	text, found := bytes.CutPrefix(line, []byte("mac "))
 	if !found || len(text) != 2*content.MACSize {
 		return nil, nil, mac, fmt.Errorf("%w: its second line is no MAC", errRecord)
 	}
-	if _, err := hex.Decode(mac[:], text); err != nil {
+	if _, err := hex.Decode(mac[:], text); err != nil || bytes.ContainsAny(text, "ABCDEF") {
 		return nil, nil, mac, fmt.Errorf("%w: its second line is no MAC", errRecord)
 	}
-	return append(head[:len(head):len(head)], '\n'), body, mac, nil
+	head = append(head[:len(head):len(head)], '\n')
+	if v, err := strconv.Atoi(string(words[2])); err != nil || v != recordVersion {
+		return head, body, mac, fmt.Errorf("%s of version %.20q, this program knows %d: %w", kind, words[2], recordVersion, ErrVersion)
+	}
+	if string(words[3]) != unsealed {
+		return head, body, mac, fmt.Errorf("%s sealed with %.20q: %w", kind, words[3], ErrVersion)
+	}
+	return head, body, mac, nil
 }
 
 // decodeRecord authenticates a record as what lies at path and reads it into v.
 func decodeRecord(keys *content.Keys, kind recordKind, path string, b []byte, v any) error {
 	head, body, mac, err := splitRecord(b, kind)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrVersion) {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if !keys.Verify(mac, path, head, body) {
 		return fmt.Errorf("read %s: %w: its MAC is wrong (altered, or not what belongs there)", path, errRecord)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("read %s: %w: %v", path, errRecord, err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/index"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
@@ -131,47 +132,78 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 }
 
 // putBack writes the records of points that a segment tells as committed and
-// not as dropped, and that are not there: all that they name is durable.
-func (o *Owner) putBack(ctx context.Context) error {
-	dropped := map[string]bool{}
+// not as dropped, and that are not there: all that they name is durable. It
+// returns how many.
+func (o *Owner) putBack(ctx context.Context) (count int, err error) {
+	o.committing.Lock()
+	defer o.committing.Unlock()
+	paths, err := o.pointPaths()
+	if err != nil {
+		return 0, err
+	}
+	no := map[string]bool{} // there already, or not to be there
+	for _, p := range paths {
+		no[p] = true
+	}
+	for _, p := range o.undone {
+		no[p.Path] = true
+	}
 	tables := o.tables.Load().tables
 	for _, t := range tables {
 		err := t.EachPoint(func(p segment.Point) error {
-			dropped[p.Path] = dropped[p.Path] || p.Event == segment.Dropped
+			if p.Event == segment.Dropped {
+				no[p.Path] = true
+			}
 			return ctx.Err()
 		})
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for _, t := range tables {
 		err := t.EachPoint(func(p segment.Point) error {
-			if dropped[p.Path] {
+			if no[p.Path] {
 				return ctx.Err()
 			}
-			return o.putBackPoint(p)
+			no[p.Path] = true
+			wrote, err := o.putBackPoint(p)
+			if wrote {
+				count++
+			}
+			return err
 		})
 		if err != nil {
-			return err
+			return count, err
 		}
 	}
-	return nil
+	return count, nil
 }
 
-func (o *Owner) putBackPoint(p segment.Point) error {
+func (o *Owner) putBackPoint(p segment.Point) (wrote bool, err error) {
 	if _, err := o.dir.Size(p.Path); !isNotExist(err) {
-		return err
+		return false, err
 	}
 	point, err := o.decodePoint(p.Path, p.Record)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if p.Path != pointPath(point.Machine, point.Seq, point.ID) {
-		return fmt.Errorf("a segment tells of a point at %.200q, where it does not belong: %w", p.Path, errRecord)
+		return false, fmt.Errorf("a segment tells of a point at %.200q, where it does not belong: %w", p.Path, errRecord)
+	}
+	for i := range point.Disks {
+		d := &point.Disks[i]
+		if d.Root.IsZero() {
+			continue
+		}
+		if _, err := o.loadPage(d.Root, diskmap.Levels(o.blocksOf(d.Size))); err != nil {
+			o.warn(fmt.Sprintf("point %s@%s is lost, and cannot be put back from a segment: %v", point.MachineName, point.ID, err))
+			return false, nil
+		}
 	}
 	if err := o.dir.Write(p.Path, p.Record); err != nil {
-		return err
+		return false, err
 	}
+	o.history.putBack(point)
 	o.warn(fmt.Sprintf("point %s@%s of %s was put back from a segment", point.MachineName, point.ID, point.Time.Format(time.RFC3339)))
-	return nil
+	return true, nil
 }

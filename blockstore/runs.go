@@ -15,6 +15,9 @@ type runs struct {
 
 // add takes the next extent.
 func (r *runs) add(e Extent) error {
+	if e.Kind > Same {
+		return fmt.Errorf("source yields an extent of unknown %v at %d", e.Kind, e.Offset)
+	}
 	if e.Offset != r.at || e.Length < 0 || e.End() > r.size || e.End() < e.Offset {
 		return fmt.Errorf("source yields an extent of %d bytes at %d, after one that ends at %d, of a disk of %d", e.Length, e.Offset, r.at, r.size)
 	}

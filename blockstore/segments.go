@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -23,6 +24,7 @@ const maxPerClass = 8
 // findable, and tells of points. The caller holds committing.
 func (o *Owner) writeSegment(points []segment.Point) error {
 	s := &o.store
+	points = append(slices.Clone(o.undone), points...)
 	s.mu.Lock()
 	sealed := slices.Clone(s.unnamed)
 	s.mu.Unlock()
@@ -42,6 +44,7 @@ func (o *Owner) writeSegment(points []segment.Point) error {
 		return err
 	}
 	o.replaceTables(table, nil)
+	o.undone = nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unnamed = slices.Delete(s.unnamed, 0, len(sealed)) // others were only added behind these
@@ -83,8 +86,10 @@ func (o *Owner) newSegment(points []segment.Point, fill func(*segment.Builder) (
 	if err := b.Finish(head, points); err != nil {
 		return nil, fmt.Errorf("write segment %s: %w", name, err)
 	}
+	o.opts.Event("segment.writing")
 	if err := f.Commit(); err != nil {
-		return nil, fmt.Errorf("write segment: %w", err)
+		// It may be there, and tell of a point whose commit failed.
+		return nil, fmt.Errorf("write segment: %w", errors.Join(err, o.dir.Remove(name)))
 	}
 	o.opts.Event("segment.written")
 	return segment.Open(o.dir.Path(name), name, o.keys)
@@ -96,12 +101,22 @@ func (o *Owner) replaceTables(added *segment.Table, merged []*segment.Table) {
 	o.refreshing.Lock()
 	defer o.refreshing.Unlock()
 	old := o.tables.Load()
-	set := &tableSet{broken: old.broken, tables: []*segment.Table{added}}
+	set := &tableSet{broken: maps.Clone(old.broken), tables: []*segment.Table{added}}
 	for _, t := range old.tables {
 		if !slices.Contains(merged, t) {
 			set.tables = append(set.tables, t)
 		}
 	}
+	o.tables.Store(set)
+}
+
+// forgetBroken ends the memory of damaged segments, which were removed.
+func (o *Owner) forgetBroken() {
+	o.refreshing.Lock()
+	defer o.refreshing.Unlock()
+	old := o.tables.Load()
+	set := &tableSet{tables: old.tables, broken: maps.Clone(old.broken)}
+	maps.DeleteFunc(set.broken, func(_ string, err error) bool { return errors.Is(err, segment.ErrDamaged) })
 	o.tables.Store(set)
 }
 
@@ -147,23 +162,23 @@ func crowded(tables []*segment.Table) []*segment.Table {
 // merge replaces segments by one. The new one is durable before the old ones
 // go, and what both say is the same.
 func (o *Owner) merge(tables []*segment.Table) error {
-	present := func(id [16]byte) bool {
-		o.store.mu.Lock()
-		defer o.store.mu.Unlock()
-		return o.store.present[pack.ID(id)]
+	tables, err := o.distrust(tables)
+	if err != nil || len(tables) < 2 {
+		return err
 	}
 	points, err := mergePoints(tables, o.tables.Load().tables)
 	if err != nil {
 		return fmt.Errorf("merge %d segments: %w", len(tables), err)
 	}
 	table, err := o.newSegment(points, func(b *segment.Builder) ([]segment.Pack, error) {
-		return segment.Merge(b, tables, present)
+		return segment.Merge(b, tables, o.packIsThere)
 	})
 	runtime.KeepAlive(tables) // points are in their memory
 	if err != nil {
 		return fmt.Errorf("merge %d segments: %w", len(tables), err)
 	}
 	o.replaceTables(table, tables)
+	o.opts.Event("segments.merged")
 	var errs []error
 	for _, t := range tables {
 		errs = append(errs, o.dir.Remove(t.Name))
@@ -171,21 +186,106 @@ func (o *Owner) merge(tables []*segment.Table) error {
 	return errors.Join(errs...)
 }
 
+// packIsThere tells whether entries of a pack are worth keeping: also of one
+// that could not be read when this owner came.
+func (o *Owner) packIsThere(id [16]byte) bool {
+	o.store.mu.Lock()
+	present := o.store.present[pack.ID(id)]
+	o.store.mu.Unlock()
+	if present {
+		return true
+	}
+	_, err := o.dir.Size(packPath(o.claim.owner.Writer, pack.ID(id)))
+	return !isNotExist(err)
+}
+
+// distrust reads segments that are to be merged, so that damage in one is not
+// taken over into a good one. It returns those that are good. What the damaged ones
+// tell is written again, from the footers of their packs, and they are removed.
+// The caller holds committing.
+func (o *Owner) distrust(tables []*segment.Table) (good []*segment.Table, err error) {
+	var bad []*segment.Table
+	for _, t := range tables {
+		if err := t.Verify(o.keys); err != nil {
+			o.warn(fmt.Sprintf("%v; it is written again, from the packs", err))
+			bad = append(bad, t)
+		} else {
+			good = append(good, t)
+		}
+	}
+	if len(bad) == 0 {
+		return tables, nil
+	}
+	// Their lists of points were verified when they were opened.
+	points, err := mergePoints(bad, o.tables.Load().tables)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range bad {
+		for _, p := range t.Packs {
+			entries, size, err := o.packEntries(o.claim.owner.Writer, p.ID)
+			if err != nil {
+				return nil, fmt.Errorf("pack %x: %w", p.ID, err)
+			}
+			o.store.mu.Lock()
+			o.store.addUnnamed(newSealed(p.ID, size, entries))
+			o.store.mu.Unlock()
+		}
+	}
+	if err := o.writeSegment(points); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(bad) // points are in their memory
+	o.removeTables(bad)
+	for _, t := range bad {
+		if err := o.dir.Remove(t.Name); err != nil {
+			return nil, err
+		}
+	}
+	return good, nil
+}
+
+// removeTables hides segments from readers of this process.
+func (o *Owner) removeTables(gone []*segment.Table) {
+	o.refreshing.Lock()
+	defer o.refreshing.Unlock()
+	old := o.tables.Load()
+	set := &tableSet{broken: maps.Clone(old.broken)}
+	for _, t := range old.tables {
+		if !slices.Contains(gone, t) {
+			set.tables = append(set.tables, t)
+		}
+	}
+	o.tables.Store(set)
+}
+
 // mergePoints joins what segments tell of points: a dropped one is not
 // committed any more, and that it was dropped is kept while a segment that is
 // not merged still tells of its commit.
 func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	dropped, outside := map[string]bool{}, map[string]bool{}
-	for _, t := range all {
-		inside := slices.Contains(tables, t)
-		err := t.EachPoint(func(p segment.Point) error {
-			switch {
-			case p.Event == segment.Dropped && inside:
-				dropped[p.Path] = true
-			case p.Event == segment.Committed && !inside:
+	each := func(tables []*segment.Table, fn func(segment.Point)) error {
+		for _, t := range tables {
+			if err := t.EachPoint(func(p segment.Point) error { fn(p); return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := each(tables, func(p segment.Point) {
+		if p.Event == segment.Dropped {
+			dropped[p.Path] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(dropped) > 0 {
+		rest := slices.DeleteFunc(slices.Clone(all), func(t *segment.Table) bool { return slices.Contains(tables, t) })
+		err := each(rest, func(p segment.Point) {
+			if p.Event == segment.Committed && dropped[p.Path] {
 				outside[p.Path] = true
 			}
-			return nil
 		})
 		if err != nil {
 			return nil, err

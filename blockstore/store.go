@@ -41,7 +41,8 @@ type store struct {
 	waiting int              // records in unnamed
 	sealing chan struct{}    // a place for each pack that is being sealed
 	sealers sync.WaitGroup   // the goroutines that seal
-	failed  error            // the first pack that could not be sealed
+	pins    map[*Backup]pins // of the backups that are running
+	swept   pins             // all that was pinned at or after the start of the sweep that runs; nil: none runs
 }
 
 // openPack is a pack from its creation until its entries are in the index.
@@ -72,6 +73,7 @@ func (s *store) prepare(o *Owner, present map[pack.ID]bool) error {
 	}
 	s.packBytes = min(max(total/64, minPackBytes), maxPackBytes)
 	s.known = map[ID]*openPack{}
+	s.pins = map[*Backup]pins{}
 	s.present = present
 	s.sealing = make(chan struct{}, maxSealing)
 	return nil
@@ -83,7 +85,7 @@ func (o *Owner) find(id ID, b *Backup) (bool, error) {
 	s := &o.store
 	s.mu.Lock()
 	if p := s.known[id]; p != nil {
-		b.countOn(p)
+		s.countOn(b, p)
 		s.mu.Unlock()
 		return true, nil
 	}
@@ -94,7 +96,44 @@ func (o *Owner) find(id ID, b *Backup) (bool, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.present[place.Pack], nil
+	if !s.present[place.Pack] {
+		return false, nil
+	}
+	s.pin(b, place.Pack)
+	return true, nil
+}
+
+// pins are packs that a backup relies on: they are neither removed nor
+// rewritten. Which of their records it relies on is not noted.
+type pins map[pack.ID]bool
+
+// pin notes that b relies on a pack, in the same step in which it was found to
+// be there. The caller holds mu.
+func (s *store) pin(b *Backup, id pack.ID) {
+	if s.pins[b] == nil {
+		s.pins[b] = pins{}
+	}
+	s.pins[b][id] = true
+	if s.swept != nil {
+		s.swept[id] = true
+	}
+}
+
+// countOn notes that b needs a pack that is not durable yet, or was not a moment
+// ago. The caller holds mu.
+func (s *store) countOn(b *Backup, p *openPack) {
+	s.pin(b, p.w.ID())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counts[p] = true
+}
+
+// unpin forgets what a backup relied on. What a sweep that runs has to leave
+// alone stays.
+func (s *store) unpin(b *Backup) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pins, b)
 }
 
 // put stores a record of id for b, unless another backup did meanwhile.
@@ -123,7 +162,7 @@ func (o *Owner) choosePack(class pack.Class, id ID, b *Backup) (*openPack, error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.known[id]; p != nil {
-		b.countOn(p)
+		s.countOn(b, p)
 		return nil, nil
 	}
 	p := s.open[class]
@@ -135,7 +174,7 @@ func (o *Owner) choosePack(class pack.Class, id ID, b *Backup) (*openPack, error
 		s.open[class] = p
 	}
 	s.known[id] = p
-	b.countOn(p)
+	s.countOn(b, p)
 	p.appends.Add(1)
 	return p, nil
 }
@@ -194,6 +233,8 @@ func (o *Owner) makeDurable(p *openPack) (sealedPack, error) {
 	}
 	o.opts.Event("pack.written")
 	if err := p.file.Commit(); err != nil {
+		// It may be there, and gone after a power loss: nobody is to rely on it.
+		err = errors.Join(err, o.dir.Remove(p.file.Name()))
 		return sealedPack{}, fmt.Errorf("seal pack %s: %w", p.w.ID(), err)
 	}
 	o.opts.Event("pack.sealed")
@@ -236,6 +277,7 @@ func (o *Owner) sealed(p *openPack, sealed sealedPack, err error) {
 		s.present[p.w.ID()] = true
 		s.addUnnamed(sealed)
 	} else {
+		o.spoilt.Store(true)
 		for id, q := range s.known {
 			if q == p {
 				delete(s.known, id)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 type tableSet struct {
 	names  []string         // of all segments, as they were listed
 	tables []*segment.Table // newest first
-	broken []error          // segments that could not be opened
+	broken map[string]error // segments that are damaged, by name
 	last   atomic.Int32     // index of the table that answered last
 	// loose are the records of packs that no table names, found only when an ID was in none:
 	// a segment is lost then. Nil until that happened.
@@ -70,7 +71,7 @@ func (v *Vault) refreshOnce(ctx context.Context) (again bool, err error) {
 	if slices.Equal(names, old.names) {
 		return false, nil
 	}
-	set := &tableSet{names: names}
+	set := &tableSet{names: names, broken: map[string]error{}}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -88,7 +89,7 @@ func (v *Vault) refreshOnce(ctx context.Context) (again bool, err error) {
 			return false, err
 		default:
 			v.warn(err.Error())
-			set.broken = append(set.broken, err)
+			set.broken[name] = err
 			err = nil
 		}
 	}
@@ -105,6 +106,9 @@ func (v *Vault) segmentNames() ([]string, error) {
 	}
 	var names []string
 	for _, w := range writers {
+		if !hexID.MatchString(w) {
+			continue
+		}
 		files, err := v.dir.List(path.Join(segmentsDir, w))
 		if err != nil {
 			return nil, err
@@ -183,6 +187,9 @@ func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
 			return err
 		}
 		for _, folder := range folders {
+			if len(folder) != 2 {
+				continue
+			}
 			names, err := v.dir.List(path.Join(packsDir, w, folder))
 			if err != nil {
 				return err
@@ -201,6 +208,15 @@ func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
 	return nil
 }
 
+// brokenErr names the segments that are damaged.
+func (s *tableSet) brokenErr() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(s.broken)) {
+		errs = append(errs, s.broken[name])
+	}
+	return errors.Join(errs...)
+}
+
 // named returns the packs that some table names.
 func (s *tableSet) named() map[pack.ID]bool {
 	named := map[pack.ID]bool{}
@@ -212,7 +228,29 @@ func (s *tableSet) named() map[pack.ID]bool {
 	return named
 }
 
-// loadLoose reads the footers of packs that no table names. It does so once for
+// namedByGood returns the packs that some table names whose entries are not
+// damaged. It reads tables whole, each once in a vault's life.
+func (v *Vault) namedByGood(s *tableSet) map[pack.ID]bool {
+	named := map[pack.ID]bool{}
+	for _, t := range s.tables {
+		bad, known := v.verified.Load(t.Name)
+		if !known {
+			err := t.Verify(v.keys)
+			if bad = err != nil; err != nil {
+				v.warn(fmt.Sprintf("%v; its packs are looked into", err))
+			}
+			v.verified.Store(t.Name, bad)
+		}
+		for _, p := range t.Packs {
+			if bad == false {
+				named[p.ID] = true
+			}
+		}
+	}
+	return named
+}
+
+// loadLoose reads the footers of packs that no good table names. It does so once for
 // a set of tables, and only when something was not found.
 func (v *Vault) loadLoose(s *tableSet) error {
 	v.refreshing.Lock()
@@ -220,7 +258,7 @@ func (v *Vault) loadLoose(s *tableSet) error {
 	if s.loose.Load() != nil {
 		return nil
 	}
-	named, loose := s.named(), looseRecords{}
+	named, loose := v.namedByGood(s), looseRecords{}
 	err := v.eachPack(func(w WriterID, id pack.ID) error {
 		if named[id] {
 			return nil

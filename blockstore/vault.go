@@ -46,8 +46,10 @@ type Vault struct {
 	head vaultRecord
 	raw  []byte // the record of head as it lies in its file, for headers of packs
 	name string // of that file
-	keys *content.Keys
-	warn func(string)
+	// fromPack is set when VAULT is lost or damaged.
+	fromPack bool
+	keys     *content.Keys
+	warn     func(string)
 
 	files    *packFiles
 	pages    *lru.Cache[ID, *diskmap.Page]
@@ -55,7 +57,8 @@ type Vault struct {
 	decoding singleflight.Group // of blocks for the cache
 
 	// tables is replaced, never changed: readers take it without a lock.
-	tables atomic.Pointer[tableSet]
+	tables   atomic.Pointer[tableSet]
+	verified sync.Map // names of tables that were read whole; value: whether they are damaged
 	// refreshing is held while tables is made anew.
 	refreshing sync.Mutex
 
@@ -112,9 +115,13 @@ func (v *Vault) readVault() error {
 		if err == nil {
 			return nil
 		}
+		if errors.Is(err, ErrVersion) {
+			return err // it is whole: a later version made it
+		}
 		errs = append(errs, err)
 	}
 	if err := v.readVaultFromPacks(); err == nil {
+		v.fromPack = true
 		v.warn(fmt.Sprintf("VAULT of %s is lost or damaged; opened with the copy in a pack's header", v.dir.Root()))
 		return nil
 	}
@@ -128,14 +135,17 @@ func (v *Vault) readVault() error {
 // itself.
 func (v *Vault) adopt(name string, b []byte) error {
 	_, body, _, err := splitRecord(b, vaultKind)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrVersion) {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	var head vaultRecord
-	if err := json.Unmarshal(body, &head); err != nil {
+	var secret struct {
+		Secret content.Secret `json:"secret"`
+	}
+	if err := json.Unmarshal(body, &secret); err != nil {
 		return fmt.Errorf("read %s: %w: %v", name, errRecord, err)
 	}
-	keys := content.Derive(head.Secret)
+	var head vaultRecord
+	keys := content.Derive(secret.Secret)
 	if err := decodeRecord(keys, vaultKind, name, b, &head); err != nil {
 		return err
 	}

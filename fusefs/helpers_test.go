@@ -1,12 +1,14 @@
 package fusefs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,12 +20,18 @@ const childEnv = "HOLDFAST_TEST_MOUNT"
 // roundEnv makes it one that mounts there, reads through the mount and unmounts.
 const roundEnv = "HOLDFAST_TEST_ROUND"
 
+// mapEnv makes it one that maps that file and prints its content.
+const mapEnv = "HOLDFAST_TEST_MAP"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		serveUntilKilled(dir)
 	}
 	if dir := os.Getenv(roundEnv); dir != "" {
 		mountReadUnmount(dir)
+	}
+	if file := os.Getenv(mapEnv); file != "" {
+		printMapped(file)
 	}
 	os.Exit(m.Run())
 }
@@ -49,6 +57,24 @@ func mountReadUnmount(dir string) {
 		out, err := exec.Command("cat", dir+"/web/latest/config/domain.xml").CombinedOutput()
 		fmt.Printf("%s%v %v\n", out, err, s.Unmount())
 	}
+	os.Exit(0)
+}
+
+func printMapped(file string) {
+	f, err := os.Open(file)
+	if err != nil {
+		panic(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		panic(err)
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		panic(err)
+	}
+	// A copy, so that it is this process that touches every page.
+	os.Stdout.Write(bytes.Clone(data))
 	os.Exit(0)
 }
 

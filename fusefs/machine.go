@@ -35,7 +35,7 @@ func (n *machineNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.Attr
 	out.SetTimeout(n.t.o.Refresh)
 	m := n.entry()
 	if m == nil {
-		n.t.dir(&out.Attr, 0, n.t.vault.Info().Created)
+		n.t.dir(&out.Attr, 0, n.t.created)
 		return 0
 	}
 	n.t.dir(&out.Attr, len(m.points), m.latest.Time)

@@ -12,7 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRead is the most that the kernel asks for in one request, in bytes.
+// maxRead is the most that the kernel asks for in one request, in bytes: the
+// largest that it allows by default.
+//
+// Measured on two cores, reading 512 MiB in order from LZ4 blocks in memory that
+// are decompressed and hashed, best of many rounds (the machine was busy), with
+// the processor time of 1 GiB where it differed:
+//
+//	1 MiB, no splice, read-ahead 4 MiB     1,618 MB/s  0.94 s
+//	1 MiB - 4 KiB, no splice               1,501 MB/s
+//	1 MiB - 4 KiB, splice                  1,504 MB/s  1.01 s  (the library copies the header into a pipe in vain)
+//	512 KiB / 256 KiB / 128 KiB            1,213 / 1,456 / 1,506 MB/s
+//	read-ahead 128 KiB / 1 MiB / 8 / 16    1,205 / 1,415 / 1,528 / 1,126 MB/s  (128 KiB: 1.15 s)
+//	requests one at a time (SyncRead)      1,106 MB/s
+//
+// A request is decoded by one goroutine: sharing its blocks out among cores gained
+// nothing (with the kernel's own 128 KiB of read-ahead 1,079 against 1,186 MB/s),
+// since several requests are under way anyway.
 const maxRead = 1 << 20
 
 // Mount shows the points of v at mountpoint, an empty folder, until
@@ -23,7 +39,7 @@ const maxRead = 1 << 20
 // first. Errors name what is in the way and what to do or install.
 func Mount(ctx context.Context, mountpoint string, v Vault, o Options) (*Server, error) {
 	info := v.Info()
-	t := newTree(v, o.withDefaults(info))
+	t := newTree(v, info, o)
 	path, err := prepare(ctx, mountpoint, info.Path)
 	if err != nil {
 		return nil, err

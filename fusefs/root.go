@@ -24,7 +24,7 @@ var (
 
 func (n *rootNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	l := n.t.current.Load()
-	newest := n.t.vault.Info().Created
+	newest := n.t.created
 	for _, m := range l.machines {
 		newest = later(newest, m.latest.Committed)
 	}

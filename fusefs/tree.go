@@ -21,6 +21,7 @@ const blockSize = 4096
 // tree is what all nodes of a mount share.
 type tree struct {
 	vault   Vault
+	created time.Time // of the vault
 	o       Options
 	faults  *faultLog
 	current atomic.Pointer[listing]
@@ -29,10 +30,11 @@ type tree struct {
 	dirMode, fileMode uint32
 }
 
-func newTree(v Vault, o Options) *tree {
-	t := &tree{vault: v, o: o, faults: newFaultLog(o.Log)}
-	t.uid, t.gid = o.owner()
-	t.dirMode, t.fileMode = o.modes()
+func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
+	t := &tree{vault: v, created: info.Created, o: o.withDefaults(info)}
+	t.faults = newFaultLog(t.o.Log)
+	t.uid, t.gid = t.o.owner()
+	t.dirMode, t.fileMode = t.o.modes()
 	return t
 }
 

@@ -7,8 +7,10 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
-// Vault is what a mount reads. All methods are called concurrently.
+// Vault is what a mount reads. Methods other than Info are called
+// concurrently.
 type Vault interface {
+	// Info is asked once.
 	Info() blockstore.VaultInfo
 
 	// Points returns every point to show. It is called every

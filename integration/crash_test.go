@@ -12,6 +12,7 @@ import (
 // each, the vault checks clean, and every point that is listed has the content of
 // the moment at which it was made.
 func TestABackupKilledAtAnyInstantHarmsNoPoint(t *testing.T) {
+	t.Parallel()
 	rng := newRand(t)
 	image := noisyImage(t, rng.Uint64(), 64)
 	v := newVault(t)
@@ -27,7 +28,7 @@ func TestABackupKilledAtAnyInstantHarmsNoPoint(t *testing.T) {
 		}
 		hash := hashFile(t, image)
 		p := v.start("backup", "web1", "--disk", "vda="+image)
-		time.Sleep(time.Duration(rng.Int64N(int64(whole))))
+		time.Sleep(time.Duration(rng.Int64N(int64(whole) * 3 / 2)))
 		p.signal(syscall.SIGKILL)
 		o := p.wait()
 		t.Logf("round %d: exit code %d", round, o.code)
@@ -58,6 +59,7 @@ func overwriteHalf(t *testing.T, image string, rng *rand.Rand) {
 // TestCtrlCEndsABackupAndTheNextOneGoesOn interrupts a backup that has stored
 // something: the exit code and the words say so, and what lies in sealed packs is not stored again.
 func TestCtrlCEndsABackupAndTheNextOneGoesOn(t *testing.T) {
+	t.Parallel()
 	image := noisyImage(t, 3, 300)
 	v := newVault(t)
 	p := v.start("backup", "web1", "--disk", "vda="+image)

@@ -12,6 +12,7 @@ import (
 // TestAVaultThatIsFullSaysSoAndRestoresAsBefore fills small file systems to their last
 // byte, with the floor of free space out of the way.
 func TestAVaultThatIsFullSaysSoAndRestoresAsBefore(t *testing.T) {
+	t.Parallel()
 	for name, mount := range map[string]func(*testing.T, int) string{"tmpfs": smallTmpfs, "ext4": smallExt4} {
 		t.Run(name, func(t *testing.T) {
 			needRoot(t)
@@ -37,6 +38,7 @@ func TestAVaultThatIsFullSaysSoAndRestoresAsBefore(t *testing.T) {
 
 // TestTheFloorOfFreeSpaceEndsABackupBeforeTheDiskIsFull leaves the floor as it is.
 func TestTheFloorOfFreeSpaceEndsABackupBeforeTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	folder := smallTmpfs(t, 100)
 	v := newVaultAt(t, filepath.Join(folder, "vault"))

@@ -59,15 +59,16 @@ var testArrows = map[string][]string{}
 // owners says which packages may import a module that is not ours. A module
 // that is not listed may be imported by none.
 var owners = map[string][]string{
-	"github.com/dgraph-io/badger/v4":    {"blockstore/index"},
-	"github.com/hanwen/go-fuse/v2":      {"fusefs", "integration/bench/memfs"},
-	"github.com/pierrec/lz4/v4":         {"blockstore/pack"},
-	"github.com/schollz/progressbar/v3": {"cmd/holdfast"},
-	"github.com/urfave/cli/v2":          {"cmd/holdfast"},
-	"github.com/zeebo/blake3":           {"blockstore/content"},
-	"golang.org/x/term":                 {"cmd/holdfast"},
-	"golang.org/x/sync":                 {"*"}, // errgroup
-	"golang.org/x/sys":                  {"*"}, // system calls
+	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
+	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
+	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs"},
+	"github.com/pierrec/lz4/v4":          {"blockstore/pack"},
+	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
+	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
+	"github.com/zeebo/blake3":            {"blockstore/content"},
+	"golang.org/x/term":                  {"cmd/holdfast"},
+	"golang.org/x/sync":                  {"*"}, // errgroup
+	"golang.org/x/sys":                   {"*"}, // system calls
 }
 
 type goPackage struct {

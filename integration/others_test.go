@@ -24,6 +24,7 @@ func packsOf(v vault) (n int) {
 
 // TestASecondWriterWaitsOrIsTold holds one backup in its middle and starts others.
 func TestASecondWriterWaitsOrIsTold(t *testing.T) {
+	t.Parallel()
 	v := newVault(t)
 	first := v.start("backup", "web1", "--disk", "vda="+noisyImage(t, 4, 300))
 	eventually(t, "the first backup writes", func() bool { return packsOf(v) > 0 })
@@ -52,6 +53,7 @@ func TestASecondWriterWaitsOrIsTold(t *testing.T) {
 // TestReadersAndAWriterDoNotDisturbEachOther runs a mount, restores and checks in other
 // processes while backups go on, and sees new points appear in the mount.
 func TestReadersAndAWriterDoNotDisturbEachOther(t *testing.T) {
+	t.Parallel()
 	rng := newRand(t)
 	image := noisyImage(t, rng.Uint64(), 48)
 	v := newVault(t)
@@ -82,6 +84,7 @@ func TestReadersAndAWriterDoNotDisturbEachOther(t *testing.T) {
 
 // TestDamageIsFoundNamedAndNeverRestored flips one byte of a pack.
 func TestDamageIsFoundNamedAndNeverRestored(t *testing.T) {
+	t.Parallel()
 	image := noisyImage(t, 6, 8)
 	v := newVault(t)
 	v.backup("web1", image)
@@ -121,6 +124,7 @@ func flipByte(t *testing.T, path string) {
 // TestExitCodesTellWhatHappened asks for each kind of failure that needs nothing
 // special of the host.
 func TestExitCodesTellWhatHappened(t *testing.T) {
+	t.Parallel()
 	image := noisyImage(t, 7, 1)
 	v := newVault(t)
 	v.backup("web1", image)
@@ -138,7 +142,7 @@ func TestExitCodesTellWhatHappened(t *testing.T) {
 		{0, []string{"points", "--json", "--vault", v.path}},
 		{0, []string{"point", "show", "web1@" + id[:6]}},
 		{0, []string{"diff", "web1@latest", "web1@" + id}},
-		{1, []string{"backup", "web1", "--disk", "vda=/nonexistent/disk.raw"}},
+		{6, []string{"backup", "web1", "--disk", "vda=/nonexistent/disk.raw"}},
 		{1, []string{"restore", "web1@latest", "--to", exists}},
 		{2, []string{"bakcup", "web1"}},
 		{2, []string{"backup"}},

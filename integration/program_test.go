@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 func buildAndRun(m *testing.M) int {
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	os.Unsetenv("HOLDFAST_VAULT")
+	preferMemory()
 	folder, err := os.MkdirTemp("", "holdfast-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -36,6 +37,15 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// preferMemory puts the folders of the tests on tmpfs where there is enough of it:
+// they write and remove some GiB.
+func preferMemory() {
+	var s syscall.Statfs_t
+	if os.Getenv("TMPDIR") == "" && syscall.Statfs("/dev/shm", &s) == nil && int64(s.Bavail)*s.Bsize > 6<<30 {
+		os.Setenv("TMPDIR", "/dev/shm")
+	}
 }
 
 // missing ends a test that cannot run here: by skipping it, or in CI by failing.

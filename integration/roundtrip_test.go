@@ -10,6 +10,7 @@ import (
 // TestBothDaysOfADiskComeBackByteForByte is the main job: back up, change, back up,
 // restore each in every format, look through the mount, check.
 func TestBothDaysOfADiskComeBackByteForByte(t *testing.T) {
+	t.Parallel()
 	need(t, "qemu-img")
 	image, file := ext4Image(t)
 	v := newVault(t)
@@ -47,6 +48,7 @@ func TestBothDaysOfADiskComeBackByteForByte(t *testing.T) {
 // TestAFileCopiedOutOfAMountedDiskIsTheFile reads a guest's file out of the disk in
 // the mount with a tool that knows nothing of us, and the disk itself with another.
 func TestAFileCopiedOutOfAMountedDiskIsTheFile(t *testing.T) {
+	t.Parallel()
 	need(t, "qemu-img")
 	image, file := ext4Image(t)
 	v := newVault(t)
@@ -63,6 +65,7 @@ func TestAFileCopiedOutOfAMountedDiskIsTheFile(t *testing.T) {
 // TestAQcow2ImageAndItsRawTwinAreStoredOnce backs up two disks of equal content,
 // one of them qcow2, in one point; the second costs next to nothing and both come back.
 func TestAQcow2ImageAndItsRawTwinAreStoredOnce(t *testing.T) {
+	t.Parallel()
 	need(t, "qemu-img", "qemu-nbd")
 	raw := noisyImage(t, 1, 40)
 	qcow2 := filepath.Join(t.TempDir(), "twin.qcow2")
@@ -84,6 +87,7 @@ func TestAQcow2ImageAndItsRawTwinAreStoredOnce(t *testing.T) {
 // TestWithoutItsIndexAVaultLosesNothing removes the index, which is never the only copy of
 // anything: reading goes on at once, and the next backup stores nothing twice.
 func TestWithoutItsIndexAVaultLosesNothing(t *testing.T) {
+	t.Parallel()
 	image := noisyImage(t, 2, 20)
 	v := newVault(t)
 	v.backup("web1", image)

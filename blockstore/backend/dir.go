@@ -19,6 +19,14 @@ const tempPrefix = ".tmp-"
 
 // Dir keeps the files of a vault in a folder. It is safe for concurrent use.
 type Dir struct {
+	// Ops are the calls that a disk lets fail. A test that wants them to
+	// replaces them before files are written; they are given the name that
+	// the file will have, or that of a folder.
+	Ops struct {
+		WriteAt func(f *os.File, name string, p []byte, off int64) (int, error)
+		Sync    func(f *os.File, name string) error
+	}
+
 	root string
 
 	mu   sync.Mutex
@@ -27,7 +35,10 @@ type Dir struct {
 
 // NewDir returns the backend of a folder, which is not touched yet.
 func NewDir(root string) *Dir {
-	return &Dir{root: filepath.Clean(root), made: map[string]bool{}}
+	d := &Dir{root: filepath.Clean(root), made: map[string]bool{}}
+	d.Ops.WriteAt = func(f *os.File, _ string, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
+	d.Ops.Sync = func(f *os.File, _ string) error { return f.Sync() }
+	return d
 }
 
 // Root is the folder's path.
@@ -112,6 +123,19 @@ func (d *Dir) Remove(name string) error {
 	return d.syncDir(path.Dir(name))
 }
 
+// RemoveDir removes an empty folder. One that is not empty, or not there, is no
+// error.
+func (d *Dir) RemoveDir(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := os.Remove(d.Path(name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	delete(d.made, name)
+	return err
+}
+
 // RemoveTemps removes what writers that died left in a folder. Only the owner
 // may call it.
 func (d *Dir) RemoveTemps(name string) error {
@@ -166,7 +190,7 @@ func (d *Dir) syncDir(name string) error {
 		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
+	if err := d.Ops.Sync(f, name); err != nil && !errors.Is(err, unix.EINVAL) {
 		return full(fmt.Errorf("sync folder %s: %w", d.Path(name), err))
 	}
 	return nil

@@ -45,7 +45,7 @@ func (f *File) Name() string { return f.name }
 
 // WriteAt writes into the file.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.f.WriteAt(p, off)
+	n, err := f.dir.Ops.WriteAt(f.f, f.name, p, off)
 	return n, full(err)
 }
 
@@ -59,7 +59,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, o
 // very pages that a second try would report as written.
 func (f *File) Commit() error {
 	defer f.Abort()
-	if err := f.f.Sync(); err != nil {
+	if err := f.dir.Ops.Sync(f.f, f.name); err != nil {
 		return full(fmt.Errorf("sync %s: %w", f.dir.Path(f.name), err))
 	}
 	if err := f.link(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,10 @@ func (d *Dir) Lock(name string) (*Lock, error) {
 	if err != nil {
 		return nil, full(err)
 	}
+	if err := d.private(f, name); err != nil {
+		f.Close()
+		return nil, err
+	}
 	whole := unix.Flock_t{Type: unix.F_WRLCK}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole)
 	if err == nil {
@@ -32,6 +37,21 @@ func (d *Dir) Lock(name string) (*Lock, error) {
 		return nil, ErrLocked
 	}
 	return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+}
+
+// private gives the lock's file its mode, whatever the umask, and makes its name
+// durable: it tells the next owner how the last one ended.
+func (d *Dir) private(f *os.File, name string) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm() != 0o600 {
+		if err := f.Chmod(0o600); err != nil {
+			return err
+		}
+	}
+	return d.syncDir(path.Dir(name))
 }
 
 // Rewrite replaces the file's content in place and syncs it.

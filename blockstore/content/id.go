@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 )
@@ -29,7 +30,16 @@ func (id *ID) UnmarshalText(text []byte) error {
 	if len(text) != 2*IDSize {
 		return fmt.Errorf("content ID has %d digits, want %d", len(text), 2*IDSize)
 	}
-	_, err := hex.Decode(id[:], text)
+	return decodeHex(id[:], text)
+}
+
+// decodeHex reads lower-case hexadecimal digits, two for each byte of dst: what
+// is written in one way is read in that way only.
+func decodeHex(dst, text []byte) error {
+	if len(text) != 2*len(dst) || bytes.ContainsAny(text, "ABCDEF") {
+		return fmt.Errorf("want %d lower-case hexadecimal digits", 2*len(dst))
+	}
+	_, err := hex.Decode(dst, text)
 	return err
 }
 
@@ -60,6 +70,25 @@ func (k Kind) String() string {
 		return "blob"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// MarshalText writes the kind's name.
+func (k Kind) MarshalText() ([]byte, error) {
+	if !k.Valid() {
+		return nil, fmt.Errorf("unknown %v of content", k)
+	}
+	return []byte(k.String()), nil
+}
+
+// UnmarshalText reads the name of a kind.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for known := Block; known.Valid(); known++ {
+		if string(text) == known.String() {
+			*k = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown kind %.20q of content", text)
 }
 
 // Valid tells whether k is a kind that this version knows.

@@ -32,8 +32,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	if len(text) != 2*SecretSize {
 		return fmt.Errorf("secret has %d digits, want %d", len(text), 2*SecretSize)
 	}
-	_, err := hex.Decode(s[:], text)
-	return err
+	return decodeHex(s[:], text)
 }
 
 // The context strings of BLAKE3's key derivation are part of the format.

@@ -16,14 +16,18 @@ const (
 	fanBits     = 6
 	pageVersion = 1
 	pageHeader  = 16
-	maxLevels   = 8 // 2^48 blocks, more than any disk has
 
+	// MaxBlocks is how many blocks a disk has at most: 8 levels of pages.
+	MaxBlocks = 1 << 48
 	// MaxPage is the length of the largest encoded page, in bytes.
 	MaxPage = pageHeader + Fanout*content.IDSize
 )
 
-// ErrDamaged reports a page that cannot be what it should be.
-var ErrDamaged = errors.New("damaged page")
+// Errors of reading.
+var (
+	ErrDamaged = errors.New("damaged page")
+	ErrVersion = errors.New("unknown version")
+)
 
 // Page is one page of a disk map. Level 1 is a leaf.
 type Page struct {
@@ -58,7 +62,7 @@ func Decode(b []byte, level int) (*Page, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrDamaged, len(b))
 	}
 	if b[1] != pageVersion {
-		return nil, fmt.Errorf("page of version %d, this program knows %d", b[1], pageVersion)
+		return nil, fmt.Errorf("page of version %d, this program knows %d: %w", b[1], pageVersion, ErrVersion)
 	}
 	used := binary.LittleEndian.Uint64(b[8:])
 	if int(b[0]) != level || len(b) != pageHeader+bits.OnesCount64(used)*content.IDSize {
@@ -76,7 +80,8 @@ func Decode(b []byte, level int) (*Page, error) {
 	return p, nil
 }
 
-// Levels is the height of the tree for a number of blocks, at least 1.
+// Levels is the height of the tree for a number of blocks up to [MaxBlocks], at
+// least 1.
 func Levels(blocks int64) int {
 	levels := 1
 	for span := int64(Fanout); span < blocks; span <<= fanBits {

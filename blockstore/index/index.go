@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -16,11 +17,14 @@ import (
 //
 //	'b' ID                -> pack number u32, offset u32, length u32
 //	'p' pack id           -> pack number u32, records u32
-//	'n'                   -> the next pack number u32; none is ever used twice
+//	'n'                   -> u32: pack numbers below it may have been used; none is ever used twice
 const (
 	blockKey  = 'b'
 	packKey   = 'p'
 	numberKey = 'n'
+
+	// numbersAhead is how many numbers are reserved at once.
+	numbersAhead = 64
 )
 
 var le = binary.LittleEndian
@@ -45,7 +49,10 @@ type DB struct {
 	numbers map[[16]byte]uint32 // packs that are entered whole
 	ids     map[uint32][16]byte // the same, turned around
 	records map[[16]byte]uint32
-	next    uint32
+
+	numbering sync.Mutex
+	free      uint32 // guarded by numbering: the next number to give out
+	reserved  uint32 // guarded by numbering: what the number key holds; at least free
 }
 
 // Logger gets what Badger has to say that someone should look at.
@@ -85,7 +92,13 @@ func (x *DB) load() error {
 	return x.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte{numberKey})
 		if err == nil {
-			err = item.Value(func(v []byte) error { x.next = le.Uint32(v); return nil })
+			err = item.Value(func(v []byte) error {
+				if len(v) != 4 {
+					return fmt.Errorf("number of %d bytes", len(v))
+				}
+				x.free, x.reserved = le.Uint32(v), le.Uint32(v)
+				return nil
+			})
 		}
 		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 			return err
@@ -102,6 +115,9 @@ func (x *DB) load() error {
 					return fmt.Errorf("pack value of %d bytes", len(v))
 				}
 				x.enter([16]byte(key[1:]), le.Uint32(v), le.Uint32(v[4:]))
+				if number := le.Uint32(v); number >= x.free { // the key of numbers is lost
+					x.free, x.reserved = number+1, number+1
+				}
 				return nil
 			})
 			if err != nil {
@@ -112,12 +128,15 @@ func (x *DB) load() error {
 	})
 }
 
-// enter notes a pack. The caller holds mu, or is alone.
+// enter notes a pack; what it was entered with before counts no more. The
+// caller holds mu, or is alone.
 func (x *DB) enter(pack [16]byte, number, records uint32) {
+	if old, ok := x.numbers[pack]; ok {
+		delete(x.ids, old)
+	}
 	x.numbers[pack] = number
 	x.ids[number] = pack
 	x.records[pack] = records
-	x.next = max(x.next, number+1)
 }
 
 // Packs returns the packs that are entered whole, with their numbers of
@@ -167,16 +186,15 @@ func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
 // AddPack enters a pack that is sealed and durable. When it returns, so are
 // its entries here.
 func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
-	x.mu.Lock()
-	number := x.next
-	x.next++
-	x.mu.Unlock()
-
+	number, err := x.number()
+	if err != nil {
+		return fmt.Errorf("enter pack into the index: %w", err)
+	}
 	if err := x.write(number, entries); err != nil {
 		return fmt.Errorf("enter pack into the index: %w", err)
 	}
 	value := le.AppendUint32(le.AppendUint32(nil, number), uint32(len(entries)))
-	err := x.db.Update(func(txn *badger.Txn) error {
+	err = x.db.Update(func(txn *badger.Txn) error {
 		return txn.Set(append([]byte{packKey}, pack[:]...), value)
 	})
 	if err != nil {
@@ -188,13 +206,32 @@ func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
 	return nil
 }
 
-// write puts the next free number and then the entries.
+// number gives out a pack number. Those are reserved durably before they are
+// used, many at once: entries of a pack that was not entered whole would
+// otherwise be believed for the next one.
+func (x *DB) number() (uint32, error) {
+	x.numbering.Lock()
+	defer x.numbering.Unlock()
+	if x.free == x.reserved {
+		if x.free > math.MaxUint32-numbersAhead {
+			return 0, errors.New("it has no pack number left: rebuild it")
+		}
+		err := x.db.Update(func(txn *badger.Txn) error {
+			return txn.Set([]byte{numberKey}, le.AppendUint32(nil, x.free+numbersAhead))
+		})
+		if err != nil {
+			return 0, err
+		}
+		x.reserved = x.free + numbersAhead
+	}
+	x.free++
+	return x.free - 1, nil
+}
+
+// write puts the entries of a pack.
 func (x *DB) write(number uint32, entries []Entry) error {
 	batch := x.db.NewWriteBatch()
 	defer batch.Cancel()
-	if err := batch.Set([]byte{numberKey}, le.AppendUint32(nil, number+1)); err != nil {
-		return err
-	}
 	for i := range entries {
 		e := &entries[i]
 		key := append([]byte{blockKey}, e.ID[:]...)
@@ -220,7 +257,9 @@ func (x *DB) ForgetPack(pack [16]byte) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.ids, x.numbers[pack])
+	if number, ok := x.numbers[pack]; ok {
+		delete(x.ids, number)
+	}
 	delete(x.numbers, pack)
 	delete(x.records, pack)
 	return nil

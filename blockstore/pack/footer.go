@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
@@ -49,7 +50,7 @@ func ReadFooter(r io.ReaderAt, size int64, id ID) ([]Entry, error) {
 		return nil, damaged("it is pack %s under another name", ID(t[16:32]))
 	}
 	offset, count := le.Uint64(t), int64(le.Uint32(t[8:]))
-	if offset > uint64(size) || int64(offset)+count*entrySize+trailerSize != size {
+	if offset < headerSize+crcSize || offset > math.MaxUint32 || count > MaxRecords || int64(offset)+count*entrySize+trailerSize != size {
 		return nil, damaged("the trailer's numbers do not fit the size of %d bytes", size)
 	}
 	b := make([]byte, count*entrySize)
@@ -67,7 +68,10 @@ func decodeEntries(b []byte, end int64) ([]Entry, error) {
 	for i := range entries {
 		p := b[i*entrySize:]
 		e := Entry{content.ID(p[:32]), content.Kind(p[40]), Location{le.Uint32(p[32:]), le.Uint32(p[36:])}}
-		if e.Location.End() > end || e.Length < RecordHeaderSize || !e.Kind.Valid() {
+		if !e.Kind.Valid() { // the checksum is right: a later version wrote it
+			return nil, fmt.Errorf("entry %d of the footer is of %v: %w", i, e.Kind, ErrVersion)
+		}
+		if e.Location.End() > end || e.Offset < headerSize+crcSize || e.Length <= RecordHeaderSize || e.Length > MaxRecord {
 			return nil, damaged("entry %d of the footer is impossible", i)
 		}
 		entries[i] = e

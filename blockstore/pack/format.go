@@ -26,6 +26,11 @@ const (
 	MaxContent = 1 << 20
 	// maxHeader bounds the whole header, envelope and copy of VAULT included.
 	maxHeader = 1 << 20
+	// MaxRecord is the largest record, header included.
+	MaxRecord = RecordHeaderSize + MaxContent
+	// MaxRecords is how many records a pack has at most; its list of them is read
+	// into memory.
+	MaxRecords = 1 << 20
 )
 
 const (
@@ -79,11 +84,19 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // ParseID reads what [ID.String] wrote.
 func ParseID(s string) (ID, error) {
 	var id ID
-	if len(s) != 2*len(id) {
-		return id, fmt.Errorf("pack id %q: want %d hexadecimal digits", s, 2*len(id))
+	if _, err := hex.Decode(id[:], []byte(s[:min(len(s), 2*len(id))])); err != nil || id.String() != s {
+		return ID{}, fmt.Errorf("pack id %.40q: want %d lower-case hexadecimal digits", s, 2*len(id))
 	}
-	_, err := hex.Decode(id[:], []byte(s))
-	return id, err
+	return id, nil
+}
+
+// MarshalText writes what [ID.String] returns.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what [ID.String] returns.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
 }
 
 // Errors of reading.

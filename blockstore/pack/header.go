@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"fmt"
 	"io"
 	"time"
 )
@@ -67,9 +68,25 @@ func ReadHeader(r io.ReaderAt) (*Header, error) {
 		ID: ID(b[16:32]), Writer: [8]byte(b[32:40]), Class: Class(b[10]), Seal: Seal(b[11]),
 		Created: time.Unix(0, int64(le.Uint64(b[40:]))).UTC(),
 	}
+	if err := h.known(); err != nil {
+		return nil, err
+	}
 	rest := b[headerSize:]
 	h.Envelope, rest = rest[:envelope:envelope], rest[envelope:]
 	h.VaultName, rest = string(rest[:name]), rest[name:]
 	h.Vault = rest[:vault:vault]
 	return h, nil
+}
+
+// known refuses, by name, what a later version may write.
+func (h *Header) known() error {
+	switch {
+	case h.Class != Blocks && h.Class != Pages:
+		return fmt.Errorf("pack of class %d: %w", h.Class, ErrVersion)
+	case h.Seal == AES256GCM:
+		return fmt.Errorf("pack with seal %d (AES-256-GCM): %w", h.Seal, ErrSealed)
+	case h.Seal != Unsealed:
+		return fmt.Errorf("pack with seal %d: %w", h.Seal, ErrVersion)
+	}
+	return nil
 }

@@ -93,14 +93,30 @@ func parseRecord(b []byte) (recordHeader, error) {
 		stored: le.Uint32(b[12:]), plain: le.Uint32(b[16:]), id: content.ID(b[20:52]),
 	}
 	switch {
-	case h.seal != Unsealed:
-		return h, fmt.Errorf("record: %w", ErrSealed)
-	case !h.kind.Valid():
-		return h, damaged("record of unknown %v", h.kind)
+	case h.seal != Unsealed || !h.kind.Valid() || h.codec > LZ4:
+		return h, h.unknown(b)
 	case h.plain == 0 || h.plain > MaxContent || h.stored > h.plain:
 		return h, damaged("record of %d bytes for %d of content", h.stored, h.plain)
 	}
 	return h, nil
+}
+
+// unknown names what the record of which b is the beginning has that this
+// version does not know. One that is there whole and whose checksum is wrong is
+// damaged, not new.
+func (h *recordHeader) unknown(b []byte) error {
+	if end := RecordHeaderSize + int64(h.stored); int64(len(b)) >= end && CheckSum(b[:end]) != nil {
+		return damaged("record of %v, codec %d, seal %d, whose checksum is wrong", h.kind, h.codec, h.seal)
+	}
+	switch {
+	case h.seal == AES256GCM:
+		return fmt.Errorf("record with seal %d (AES-256-GCM): %w", h.seal, ErrSealed)
+	case h.seal != Unsealed:
+		return fmt.Errorf("record with seal %d: %w", h.seal, ErrVersion)
+	case !h.kind.Valid():
+		return fmt.Errorf("record of %v: %w", h.kind, ErrVersion)
+	}
+	return fmt.Errorf("record with codec %d: %w", h.codec, ErrVersion)
 }
 
 // Describe returns what a record says that it holds: a kind of content, and its
@@ -152,7 +168,19 @@ func expand(codec Codec, payload, dst []byte) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: codec %d", ErrVersion, codec)
+	return fmt.Errorf("record with codec %d: %w", codec, ErrVersion)
+}
+
+// CheckSum tells whether a whole record's checksum is right. It needs no keys
+// and covers what [Decode] does not look at: the ordinal and the reserved byte.
+func CheckSum(rec []byte) error {
+	if len(rec) < RecordHeaderSize {
+		return damaged("no record begins there")
+	}
+	if checkSum(rec) != le.Uint32(rec[RecordHeaderSize-crcSize:]) {
+		return damaged("the record's checksum is wrong")
+	}
+	return nil
 }
 
 // checkSum is the checksum of a record, over its header before the checksum and its

@@ -70,8 +70,8 @@ func (w *Writer) reserve(rec []byte) (Location, uint32, error) {
 	if w.err != nil {
 		return Location{}, 0, w.err
 	}
-	if w.end+int64(len(rec)) > math.MaxUint32 {
-		return Location{}, 0, fmt.Errorf("pack %s is larger than 4 GiB", w.header.ID)
+	if w.end+int64(len(rec)) > math.MaxUint32 || len(w.entries) == MaxRecords {
+		return Location{}, 0, fmt.Errorf("pack %s is full: it has at most 4 GiB and %d records", w.header.ID, MaxRecords)
 	}
 	at := Location{uint32(w.end), uint32(len(rec))}
 	ordinal := uint32(len(w.entries))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/bits"
 
 	"github.com/holdfast-backup/holdfast/blockstore/content"
@@ -19,7 +20,7 @@ type Builder struct {
 
 	count uint64
 	last  Entry
-	fan   [1 << maxFanBits]uint32 // index: first two bytes of an ID; entries with them
+	fan   fanCount
 }
 
 // NewBuilder begins the segment that will lie at name, relative to the vault,
@@ -45,6 +46,9 @@ func (b *Builder) Add(e Entry) error {
 			return fmt.Errorf("segment %s: entry %s comes after %s", b.name, e.ID.Short(), b.last.ID.Short())
 		}
 	}
+	if b.count == math.MaxUint32 {
+		return fmt.Errorf("segment %s: more than %d entries", b.name, uint32(math.MaxUint32))
+	}
 	var p [EntrySize]byte
 	copy(p[:], e.ID[:])
 	le.PutUint32(p[32:], e.Pack)
@@ -54,15 +58,19 @@ func (b *Builder) Add(e Entry) error {
 	if _, err := b.w.Write(p[:]); err != nil {
 		return err
 	}
-	b.fan[binary.BigEndian.Uint16(e.ID[:])]++
+	b.fan.add(&e.ID)
 	b.count++
 	b.last = e
 	return nil
 }
 
-// Finish writes what follows the entries. Making the file durable is the
+// Finish writes what follows the entries. The packs of the head are sorted by
+// ID. Making the file durable is the
 // caller's part.
 func (b *Builder) Finish(h Head, points []Point) error {
+	if err := checkPacks(h.Packs); err != nil {
+		return fmt.Errorf("segment %s: %w", b.name, err)
+	}
 	fanBits := fanBitsFor(b.count)
 	mac := b.keys.NewMAC(b.name)
 	w := io.MultiWriter(b.w, mac)
@@ -75,7 +83,7 @@ func (b *Builder) Finish(h Head, points []Point) error {
 			pointBytes += len(part)
 		}
 	}
-	w.Write(b.fanOut(fanBits))
+	w.Write(b.fan.out(fanBits))
 
 	t := make([]byte, trailerSize)
 	copy(t, h.Writer[:])
@@ -101,12 +109,17 @@ func fanBitsFor(count uint64) int {
 	return min(max(bits.Len64(count)-4, 0), maxFanBits)
 }
 
-// fanOut returns, for each value of the first n bits of an ID, how many entries
+// fanCount counts entries by the first two bytes of their IDs.
+type fanCount [1 << maxFanBits]uint32
+
+func (f *fanCount) add(id *content.ID) { f[binary.BigEndian.Uint16(id[:])]++ }
+
+// out returns, for each value of the first n bits of an ID, how many entries
 // there are up to and with it.
-func (b *Builder) fanOut(n int) []byte {
+func (f *fanCount) out(n int) []byte {
 	out := make([]byte, 0, 4<<n)
 	sum, width := uint32(0), 1<<(maxFanBits-n)
-	for i, c := range b.fan {
+	for i, c := range f {
 		sum += c
 		if (i+1)%width == 0 {
 			out = le.AppendUint32(out, sum)

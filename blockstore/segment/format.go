@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ const (
 	maxFanBits   = 16
 	maxPoint     = 16 << 20 // bytes of one point's path or record
 	maxHeadBytes = 8 << 30
+	maxRecord    = 56 + 1<<20 // bytes of a record of a pack
 )
 
 // Errors of reading.
@@ -39,6 +41,17 @@ func damaged(format string, args ...any) error {
 }
 
 var le = binary.LittleEndian
+
+// checkPacks tells whether packs are sorted by ID, none twice: entries of equal
+// ID are in the order of their packs' IDs in every segment then, and merge.
+func checkPacks(packs []Pack) error {
+	for i := 1; i < len(packs); i++ {
+		if slices.Compare(packs[i-1].ID[:], packs[i].ID[:]) >= 0 {
+			return damaged("its packs %x and %x are out of order", packs[i-1].ID, packs[i].ID)
+		}
+	}
+	return nil
+}
 
 // Pack is a pack that entries of a segment name.
 type Pack struct {
@@ -65,7 +78,7 @@ func (e *Entry) compare(f *Entry) int {
 		}
 		return 1
 	}
-	return int(int64(e.Offset) - int64(f.Offset))
+	return cmp.Compare(e.Offset, f.Offset)
 }
 
 func compareIDs(a, b *content.ID) int {

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -63,8 +64,15 @@ func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
 	if string(m[:8]) != magic || string(trailer[132:]) != endMagic {
 		return damaged("it does not begin and end as a segment does")
 	}
-	if v := le.Uint16(m[8:]); v != Version || le.Uint16(trailer[48:]) != Version {
+	v := le.Uint16(m[8:])
+	if v != le.Uint16(trailer[48:]) {
+		return damaged("it begins as version %d and ends as another", v)
+	}
+	if v != Version {
 		return fmt.Errorf("segment of version %d, this program knows %d: %w", v, Version, ErrVersion)
+	}
+	if [6]byte(m[10:16]) != [6]byte{} || le.Uint32(trailer[128:]) != 0 { // no MAC covers these
+		return damaged("its reserved bytes are not zero")
 	}
 	count, packs := le.Uint64(trailer[24:]), uint64(le.Uint32(trailer[32:]))
 	fanBits, points := le.Uint32(trailer[36:]), le.Uint64(trailer[40:])
@@ -85,6 +93,9 @@ func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
 	t.Count, t.fanBits, t.mac = int64(count), int(fanBits), [32]byte(trailer[64:96])
 	t.Packs = decodePacks(packBytes)
 	t.points = pointBytes
+	if err := checkPacks(t.Packs); err != nil {
+		return err
+	}
 	return eachPoint(t.points, func(Point) error { return nil })
 }
 
@@ -102,10 +113,13 @@ func (t *Table) Bytes() int64 { return t.bytes }
 // Entry returns the entry at index i, from 0 to Count-1, in order of IDs.
 func (t *Table) Entry(i int64) (e Entry, err error) {
 	defer guard(&err)()
+	if i < 0 || i >= t.Count {
+		return e, fmt.Errorf("segment %s: entry %d of %d", t.Name, i, t.Count)
+	}
 	p := t.entries[i*EntrySize : (i+1)*EntrySize]
 	e = Entry{content.ID(p[:32]), le.Uint32(p[32:]), le.Uint32(p[36:]), le.Uint32(p[40:])}
 	runtime.KeepAlive(t)
-	if int(e.Pack) >= len(t.Packs) || int64(e.Offset)+int64(e.Length) > t.Packs[e.Pack].Size {
+	if int(e.Pack) >= len(t.Packs) || e.Length > maxRecord || int64(e.Offset)+int64(e.Length) > t.Packs[e.Pack].Size {
 		return e, fmt.Errorf("segment %s: %w", t.Name, damaged("entry %d is impossible", i))
 	}
 	return e, nil
@@ -167,16 +181,21 @@ func bucketKeys(key uint64, n int) (first, last uint64) {
 }
 
 // Verify reads all entries and compares their MAC; it also finds entries out
-// of order, which look-ups would miss.
+// of order and a fan-out that is not theirs, by which look-ups would miss them.
 func (t *Table) Verify(keys *content.Keys) (err error) {
 	defer guard(&err)()
 	if !keys.Verify(t.mac, t.Name, t.entries) {
 		return fmt.Errorf("segment %s: %w", t.Name, damaged("the MAC of its entries is wrong"))
 	}
-	for i := int64(1); i < t.Count; i++ {
-		if compareIDs((*content.ID)(t.id(i-1)), (*content.ID)(t.id(i))) > 0 {
+	fan := new(fanCount)
+	for i := range t.Count {
+		fan.add((*content.ID)(t.id(i)))
+		if i > 0 && compareIDs((*content.ID)(t.id(i-1)), (*content.ID)(t.id(i))) > 0 {
 			return fmt.Errorf("segment %s: %w", t.Name, damaged("entry %d is out of order", i))
 		}
+	}
+	if !bytes.Equal(fan.out(t.fanBits), t.fan) {
+		return fmt.Errorf("segment %s: %w", t.Name, damaged("its fan-out is not that of its entries"))
 	}
 	runtime.KeepAlive(t)
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -133,6 +134,11 @@ const nothingMade = "no recovery point was made; what was stored is used by the 
 
 // backUp makes one recovery point and prints it.
 func backUp(ctx context.Context, k *console, o backupOptions) error {
+	if _, err := os.Stat(o.vault); err == nil { // else there is more to say than that it is missing
+		if err := o.request.Check(o.vault); err != nil {
+			return fmt.Errorf("back up %s: %w", o.request.Machine, err)
+		}
+	}
 	owner, err := blockstore.Own(ctx, o.vault, o.own)
 	if err != nil {
 		return leaving(ctx, orVaultMissing(o.vault, err), "nothing was stored")

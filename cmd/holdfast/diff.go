@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -72,18 +72,17 @@ func diffPoints(ctx context.Context, k *console, o diffOptions) error {
 	if len(names) == 0 {
 		names = diskNames(a, b)
 	}
-	d := api.Diff{A: string(a.ID), B: string(b.ID), Disks: []api.DiskDiff{}}
+	var w diffWriter = &diffText{k: k, a: a.ID, b: b.ID}
+	if o.json {
+		w = &diffJSON{w: bufio.NewWriter(k.out), a: a.ID, b: b.ID}
+	}
+	w.begin()
 	for _, name := range names {
-		one, err := diffDisk(ctx, v, a, b, name)
-		if err != nil {
+		if err := diffDisk(ctx, v, a, b, name, w); err != nil {
 			return err
 		}
-		d.Disks = append(d.Disks, one)
 	}
-	if o.json {
-		return k.json(d)
-	}
-	return showDiff(k, d)
+	return w.end()
 }
 
 // diskNames are the names of the disks of both points, a's first.
@@ -101,62 +100,38 @@ func diskNames(points ...*blockstore.Point) []string {
 	return names
 }
 
-func diffDisk(ctx context.Context, v *blockstore.Vault, a, b *blockstore.Point, name string) (api.DiskDiff, error) {
-	d := api.DiskDiff{Name: name, SizeA: -1, SizeB: -1, Ranges: []api.Range{}}
+// diffDisk tells w where one disk differs, range by range: there may be millions.
+func diffDisk(ctx context.Context, v *blockstore.Vault, a, b *blockstore.Point, name string, w diffWriter) error {
+	d := api.DiskDiff{Name: name, SizeA: -1, SizeB: -1}
 	infoA, missingA := a.Disk(name)
 	infoB, missingB := b.Disk(name)
+	if missingA != nil && missingB != nil {
+		return missingA
+	}
 	if missingA == nil {
 		d.SizeA = infoA.Size
 	}
 	if missingB == nil {
 		d.SizeB = infoB.Size
 	}
-	if missingA != nil && missingB != nil {
-		return d, missingA
-	}
-	if missingA != nil || missingB != nil {
-		return d, nil
-	}
-	diskA, err := v.OpenDisk(a, name)
-	if err != nil {
-		return d, err
-	}
-	diskB, err := v.OpenDisk(b, name)
-	if err != nil {
-		return d, err
-	}
-	err = blockstore.Diff(ctx, diskA, diskB, func(off, length int64) error {
-		d.Ranges = append(d.Ranges, api.Range{Offset: off, Length: length})
-		d.Bytes += length
-		return nil
-	})
-	return d, err
-}
-
-func showDiff(k *console, d api.Diff) error {
-	for _, disk := range d.Disks {
-		switch {
-		case disk.SizeA < 0:
-			k.printf("disk %s: only in %s, %s\n", disk.Name, d.B, formatSize(disk.SizeB))
-			continue
-		case disk.SizeB < 0:
-			k.printf("disk %s: only in %s, %s\n", disk.Name, d.A, formatSize(disk.SizeA))
-			continue
-		case disk.SizeA != disk.SizeB:
-			k.printf("disk %s: size changed from %s to %s\n", disk.Name, formatSize(disk.SizeA), formatSize(disk.SizeB))
+	w.disk(d)
+	if missingA == nil && missingB == nil {
+		diskA, err := v.OpenDisk(a, name)
+		if err != nil {
+			return err
 		}
-		if len(disk.Ranges) == 0 {
-			k.printf("disk %s: no block differs\n", disk.Name)
-			continue
+		diskB, err := v.OpenDisk(b, name)
+		if err != nil {
+			return err
 		}
-		k.printf("disk %s: %s differ in %d ranges\n", disk.Name, formatSize(disk.Bytes), len(disk.Ranges))
-		rows := [][]string{{"OFFSET", "LENGTH", ""}}
-		for _, r := range disk.Ranges {
-			rows = append(rows, []string{fmt.Sprint(r.Offset), fmt.Sprint(r.Length), formatSize(r.Length)})
-		}
-		if err := k.table(rows, 0, 1, 2); err != nil {
+		err = blockstore.Diff(ctx, diskA, diskB, func(off, length int64) error {
+			d.Bytes += length
+			return w.differ(api.Range{Offset: off, Length: length})
+		})
+		if err != nil {
 			return err
 		}
 	}
+	w.endDisk(d)
 	return nil
 }

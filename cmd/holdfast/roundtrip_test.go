@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -230,6 +231,22 @@ func TestABackupSkipsWhatWasNotTouchedWhenAsked(t *testing.T) {
 	}
 	y.must(exitDone, "restore", "web1@latest", "--disk", "vda", "--to", y.path("back"))
 	y.holds("back", y.vda[1])
+}
+
+func TestAQcow2ImageComesBackAsOne(t *testing.T) {
+	t.Parallel()
+	qemuImg := need(t, "qemu-img")
+	y := newYard(t)
+	img := y.path("vda.qcow2")
+	if out, err := exec.Command(qemuImg, "convert", "-f", "raw", "-O", "qcow2", y.path("vda.img"), img).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	y.must(exitFailed, "backup", "q1", "--min-free=none", "--disk", "vda="+img).says(t, "add format=qcow2")
+	y.must(exitDone, "backup", "q1", "--min-free=none", "--disk", "vda="+img+",format=qcow2").says(t, "made q1@")
+	y.must(exitDone, "restore", "q1@latest", "--to", y.path("back.qcow2")).says(t, "(qcow2, ")
+	if out, err := exec.Command(qemuImg, "compare", "-f", "qcow2", "-F", "raw", y.path("back.qcow2"), y.path("vda.img")).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestABackupNeverMakesAVault(t *testing.T) {

@@ -97,6 +97,8 @@ func TestAVaultInUseIsSaidToWhoDoesNotWait(t *testing.T) {
 	if code, said := end(t, cmd, lines); code != exitBusy || !strings.Contains(said, "--wait") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
+	// What is wrong anyway is said without waiting.
+	y.must(exitNotFound, "backup", "web1", "--disk", "vda="+y.path("none")).says(t, "no such file")
 	y.must(exitDone, "points")
 	y.must(exitDone, "restore", "web1@latest", "--disk", "vda", "--to", y.path("back"))
 	y.must(exitDone, "check")

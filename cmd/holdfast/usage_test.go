@@ -216,3 +216,23 @@ func TestTheProgramExplainsItself(t *testing.T) {
 	newShell(t).must(exitDone, "--version").says(t, "holdfast ")
 	newShell(t).must(exitDone, "version", "--json").says(t, `"version": `)
 }
+
+func FuzzACommandLineIsPutInOrderOrRefused(f *testing.F) {
+	for _, s := range []string{"points --json", "--vault x points -- --json", "vault create /x --block-size=1", "help backup", "-", "--", "--=", "-=x", "backup web1 --disk", "points -h"} {
+		f.Add(s)
+	}
+	app := newApp(&console{})
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := arrange(app, strings.Split(text, " "))
+		if err != nil {
+			return
+		}
+		again, err := arrange(app, l.words("holdfast")[1:])
+		if l.command == nil {
+			return
+		}
+		if err != nil || !slices.Equal(again.words(""), l.words("")) {
+			t.Errorf("%q is put as %q, and that as %q, %v", text, l.words(""), again.words(""), err)
+		}
+	})
+}

@@ -44,6 +44,7 @@ func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
 		}
 		if d.image.InUse() {
+			b.SetConsistency(blockstore.Crash, "image was in use")
 			r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
 				"disk %s: %s was in use: its content may mix several moments, and a guest may not start from it", d.Name, d.Source))
 		}

@@ -82,8 +82,11 @@ type Result struct {
 	Warnings []string // what someone should look at
 }
 
-// check refuses what cannot be backed up, before anything is opened.
-func (r *Request) check() error {
+// Check refuses what cannot be backed up into the vault at path: names, images that are
+// not there or not what they are said to be, and a vault on a disk that is to be
+// backed up. Run does so first; a caller that has to wait for the vault does so before
+// that.
+func (r *Request) Check(vault string) error {
 	if err := blockstore.CheckMachineName(r.Machine); err != nil {
 		return err
 	}
@@ -99,6 +102,20 @@ func (r *Request) check() error {
 			return fmt.Errorf("disk %s is named twice", d.Name)
 		}
 		seen[d.Name] = true
+		if err := d.checkVault(vault); err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
 	}
 	return nil
+}
+
+func (d *Disk) checkVault(vault string) error {
+	if d.Holds == nil {
+		return nil
+	}
+	holds, err := d.Holds(vault)
+	if holds && err == nil {
+		err = fmt.Errorf("vault %s lies on %s itself: keep the vault on another disk", vault, d.Source)
+	}
+	return err
 }

@@ -12,7 +12,6 @@ import (
 // run is one backup being made.
 type run struct {
 	Request
-	vault  string // path
 	opened []openDisk
 	result Result
 
@@ -30,10 +29,10 @@ type openDisk struct {
 // Run makes one recovery point of a machine. Errors: what the disks, the vault
 // and ctx say, named by disk.
 func Run(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, err error) {
-	if err := q.check(); err != nil {
-		return nil, fmt.Errorf("back up %.64q: %w", q.Machine, err)
+	if err := q.Check(owner.Info().Path); err != nil {
+		return nil, fmt.Errorf("back up %.64s: %w", q.Machine, err)
 	}
-	r := &run{Request: q, vault: owner.Info().Path}
+	r := &run{Request: q}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(ctx); err != nil {
 		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
@@ -57,15 +56,6 @@ func Run(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, er
 // anything is read.
 func (r *run) open(ctx context.Context) error {
 	for _, d := range r.Disks {
-		if d.Holds != nil {
-			holds, err := d.Holds(r.vault)
-			if err != nil {
-				return fmt.Errorf("disk %s: %w", d.Name, err)
-			}
-			if holds {
-				return fmt.Errorf("disk %s: vault %s lies on %s itself: keep the vault on another disk", d.Name, r.vault, d.Source)
-			}
-		}
 		image, err := d.Open(ctx)
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
@@ -89,21 +79,10 @@ func (r *run) close() error {
 }
 
 // options describe the point. All that can be known of a machine that is off is
-// that its disks are as after a power cut, or better. Whether an image that may
-// be in use will be is not known yet.
+// that its disks are as after a power cut, or better.
 func (r *run) options() blockstore.BackupOptions {
-	reason := "image of a machine that is off; nobody can tell whether it was shut down cleanly"
-	for _, d := range r.opened {
-		if d.image.InUse() {
-			reason = "image was in use"
-			break
-		}
-		if d.AllowInUse {
-			reason = "image of a machine that is off, or that was started meanwhile, which was allowed"
-		}
-	}
 	return blockstore.BackupOptions{
-		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool,
-		Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: reason,
+		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash,
+		Reason: "image of a machine that is off; nobody can tell whether it was shut down cleanly",
 	}
 }

@@ -7,13 +7,14 @@ import (
 	"path/filepath"
 )
 
-// A disk of 6 TiB that holds almost nothing: what a backup of it costs must not
-// depend on its size.
+// A disk of 6 TiB that is almost all hole: what a backup of it costs must not
+// depend on its size. Its data lies in neighbourhoods as large as a leaf of the disk map
+// covers, so that the leaves that a change rewrites are full ones.
 const (
-	sparseSize      = 6 << 40
-	sparseFirst     = 4000 // blocks written before the first backup
-	sparseScattered = 2500 // blocks changed before the last
-	mapBlock        = 64 << 10
+	sparseSize     = 6 << 40
+	neighbourhoods = 2500
+	neighbours     = 64 // blocks
+	mapBlock       = 64 << 10
 )
 
 func (b *bench) sparseDisk(ctx context.Context) error {
@@ -21,7 +22,7 @@ func (b *bench) sparseDisk(ctx context.Context) error {
 	b.say("sparse disk")
 	disk := filepath.Join(b.store, "sparse.raw")
 	defer os.Remove(disk)
-	if err := scatter(disk, sparseFirst, 1); err != nil {
+	if err := scatter(disk, neighbours, 1); err != nil {
 		return err
 	}
 	v, err := b.newVault(ctx, "sparse")
@@ -55,7 +56,7 @@ func (b *bench) sparseDisk(ctx context.Context) error {
 	}
 	b.table.alone(group, "unchanged and skipped, wall", "s", skipped.Wall, atMost(1))
 	b.table.alone(group, "unchanged and skipped, added", "KiB", float64(added)/1024, atMost(64))
-	if err := scatter(disk, sparseScattered, 2); err != nil {
+	if err := scatter(disk, 1, 2); err != nil {
 		return err
 	}
 	if changed, added, err = backup(); err != nil {
@@ -67,9 +68,9 @@ func (b *bench) sparseDisk(ctx context.Context) error {
 	return nil
 }
 
-// scatter writes n blocks that hold a number and zeros, so that what a backup adds
-// is almost only the map, evenly over the disk, at places that differ by day.
-func scatter(path string, n, day int64) error {
+// scatter writes the first n blocks of each neighbourhood. A block holds numbers that
+// differ by day, and zeros, so that what a backup adds is almost only the map.
+func scatter(path string, n, day uint64) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -78,11 +79,14 @@ func scatter(path string, n, day int64) error {
 	if err := f.Truncate(sparseSize); err != nil {
 		return err
 	}
-	for i := range n {
-		word := binary.LittleEndian.AppendUint64(nil, uint64(day<<32|i+1))
-		block := (i*(sparseSize/mapBlock/n) + day*17) % (sparseSize / mapBlock)
-		if _, err := f.WriteAt(word, block*mapBlock); err != nil {
-			return err
+	const every = sparseSize / mapBlock / neighbourhoods / neighbours * neighbours // begins with a leaf
+	for i := range uint64(neighbourhoods) {
+		for j := range n {
+			words := binary.LittleEndian.AppendUint64(nil, i*neighbours+j)
+			words = binary.LittleEndian.AppendUint64(words, day)
+			if _, err := f.WriteAt(words, int64(i*every+j)*mapBlock); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,0 +1,164 @@
+package blockstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+)
+
+// mark marks all that any point names, the trash included. It fails closed: a
+// point, an attribute or a page that cannot be read, or content that is in no
+// pack, ends the sweep. Points in the trash come last, so that what only they
+// name is known.
+func (s *sweep) mark(ctx context.Context) error {
+	all, err := s.o.allPoints(ctx)
+	if err != nil {
+		return fmt.Errorf("nothing was removed, since not every point can be read: %w", err)
+	}
+	trash, err := s.o.trash()
+	if err != nil {
+		return fmt.Errorf("nothing was removed, since not every attribute can be read: %w", err)
+	}
+	if len(s.set.broken) > 0 {
+		return fmt.Errorf("nothing was removed, since not every segment can be read: %w", s.set.brokenErr())
+	}
+	s.live = newMarks(s.set)
+	for _, inTrash := range []bool{false, true} {
+		for _, p := range all {
+			if trash[p.ID] != inTrash {
+				continue
+			}
+			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
+			if err != nil {
+				return fmt.Errorf("nothing was removed, since point %s@%s cannot be walked: %w", p.MachineName, p.ID, err)
+			}
+			s.report.Live += bytes
+			if inTrash {
+				s.report.Trash += bytes
+			}
+		}
+	}
+	return nil
+}
+
+// present tells whether a pack is sealed and there.
+func (s *sweep) present(id pack.ID) bool {
+	st := &s.o.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.present[id]
+}
+
+// markPoint marks what a point names and returns the bytes of the records that
+// were not marked before. Content in no pack that is present is an error.
+func (v *Vault) markPoint(ctx context.Context, m *marks, p *Point, present func(pack.ID) bool) (sum int64, err error) {
+	mark := func(id ID) (before bool, err error) {
+		before, bytes, err := m.addPresent(id, present)
+		if !before {
+			sum += bytes
+		}
+		return before, err
+	}
+	for _, d := range p.Disks {
+		dm := v.diskMap(&d)
+		err := dm.Visit(ctx, 0, dm.Blocks, diskmap.Visitor{
+			Page: func(id ID, _ int, _ int64) (bool, error) {
+				before, err := mark(id)
+				return !before, err
+			},
+			Blocks: func(_ int64, ids []ID) error {
+				for _, id := range ids {
+					if id.IsZero() {
+						continue
+					}
+					if _, err := mark(id); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			return sum, fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+	}
+	for _, c := range p.Config {
+		for _, id := range c.Parts {
+			if _, err := mark(id); err != nil {
+				return sum, fmt.Errorf("configuration %s: %w", c.Name, err)
+			}
+		}
+	}
+	return sum, nil
+}
+
+// addPresent marks the copy of id that is kept: the first one, newest segment
+// first, in a pack that is present. It returns whether it was marked before, and the record's bytes.
+func (m *marks) addPresent(id ID, present func(pack.ID) bool) (before bool, bytes int64, err error) {
+	for i, t := range m.set.tables {
+		first, after, err := t.Find(id)
+		if err != nil {
+			return false, 0, err
+		}
+		for at := first; at < after; at++ {
+			e, err := t.Entry(at)
+			if err != nil {
+				return false, 0, err
+			}
+			if m.marked(i, at) {
+				return true, int64(e.Length), nil
+			}
+			if present(t.Packs[e.Pack].ID) {
+				m.mark(i, at)
+				return false, int64(e.Length), nil
+			}
+		}
+	}
+	return false, 0, fmt.Errorf("%s: %w", id.Short(), errMissing)
+}
+
+func (m *marks) mark(table int, entry int64) {
+	if m.bits[table] == nil {
+		m.bits[table] = make([]uint64, m.set.tables[table].Count/64+1)
+	}
+	m.bits[table][entry/64] |= 1 << (entry % 64)
+}
+
+func (m *marks) marked(table int, entry int64) bool {
+	return m.bits[table] != nil && m.bits[table][entry/64]&(1<<(entry%64)) != 0
+}
+
+// Exclusive returns, for each of some points, the bytes of records that
+// nothing else names once it and those before it are dropped: the sum is what
+// dropping them all frees. It walks maps and reads no data.
+func (v *Vault) Exclusive(ctx context.Context, points []*Point) ([]int64, error) {
+	all, err := v.allPoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mine := map[PointID]bool{}
+	for _, p := range points {
+		mine[p.ID] = true
+	}
+	if err := v.refresh(ctx); err != nil {
+		return nil, err
+	}
+	m := newMarks(v.tables.Load())
+	there := func(pack.ID) bool { return true }
+	for _, p := range all {
+		if !mine[p.ID] {
+			if _, err := v.markPoint(ctx, m, p, there); err != nil {
+				return nil, fmt.Errorf("point %s@%s: %w", p.MachineName, p.ID, err)
+			}
+		}
+	}
+	sizes := make([]int64, len(points))
+	for i := len(points) - 1; i >= 0; i-- {
+		if sizes[i], err = v.markPoint(ctx, m, points[i], there); err != nil {
+			return nil, fmt.Errorf("point %s@%s: %w", points[i].MachineName, points[i].ID, err)
+		}
+	}
+	return sizes, nil
+}

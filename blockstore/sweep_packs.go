@@ -1,0 +1,364 @@
+package blockstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// packUse is what is known of a pack when all is marked.
+type packUse struct {
+	segment.Pack
+	id    pack.ID
+	live  int64 // bytes of records that are marked here
+	named int   // their number
+}
+
+func (p *packUse) share() float64 { return float64(p.live) / float64(p.Size) }
+
+// weigh adds up what is live in each pack.
+func (s *sweep) weigh(ctx context.Context) error {
+	s.packs = map[pack.ID]*packUse{}
+	for i, t := range s.set.tables {
+		uses := make([]*packUse, len(t.Packs))
+		for j, p := range t.Packs {
+			id := pack.ID(p.ID)
+			if s.packs[id] == nil && s.present(id) {
+				s.packs[id] = &packUse{Pack: p, id: id}
+			}
+			uses[j] = s.packs[id]
+		}
+		for at := range t.Count {
+			if !s.live.marked(i, at) {
+				continue
+			}
+			e, err := t.Entry(at)
+			if err != nil {
+				return err
+			}
+			if u := uses[e.Pack]; u != nil {
+				u.live += int64(e.Length)
+				u.named++
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	s.report.Packs = len(s.packs)
+	return nil
+}
+
+// plan sorts packs into those that go as they are, and those that go after
+// what is live in them was copied, least live first.
+func (s *sweep) plan() (dead, rewrite []*packUse) {
+	small := map[uint8][]*packUse{}
+	for _, u := range s.packs {
+		switch {
+		case s.pinned(u.id):
+			s.report.Pinned += u.Size
+		case u.named == 0 && !s.opts.Now && s.young(u):
+			s.report.Young += u.Size
+		case u.named == 0:
+			dead = append(dead, u)
+		case s.opts.Full && u.named < int(u.Records) || u.share() < liveShare:
+			rewrite = append(rewrite, u)
+		case u.Size < int64(smallPack*float64(s.o.store.packBytes)):
+			small[u.Class] = append(small[u.Class], u)
+		default:
+			s.report.Dead += u.Size - u.live
+		}
+	}
+	for _, packs := range small {
+		if len(packs) >= maxPerClass {
+			rewrite = append(rewrite, packs...)
+		}
+	}
+	order := func(a, b *packUse) int {
+		return cmp.Or(cmp.Compare(a.share(), b.share()), slices.Compare(a.id[:], b.id[:]))
+	}
+	slices.SortFunc(dead, order)
+	slices.SortFunc(rewrite, order)
+	return dead, rewrite
+}
+
+func (s *sweep) pinned(id pack.ID) bool {
+	st := &s.o.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.swept[id]
+}
+
+// young tells whether a pack was sealed less than seven days ago. One that
+// does not say counts as young.
+func (s *sweep) young(u *packUse) bool {
+	f, err := s.o.dir.Open(packPath(s.o.claim.owner.Writer, u.id))
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	h, err := pack.ReadHeader(f)
+	return err != nil || s.now.Sub(h.Created) < keepUnnamed
+}
+
+// forecast fills in what a run would do.
+func (s *sweep) forecast() {
+	dead, rewrite := s.plan()
+	for _, u := range dead {
+		s.report.Freed += u.Size
+	}
+	for _, u := range rewrite {
+		s.report.Freed += u.Size - u.live
+		s.report.Copied += u.live
+		s.report.Rewritten++
+	}
+	s.report.Removed = len(dead) + s.report.Rewritten
+}
+
+// remove removes packs: first those with nothing live, then, a few at a time,
+// those whose live records were copied.
+func (s *sweep) remove(ctx context.Context) error {
+	dead, rewrite := s.plan()
+	total := int64(0)
+	for _, u := range slices.Concat(dead, rewrite) {
+		total += u.Size
+	}
+	done := int64(0)
+	step := func(u *packUse) { done += u.Size; s.opts.Progress(done, total) }
+	for _, u := range dead {
+		if err := s.removePack(ctx, u); err != nil {
+			return err
+		}
+		step(u)
+	}
+	const together = 8 // packs whose copies share new packs
+	for group := range slices.Chunk(rewrite, together) {
+		if err := s.rewrite(ctx, group); err != nil {
+			return err
+		}
+		for _, u := range group {
+			step(u)
+		}
+	}
+	s.o.committing.Lock()
+	defer s.o.committing.Unlock()
+	return s.o.forgetGone(ctx)
+}
+
+// rewrite copies what is live in some packs into new ones, makes those durable
+// and findable, and removes the old ones.
+func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
+	if err := s.o.checkSpaceForSweep(); err != nil {
+		return err
+	}
+	// A backup that is never committed: what it counts on is sealed by seal.
+	b := &Backup{o: s.o, counts: map[*openPack]bool{}}
+	defer s.o.store.unpin(b)
+	var copied []*packUse
+	for _, u := range group {
+		n, err := s.copyLive(ctx, u, b)
+		s.report.Copied += n
+		if err != nil {
+			s.o.warn(fmt.Sprintf("pack %s stays: %v", u.id, err))
+			s.report.Damaged += u.Size
+			continue
+		}
+		copied = append(copied, u)
+	}
+	if err := b.seal(); err != nil {
+		return err
+	}
+	s.o.committing.Lock()
+	err := s.o.writeSegment(nil)
+	s.o.committing.Unlock()
+	if err != nil {
+		return err
+	}
+	s.o.opts.Event("sweep.copied")
+	for _, u := range copied {
+		if err := s.removePack(ctx, u); err != nil {
+			return err
+		}
+		s.report.Rewritten++
+		s.report.Freed -= u.live
+	}
+	return ctx.Err()
+}
+
+// copyLive appends the marked records of a pack to the open ones, each after
+// its hash matched.
+func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int64, err error) {
+	f, entries, err := s.openPack(u)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return copied, err
+		}
+		if !s.keptIn(e.ID, u.id) {
+			continue
+		}
+		rec = slices.Grow(rec[:0], int(e.Length))[:e.Length]
+		if _, err := f.ReadAt(rec, int64(e.Offset)); err != nil {
+			return copied, err
+		}
+		kind, n, err := pack.Describe(rec)
+		if err != nil {
+			return copied, err
+		}
+		if err := pack.Decode(s.o.keys, kind, e.ID, rec, plain[:n]); err != nil {
+			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
+		}
+		n64, err := s.o.put(kind, e.ID, rec, b)
+		copied += n64
+		if err != nil {
+			return copied, err
+		}
+	}
+	return copied, nil
+}
+
+func (s *sweep) openPack(u *packUse) (*os.File, []pack.Entry, error) {
+	w := s.o.claim.owner.Writer
+	entries, _, err := s.o.packEntries(w, u.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := s.o.dir.Open(packPath(w, u.id))
+	return f, entries, err
+}
+
+// keptIn tells whether the copy of id that is marked lies in a pack.
+func (s *sweep) keptIn(id ID, in pack.ID) bool {
+	for i, t := range s.set.tables {
+		first, after, err := t.Find(id)
+		if err != nil {
+			return true
+		}
+		for at := first; at < after; at++ {
+			e, err := t.Entry(at)
+			if err != nil {
+				return true
+			}
+			if s.live.marked(i, at) {
+				return t.Packs[e.Pack].ID == in
+			}
+		}
+	}
+	return false
+}
+
+// removePack removes a pack, if no backup relies on it and everything named
+// that it holds lies in another pack that is there. In one step it is taken
+// from what backups find, or found to be pinned.
+func (s *sweep) removePack(ctx context.Context, u *packUse) error {
+	o := s.o
+	if err := o.stillOwner(o.claim); err != nil {
+		return err
+	}
+	if why := s.needed(u); why != nil {
+		o.warn(fmt.Sprintf("pack %s stays: %v", u.id, why))
+		s.report.Damaged += u.Size
+		return nil
+	}
+	st := &o.store
+	st.mu.Lock()
+	if st.swept[u.id] {
+		st.mu.Unlock()
+		s.report.Pinned += u.Size
+		return nil
+	}
+	delete(st.present, u.id)
+	st.mu.Unlock()
+	if err := o.index.ForgetPack(u.id); err != nil {
+		return err
+	}
+	o.opts.Event("sweep.forgotten")
+	if err := o.dir.Remove(packPath(o.claim.owner.Writer, u.id)); err != nil {
+		return err
+	}
+	o.opts.Event("sweep.removed")
+	o.files.forget(u.id)
+	s.report.Removed++
+	s.report.Freed += u.Size
+	return ctx.Err()
+}
+
+// needed returns why a pack has to stay: its own list of records is read, and
+// each that is marked must be found in another pack that is there.
+func (s *sweep) needed(u *packUse) error {
+	f, entries, err := s.openPack(u)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	for _, e := range entries {
+		if !s.isLive(e.ID) {
+			continue
+		}
+		if !s.elsewhere(e.ID, u.id) {
+			return fmt.Errorf("%v %s is in no other pack", e.Kind, e.ID.Short())
+		}
+	}
+	return nil
+}
+
+func (s *sweep) isLive(id ID) bool {
+	for i, t := range s.set.tables {
+		first, after, err := t.Find(id)
+		if err != nil {
+			return true
+		}
+		for at := first; at < after; at++ {
+			if s.live.marked(i, at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// elsewhere tells whether content lies in a pack that is there, other than one.
+func (s *sweep) elsewhere(id ID, not pack.ID) bool {
+	found := false
+	err := s.o.tables.Load().find(id, func(p place) bool {
+		found = p.pack != not && s.present(p.pack)
+		return found
+	})
+	return err == nil && found
+}
+
+// checkSpaceForSweep lets a sweep use the space that backups leave free, down
+// to a pack or two.
+func (o *Owner) checkSpaceForSweep() error {
+	return o.dir.CheckSpace(0, 2*o.store.packBytes)
+}
+
+// forgetGone merges all segments when more than a quarter of what they list
+// lies in packs that are gone. The caller holds committing.
+func (o *Owner) forgetGone(ctx context.Context) error {
+	tables := o.tables.Load().tables
+	var all, gone int64
+	o.store.mu.Lock()
+	for _, t := range tables {
+		for _, p := range t.Packs {
+			all += int64(p.Records)
+			if !o.store.present[pack.ID(p.ID)] {
+				gone += int64(p.Records)
+			}
+		}
+	}
+	o.store.mu.Unlock()
+	if gone*4 <= all || len(tables) == 0 {
+		return o.mergeSegments(ctx)
+	}
+	return o.merge(tables)
+}
