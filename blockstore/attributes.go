@@ -3,6 +3,7 @@ package blockstore
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"time"
@@ -19,6 +20,16 @@ const (
 	Verified  AttributeKind = "verified"  // all of it was read back at Time
 	Note      AttributeKind = "note"      // Text
 )
+
+// known tells whether this version knows the kind. One that it does not may
+// keep a point from being dropped.
+func (k AttributeKind) known() bool {
+	switch k {
+	case Deleted, Undeleted, Locked, Verified, Note:
+		return true
+	}
+	return false
+}
 
 // Attribute is a small record added beside a point after its commit. Of
 // several of one kind the newest counts, except that a lock only ever grows.
@@ -73,6 +84,9 @@ func (v *Vault) attribute(p string) (*Attribute, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !a.Kind.known() {
+		return nil, fmt.Errorf("read %s: an attribute of kind %.20q: %w", p, a.Kind, ErrVersion)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -303,6 +303,9 @@ func (b *Backup) commit() (*Point, error) {
 	point := b.point
 	o.history.stamp(&point)
 	slices.SortFunc(point.Disks, func(a, b DiskInfo) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
+	if err := point.check(); err != nil {
+		return nil, err // it could not be read back
+	}
 	name := pointPath(point.Machine, point.Seq, point.ID)
 	record, err := encodeRecord(o.keys, pointKind, name, point)
 	if err != nil {
@@ -327,7 +330,8 @@ func (o *Owner) writePoint(name string, record []byte) error {
 	if err == nil {
 		return nil
 	}
-	if e := o.dir.Remove(name); e != nil {
+	o.dir.Remove(name) // what counts is whether it is gone
+	if _, e := o.dir.Size(name); !isNotExist(e) {
 		return errors.Join(err, e)
 	}
 	o.undone = append(o.undone, segment.Point{Event: segment.Dropped, Path: name})

@@ -239,7 +239,7 @@ func (c *checker) segments(ctx context.Context) error {
 			return err
 		}
 		if err := t.Verify(c.v.keys); err != nil {
-			c.fault(t.Name, err)
+			c.fault(t.Name, fmt.Errorf("%w; what it should say is read from the packs, and the next sweep writes it again", err))
 		}
 		c.report.Segments++
 	}

@@ -149,3 +149,13 @@ func (o *Owner) healPoints() error {
 	}
 	return nil
 }
+
+// verifySegments reads every segment whole, and writes again, from the packs,
+// what damaged ones tell. It costs a read of all segments, so sweep does it and
+// backups do not.
+func (o *Owner) verifySegments() error {
+	o.committing.Lock()
+	defer o.committing.Unlock()
+	_, err := o.distrust(o.tables.Load().tables)
+	return err
+}

@@ -52,14 +52,34 @@ func (v *Vault) machine(id MachineID) (Machine, error) {
 	}
 	errs := []error{fmt.Errorf("machine %s has no record that can be read", id)}
 	for _, name := range slices.Backward(names) {
-		var m Machine
-		err := v.readRecord(machineKind, path.Join(folder, name), &m)
+		m, err := v.machineRecord(path.Join(folder, name))
 		if err == nil && m.ID == id && CheckMachineName(m.Name) == nil {
 			return m, nil
 		}
 		errs = append(errs, err)
 	}
 	return Machine{}, errors.Join(errs...)
+}
+
+// machineRecord reads one record, once.
+func (v *Vault) machineRecord(p string) (m Machine, err error) {
+	c := &v.points
+	c.mu.Lock()
+	m, known := c.machines[p]
+	c.mu.Unlock()
+	if known {
+		return m, nil
+	}
+	if err := v.readRecord(machineKind, p, &m); err != nil {
+		return m, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.machines == nil {
+		c.machines = map[string]Machine{}
+	}
+	c.machines[p] = m
+	return m, nil
 }
 
 // machineNamed returns the machine of a name, and makes it where there is none.

@@ -94,6 +94,7 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), v.Close())
 	}
+	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
 	if err := w.prepare(ctx, rebuild, progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), w.abandon())

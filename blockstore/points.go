@@ -21,6 +21,8 @@ type pointCache struct {
 	points map[string]*Point     // by path
 	copied map[string]bool       // paths of damaged records whose copy in a segment is used
 	attrs  map[string]*Attribute // by path
+	// machines are records of machines, by path.
+	machines map[string]Machine
 }
 
 // Points returns every listed point, those in the trash left out, sorted by

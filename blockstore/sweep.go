@@ -121,6 +121,9 @@ func (s *sweep) run(ctx context.Context) error {
 // every sealed pack a segment.
 func (s *sweep) prepare(ctx context.Context) error {
 	o := s.o
+	if err := o.verifySegments(); err != nil {
+		return err
+	}
 	back, err := o.putBack(ctx)
 	s.report.PutBack = back
 	if err != nil {

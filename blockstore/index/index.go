@@ -63,6 +63,17 @@ type Logger interface {
 
 // Open opens the index in a folder, which is made when it is not there.
 func Open(dir string, log Logger) (*DB, error) {
+	if err := beginOpening(dir); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	x, err := openBadger(dir, log)
+	return x, errors.Join(err, endOpening(dir))
+}
+
+func openBadger(dir string, log Logger) (*DB, error) {
+	if err := checkTables(dir); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
 	o := badger.DefaultOptions(dir).
 		WithLogger(quiet{log}).
 		WithSyncWrites(true). // WAL errors come back; a pack's key is never durable before its entries

@@ -49,13 +49,9 @@ func ReadHeader(r io.ReaderAt) (*Header, error) {
 	if string(b[:8]) != headerMagic {
 		return nil, damaged("it does not begin as a pack does")
 	}
-	if v := le.Uint16(b[8:]); v != Version {
-		return nil, versionError(v)
-	}
 	n := le.Uint32(b[12:])
-	envelope, vault, name := le.Uint32(b[48:]), le.Uint32(b[52:]), uint32(le.Uint16(b[56:]))
-	if n > maxHeader || uint64(n) != headerSize+uint64(envelope)+uint64(vault)+uint64(name)+crcSize {
-		return nil, damaged("the header's lengths do not fit together")
+	if n < headerSize+crcSize || n > maxHeader {
+		return nil, damaged("a header of %d bytes", n)
 	}
 	b = make([]byte, n)
 	if _, err := r.ReadAt(b, 0); err != nil {
@@ -63,6 +59,14 @@ func ReadHeader(r io.ReaderAt) (*Header, error) {
 	}
 	if crc(b[:n-crcSize]) != le.Uint32(b[n-crcSize:]) {
 		return nil, damaged("the header's checksum is wrong")
+	}
+	// The checksum lies where it does in every version: a flipped bit is not a version.
+	if v := le.Uint16(b[8:]); v != Version {
+		return nil, versionError(v)
+	}
+	envelope, vault, name := le.Uint32(b[48:]), le.Uint32(b[52:]), uint32(le.Uint16(b[56:]))
+	if uint64(n) != headerSize+uint64(envelope)+uint64(vault)+uint64(name)+crcSize {
+		return nil, damaged("the header's lengths do not fit together")
 	}
 	h := &Header{
 		ID: ID(b[16:32]), Writer: [8]byte(b[32:40]), Class: Class(b[10]), Seal: Seal(b[11]),

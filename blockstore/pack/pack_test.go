@@ -370,6 +370,8 @@ func TestWhatALaterVersionWroteIsRefusedByName(t *testing.T) {
 		"record seal":    {func(b []byte) { fixRecord(b, entries[0], 6, 1) }, ErrSealed, "AES-256-GCM"},
 		"record seal 5":  {func(b []byte) { fixRecord(b, entries[0], 6, 5) }, ErrVersion, "seal 5"},
 		"a flipped bit":  {func(b []byte) { b[entries[0].Offset+5] = 2 }, ErrDamaged, "codec 2"},
+		"another one":    {func(b []byte) { b[8] ^= 2 }, ErrDamaged, "header's checksum"},
+		"and another":    {func(b []byte) { b[len(b)-32] ^= 2 }, ErrDamaged, "does not end"},
 	} {
 		b := bytes.Clone(good)
 		c.change(b)
@@ -399,6 +401,7 @@ func fixRecord(b []byte, e Entry, at int, to byte) {
 
 func TestAPackThatCannotBeIsRefused(t *testing.T) {
 	good, entries := write(t, testHeader(), goldenItems)
+	headerEnd := int(entries[0].Offset)
 	footer := int(entries[len(entries)-1].End())
 	edit := func(at int, v uint32) func(b []byte) []byte {
 		return func(b []byte) []byte { le.PutUint32(b[at:], v); fixFooter(b, footer); return b }
@@ -427,12 +430,18 @@ func TestAPackThatCannotBeIsRefused(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(b []byte) []byte{
-		"empty":             func([]byte) []byte { return nil },
-		"another magic":     func(b []byte) []byte { b[7] = 'X'; return b },
-		"a huge header":     func(b []byte) []byte { le.PutUint32(b[12:], 1<<31); return b },
-		"a huge envelope":   func(b []byte) []byte { le.PutUint32(b[48:], 0xffffffff); return b },
-		"lengths that wrap": func(b []byte) []byte { le.PutUint32(b[48:], 0xffffffff); le.PutUint32(b[52:], 20); return b },
-		"cut short":         func(b []byte) []byte { return b[:100] },
+		"empty":            func([]byte) []byte { return nil },
+		"another magic":    func(b []byte) []byte { b[7] = 'X'; return b },
+		"a huge header":    func(b []byte) []byte { le.PutUint32(b[12:], 1<<31); return b },
+		"a header of none": func(b []byte) []byte { le.PutUint32(b[12:], 0); return b },
+		"a huge envelope":  func(b []byte) []byte { le.PutUint32(b[48:], 0xffffffff); fixHeader(b, headerEnd); return b },
+		"lengths that wrap": func(b []byte) []byte {
+			le.PutUint32(b[48:], 0xffffffff)
+			le.PutUint32(b[52:], le.Uint32(b[52:])+1)
+			fixHeader(b, headerEnd)
+			return b
+		},
+		"cut short": func(b []byte) []byte { return b[:100] },
 	} {
 		if _, err := ReadHeader(bytes.NewReader(change(bytes.Clone(good)))); !errors.Is(err, ErrDamaged) {
 			t.Errorf("header, %s: %v", name, err)

@@ -15,7 +15,7 @@ import (
 // are those of the order found. Memory is bounded by the largest record.
 func Salvage(r io.ReaderAt, size int64, keys *content.Keys, fn func(Entry) error) error {
 	const window = 4 << 20
-	buf := make([]byte, window+RecordHeaderSize+MaxContent)
+	buf := make([]byte, min(max(size, 0), window+RecordHeaderSize+MaxContent))
 	plain := make([]byte, MaxContent)
 	for at := int64(0); at < size; {
 		n, err := r.ReadAt(buf, at)

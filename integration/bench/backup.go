@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 )
 
@@ -45,55 +46,55 @@ func (b *bench) fullBackup(ctx context.Context) error {
 	if err := b.showDay(1); err != nil {
 		return err
 	}
-	var ours, peer, one cost
-	var oursStored, peerStored int64
+	var ours, peer cost
+	var sizes [2]int64
 	for round := range b.rounds {
 		b.say("full backup, round %d of %d", round+1, b.rounds)
-		v, err := b.newVault(ctx, "vault")
-		if err != nil {
+		var err error
+		if ours, sizes[0], err = b.fullOurs(ctx, ours); err != nil {
 			return err
 		}
-		if ours, err = b.timed(ours, func() (cost, error) { return v.backup(ctx) }); err != nil {
-			return err
-		}
-		if oursStored, err = v.stored(); err != nil {
-			return err
-		}
-		if err := v.remove(); err != nil {
-			return err
-		}
-		r, err := b.newBorg(ctx)
-		if err != nil {
-			return err
-		}
-		if r == nil {
-			continue
-		}
-		if peer, err = b.timed(peer, func() (cost, error) { return r.create(ctx, "day1") }); err != nil {
-			return err
-		}
-		if peerStored, err = r.stored(); err != nil {
-			return err
-		}
-		if err := r.remove(); err != nil {
+		if peer, sizes[1], err = b.fullBorg(ctx, peer); err != nil {
 			return err
 		}
 	}
-	v, err := b.newVault(ctx, "vault")
+	one, _, err := b.fullOurs(ctx, cost{}, "GOMAXPROCS=1")
 	if err != nil {
 		return err
 	}
-	if one, err = b.timed(one, func() (cost, error) { return v.backup(ctx, "GOMAXPROCS=1") }); err != nil {
-		return err
-	}
-	if err := v.remove(); err != nil {
-		return err
-	}
 	b.table.costs(group, "first day", ours, peer, "borg", atMost(0.50), atMost(1.0))
-	b.table.compare(group, "stored", "MiB", inMiB(oursStored), inMiB(peerStored), "borg", atMost(1.02))
+	b.table.compare(group, "stored", "MiB", inMiB(sizes[0]), inMiB(sizes[1]), "borg", atMost(1.02))
 	b.table.compare(group, "all cores beside GOMAXPROCS=1, wall", "s", ours.Wall, one.Wall, "1 core", atMost(0.95))
 	b.table.memory(group, "first day", ours.Anon)
 	return b.others(ctx, group, ours)
+}
+
+// fullOurs makes a first backup in a vault of its own and returns what it cost and stored.
+func (b *bench) fullOurs(ctx context.Context, before cost, env ...string) (cost, int64, error) {
+	v, err := b.newVault(ctx, "vault")
+	if err != nil {
+		return before, 0, err
+	}
+	c, err := b.timed(before, func() (cost, error) { return v.backup(ctx, env...) })
+	if err != nil {
+		return before, 0, err
+	}
+	stored, err := v.stored()
+	return c, stored, errors.Join(err, v.remove())
+}
+
+// fullBorg does the same with borg; where it is not installed, all is zero.
+func (b *bench) fullBorg(ctx context.Context, before cost) (cost, int64, error) {
+	r, err := b.newBorg(ctx)
+	if err != nil || r == nil {
+		return before, 0, err
+	}
+	c, err := b.timed(before, func() (cost, error) { return r.create(ctx, "day1") })
+	if err != nil {
+		return before, 0, err
+	}
+	stored, err := r.stored()
+	return c, stored, errors.Join(err, r.remove())
 }
 
 // others runs the peers that no figure is promised against, once.

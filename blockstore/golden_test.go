@@ -1,0 +1,326 @@
+package blockstore
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
+	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// goldenVault is a small vault, made of fixed secret, ids and times by the same
+// encoders that write every vault. FORMAT.md explains its bytes.
+const goldenVault = "testdata/vault"
+
+const (
+	goldenWriter  = WriterID("0102030405060708")
+	goldenMachine = MachineID("1111111111111111")
+	goldenPoint   = PointID("p2222222222222222")
+	goldenBlock   = 16 << 10
+)
+
+var goldenTime = time.Date(2026, 11, 22, 22, 0, 5, 0, time.UTC)
+
+// goldenDisk is what the one disk of the golden vault holds: a block that
+// compresses, a block of zeros, and half a block.
+func goldenDisk() []byte {
+	disk := make([]byte, 40_000)
+	copy(disk, bytes.Repeat([]byte("holdfast"), goldenBlock/8))
+	copy(disk[2*goldenBlock:], "the third block")
+	return disk
+}
+
+// goldens collects the files of the golden vault.
+type goldens struct {
+	t     *testing.T
+	keys  *content.Keys
+	files map[string][]byte
+}
+
+func (g *goldens) record(kind recordKind, path string, v any) []byte {
+	b, err := encodeRecord(g.keys, kind, path, v)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.files[path] = b
+	return b
+}
+
+// file is a file of the golden vault that is written at offsets.
+type goldenFile struct {
+	g    *goldens
+	path string
+}
+
+func (f goldenFile) WriteAt(p []byte, off int64) (int, error) {
+	b := f.g.files[f.path]
+	b = append(b, make([]byte, max(0, int(off)+len(p)-len(b)))...)
+	f.g.files[f.path] = b
+	return copy(b[off:], p), nil
+}
+
+// writer begins a pack, whose id repeats one byte.
+func (g *goldens) writer(id byte, class pack.Class, vaultName string, vault []byte) *pack.Writer {
+	h := pack.Header{Writer: goldenWriter.bytes(), Class: class, Created: goldenTime, VaultName: vaultName, Vault: vault}
+	copy(h.ID[:], bytes.Repeat([]byte{id}, len(h.ID)))
+	w, err := pack.NewWriter(goldenFile{g, packPath(goldenWriter, h.ID)}, h)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return w
+}
+
+func (g *goldens) store(w *pack.Writer, kind content.Kind, plain []byte) ID {
+	var enc pack.Encoder
+	id := g.keys.ID(kind, plain)
+	rec, err := enc.Encode(nil, kind, id, plain)
+	if err == nil {
+		_, err = w.Append(rec)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return id
+}
+
+func (g *goldens) seal(w *pack.Writer) sealedPack {
+	entries, size, err := w.Seal()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return newSealed(w.ID(), size, entries)
+}
+
+// make writes the golden vault.
+func (g *goldens) make() {
+	var secret content.Secret
+	for i := range secret {
+		secret[i] = byte(i)
+	}
+	g.keys = content.Derive(secret)
+	vaultName := vaultDir + "/00000001-0a0a0a0a"
+	vault := g.record(vaultKind, vaultName, vaultRecord{
+		ID: "0f0f0f0f0f0f0f0f", Name: "example", Created: goldenTime.Add(-time.Hour), BlockSize: goldenBlock, Codec: "lz4", Secret: secret,
+	})
+
+	blocks := g.writer(0xa0, pack.Blocks, vaultName, vault)
+	disk := append(goldenDisk(), make([]byte, 3*goldenBlock-40_000)...)
+	ids := []ID{g.store(blocks, content.Block, disk[:goldenBlock]), {}, g.store(blocks, content.Block, disk[2*goldenBlock:])}
+	pages := g.writer(0xb0, pack.Pages, vaultName, vault)
+	tree := diskmap.NewBuilder(3, nil, func(p []byte, _ int, _ int64) (ID, error) { return g.store(pages, content.Page, p), nil })
+	if err := tree.Append(ids); err != nil {
+		g.t.Fatal(err)
+	}
+	root, err := tree.Finish()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	domain := []byte("<domain type='kvm'/>\n")
+	config := ConfigBlob{Name: "domain.xml", Size: int64(len(domain)), Parts: []ID{g.store(pages, content.Blob, domain)}}
+	sealed := []sealedPack{g.seal(blocks), g.seal(pages)}
+
+	sizes := Sizes{Logical: 40_000, Protected: 40_000 - goldenBlock, Changed: 40_000 - goldenBlock, Stored: 500, Read: 40_000}
+	pointName := pointPath(goldenMachine, 1, goldenPoint)
+	point := g.record(pointKind, pointName, Point{
+		ID: goldenPoint, Machine: goldenMachine, MachineName: "web1", Seq: 1, Time: goldenTime, Committed: goldenTime.Add(1500 * time.Millisecond),
+		Writer: goldenWriter, Tool: "holdfast 0.1", Asked: Filesystem, Reached: Crash, Reason: "the guest agent does not answer",
+		Disks: []DiskInfo{{Name: "vda", Root: root, Size: 40_000, LogicalSector: 512, PhysicalSector: 4096, Format: "qcow2",
+			Source: "/var/lib/libvirt/images/web1.qcow2", Serial: "S1", Bus: "virtio", BootOrder: 1, Sizes: sizes}},
+		LeftOut: []LeftOut{{Name: "vdb", Size: 1 << 30, Reason: "left out by its policy"}},
+		Config:  []ConfigBlob{config}, Sizes: sizes,
+	})
+	g.segment(sealed, pointName, point)
+
+	g.record(machineKind, machinesDir+"/"+string(goldenMachine)+"/00000001-0d0d0d0d", Machine{ID: goldenMachine, Name: "web1", Generation: 1})
+	g.record(attributeKind, attrsDir+"/"+string(goldenMachine)+"/"+string(goldenPoint)+"/00000001-0c0c0c0c",
+		Attribute{Kind: Note, Point: goldenPoint, Seq: 1, Time: goldenTime.Add(time.Minute), By: "root", Text: "before the upgrade"})
+	g.damage(sealed[0].ID, ids[2])
+	g.record(ownerKind, ownerPath(goldenWriter), Ownership{Writer: goldenWriter, Host: "kvm1", HostID: strings.Repeat("ab", 16),
+		BootID: "00000000-0000-4000-8000-000000000000", PID: 4711, Command: "holdfast backup web1", Nonce: "1234567812345678", Opened: goldenTime, Clean: true})
+}
+
+func (g *goldens) segment(sealed []sealedPack, pointName string, point []byte) {
+	name := segmentsDir + "/" + string(goldenWriter) + "/00000001-0b0b0b0b"
+	packs, entries := sortSealed(sealed)
+	b := segment.NewBuilder(io.NewOffsetWriter(goldenFile{g, name}, 0), g.keys, name)
+	for _, e := range entries {
+		if err := b.Add(e); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	head := segment.Head{Writer: goldenWriter.bytes(), Seq: 1, Created: goldenTime.Add(time.Second), Packs: packs}
+	if err := b.Finish(head, []segment.Point{{Event: segment.Committed, Path: pointName, Record: point}}); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g *goldens) damage(p pack.ID, id ID) {
+	name := damagedDir + "/" + p.String() + "/00000001-0e0e0e0e"
+	note := DamageNote{Pack: p, Ordinal: 1, ID: id, Kind: content.Block, Time: goldenTime.Add(time.Hour),
+		What: "its content is of another ID", Cleared: true}
+	b, err := encodeDamage(g.keys, name, &note)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.files[name] = b
+	if back, err := decodeDamage(g.keys, name, b); err != nil || *back != note {
+		g.t.Errorf("damage note reads back as %+v, %v", back, err)
+	}
+}
+
+func TestEveryFileOfAVaultIsEncodedAsEver(t *testing.T) {
+	g := &goldens{t: t, files: map[string][]byte{}}
+	g.make()
+	if *update {
+		if err := os.RemoveAll(goldenVault); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range g.files {
+			p := filepath.Join(goldenVault, name)
+			if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(p, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string][]byte{}
+	err := filepath.WalkDir(goldenVault, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(goldenVault, p)
+		if err == nil {
+			want[name], err = os.ReadFile(p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := slices.Sorted(maps.Keys(g.files)), slices.Sorted(maps.Keys(want)); !slices.Equal(a, b) {
+		t.Fatalf("files\n%v\nwant\n%v", a, b)
+	}
+	for name, b := range want {
+		if !bytes.Equal(g.files[name], b) {
+			t.Errorf("%s is encoded as\n%q\nwant\n%q", name, g.files[name], b)
+		}
+	}
+}
+
+func TestAVaultOfVersion1IsReadAsEver(t *testing.T) {
+	v, err := Open(t.Context(), goldenVault, Options{Warn: func(s string) { t.Errorf("warning: %s", s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if i := v.Info(); i.ID != "0f0f0f0f0f0f0f0f" || i.Name != "example" || i.BlockSize != goldenBlock || !i.Created.Equal(goldenTime.Add(-time.Hour)) {
+		t.Errorf("vault %+v", i)
+	}
+	points, err := v.Points(t.Context())
+	if err != nil || len(points) != 1 || points[0].ID != goldenPoint || !points[0].Time.Equal(goldenTime) || points[0].Reached != Crash {
+		t.Fatalf("points %+v, %v", points, err)
+	}
+	if got := readDisk(t, v, points[0], "vda"); !bytes.Equal(got, goldenDisk()) {
+		t.Error("the disk holds something else")
+	}
+	if b, err := v.ReadConfig(t.Context(), points[0], "domain.xml"); err != nil || string(b) != "<domain type='kvm'/>\n" {
+		t.Errorf("configuration %q, %v", b, err)
+	}
+	if a, err := v.Attributes(points[0]); err != nil || len(a) != 1 || a[0].Text != "before the upgrade" {
+		t.Errorf("attributes %v, %v", a, err)
+	}
+	if m, err := v.Machines(t.Context()); err != nil || !slices.Equal(m, []Machine{{goldenMachine, "web1", 1}}) {
+		t.Errorf("machines %v, %v", m, err)
+	}
+	if o, err := v.readOwner(goldenWriter); err != nil || !o.Clean || o.PID != 4711 {
+		t.Errorf("owner %+v, %v", o, err)
+	}
+	mustCheck(t, v)
+}
+
+// The examples of FORMAT.md are lines of offset, bytes and remark in a fence
+// that names their file, or the text of a file itself.
+var (
+	fenceLine = regexp.MustCompile("^```(hex|record) (\\S+)$")
+	hexLine   = regexp.MustCompile(`^([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*|)$`)
+)
+
+func TestTheExamplesOfFORMATAreBytesOfTheGoldenVault(t *testing.T) {
+	f, err := os.Open("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	compared := 0
+	var kind, file string
+	var b []byte
+	var text strings.Builder
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		if m := fenceLine.FindStringSubmatch(line); m != nil {
+			kind, file = m[1], m[2]
+			if b, err = os.ReadFile(filepath.Join(goldenVault, file)); err != nil {
+				t.Fatal(err)
+			}
+			text.Reset()
+			continue
+		}
+		switch {
+		case kind == "":
+		case line == "```":
+			if kind == "record" && text.String() != string(b) {
+				t.Errorf("%s: FORMAT.md shows another text", file)
+			}
+			compared++
+			kind = ""
+		case kind == "record":
+			text.WriteString(line + "\n")
+		default:
+			if err := compareHex(line, b); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+	if compared < 4 {
+		t.Errorf("FORMAT.md has %d examples", compared)
+	}
+}
+
+func compareHex(line string, b []byte) error {
+	m := hexLine.FindStringSubmatch(line)
+	if m == nil {
+		return fmt.Errorf("line %q is no example", line)
+	}
+	at, err := strconv.ParseInt(m[1], 16, 64)
+	if err != nil {
+		return err
+	}
+	want, err := hex.DecodeString(strings.ReplaceAll(m[2], " ", ""))
+	if err != nil {
+		return err
+	}
+	if int(at)+len(want) > len(b) || !bytes.Equal(b[at:int(at)+len(want)], want) {
+		return fmt.Errorf("line %q is not what the file holds there", line)
+	}
+	return nil
+}
