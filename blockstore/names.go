@@ -47,7 +47,7 @@ func checkName(what, s string) error {
 	case s == "":
 		return fmt.Errorf("the name of a %s is empty", what)
 	case len(s) > 64:
-		return fmt.Errorf("the name of a %s has %d bytes, at most 64 are allowed: %.32q...", what, len(s), s)
+		return fmt.Errorf("the name of a %s has %d bytes, at most 64 are allowed; it begins %.32q", what, len(s), s)
 	case !name.MatchString(s):
 		return fmt.Errorf("%s name %q: only letters, digits and . _ + - are allowed", what, s)
 	case s == "latest" || strings.Trim(s, ".") == "" || strings.HasPrefix(s, "-"):
