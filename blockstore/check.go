@@ -101,7 +101,7 @@ func (c *checker) lost(id ID, where string, err error) {
 // records reads every small record. Points that can be read are kept in found.
 func (c *checker) records(ctx context.Context) error {
 	if c.v.fromPack {
-		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next backup writes it again"))
+		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next owner of the vault writes it again"))
 	}
 	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, pointsDir} {
 		if err := c.recordsIn(ctx, dir, dir); err != nil {
@@ -246,4 +246,4 @@ func (c *checker) segments(ctx context.Context) error {
 	return c.missingPoints()
 }
 
-var errPointLost = errors.New("a segment tells of this point, and its record is missing or damaged; the next backup puts it back")
+var errPointLost = errors.New("a segment tells of this point, and its record is missing or damaged; the next owner of the vault puts it back")

@@ -140,7 +140,7 @@ func (c *checker) exists(id ID, kind content.Kind) {
 func (c *checker) unnamed(p place) {
 	if !c.loose[p.pack] {
 		c.loose[p.pack] = true
-		c.fault(packPath(p.writer, p.pack), errors.New("the segment that named it is lost or damaged; it is read by its own list, and the next backup or sweep names it again"))
+		c.fault(packPath(p.writer, p.pack), errors.New("the segment that named it is lost or damaged; it is read by its own list, and the next owner of the vault names it again"))
 	}
 }
 

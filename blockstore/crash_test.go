@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -162,6 +163,15 @@ func childCommand(t testing.TB, order childOrder) *exec.Cmd {
 	return cmd
 }
 
+// stderrOf is what a child that failed said.
+func stderrOf(err error) []byte {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.Stderr
+	}
+	return nil
+}
+
 // acknowledged are the points that a child said it committed.
 func acknowledged(out []byte) (ids []PointID) {
 	lines := bufio.NewScanner(bytes.NewReader(out))
@@ -262,7 +272,7 @@ func TestAnOwnerKilledAtAnyMomentOfWritingLeavesAWholeVault(t *testing.T) {
 				}
 				out, err := childCommand(t, order).Output()
 				if err == nil || !strings.Contains(err.Error(), "killed") {
-					t.Fatalf("the child was not killed: %v", err)
+					t.Fatalf("the child was not killed: %v: %s", err, stderrOf(err))
 				}
 				c.survives(out)
 			}

@@ -232,13 +232,12 @@ func TestAFullDiskEndsABackupAndHarmsNoPoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	p, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 1))
-	if err != nil {
+	if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 1)); err != nil {
 		t.Fatal(err)
 	}
 	examinePoints(t, dir, 2)
 	// What the backup that failed had stored is there still.
-	if p, err = backUpSelfTold(t.Context(), o, "vm1", big[:20<<20]); err != nil || p.Sizes.Stored > 2<<20 {
+	if p, err := backUpSelfTold(t.Context(), o, "vm1", big[:20<<20]); err != nil || p.Sizes.Stored > 2<<20 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

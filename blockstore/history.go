@@ -12,7 +12,7 @@ import (
 // commit costs the same however many those are. The owner is the only one who
 // makes and drops points; it reads them once.
 type history struct {
-	mu     sync.Mutex
+	mu     sync.Mutex             // taken after Owner.mu and Owner.committing
 	points map[MachineID][]*Point // each machine's, oldest first; nil: not read yet
 	seqs   map[MachineID]uint64   // the highest number used; of records that cannot be read, too
 	newest time.Time              // of the commits

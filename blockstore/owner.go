@@ -186,9 +186,7 @@ func (o *Owner) Close() error {
 	o.opts.Event("close")
 	err := o.store.sealOpen(o)
 	o.committing.Lock()
-	if len(o.undone) > 0 {
-		err = errors.Join(err, o.writeSegment(nil))
-	}
+	err = errors.Join(err, o.writeSegment(nil)) // for packs that wait for one
 	o.committing.Unlock()
 	clean := err == nil && !o.spoilt.Load()
 	if e := o.index.Close(); e != nil {

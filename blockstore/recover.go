@@ -131,9 +131,11 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 	return nil
 }
 
-// putBack writes the records of points that a segment tells as committed and
-// not as dropped, and that are not there: all that they name is durable. It
-// returns how many.
+// putBack brings the records of points and what segments tell of them
+// together. Records of points that a segment tells as committed and not as
+// dropped, and that are not there, are written: all that they name is durable.
+// It returns how many. Points that no segment tells of any more, since one was
+// lost, are told again.
 func (o *Owner) putBack(ctx context.Context) (count int, err error) {
 	o.committing.Lock()
 	defer o.committing.Unlock()
@@ -141,31 +143,23 @@ func (o *Owner) putBack(ctx context.Context) (count int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	no := map[string]bool{} // there already, or not to be there
+	told, err := o.toldPoints(ctx)
+	if err != nil {
+		return 0, err
+	}
+	done := map[string]bool{}
 	for _, p := range paths {
-		no[p] = true
+		done[p] = true
 	}
 	for _, p := range o.undone {
-		no[p.Path] = true
+		done[p.Path] = true
 	}
-	tables := o.tables.Load().tables
-	for _, t := range tables {
+	for _, t := range o.tables.Load().tables {
 		err := t.EachPoint(func(p segment.Point) error {
-			if p.Event == segment.Dropped {
-				no[p.Path] = true
-			}
-			return ctx.Err()
-		})
-		if err != nil {
-			return 0, err
-		}
-	}
-	for _, t := range tables {
-		err := t.EachPoint(func(p segment.Point) error {
-			if no[p.Path] {
+			if done[p.Path] || told[p.Path] == segment.Dropped {
 				return ctx.Err()
 			}
-			no[p.Path] = true
+			done[p.Path] = true
 			wrote, err := o.putBackPoint(p)
 			if wrote {
 				count++
@@ -176,7 +170,48 @@ func (o *Owner) putBack(ctx context.Context) (count int, err error) {
 			return count, err
 		}
 	}
-	return count, nil
+	return count, o.tellAgain(paths, told)
+}
+
+// toldPoints returns what segments tell of points, by path.
+func (o *Owner) toldPoints(ctx context.Context) (map[string]segment.Event, error) {
+	told := map[string]segment.Event{}
+	for _, t := range o.tables.Load().tables {
+		err := t.EachPoint(func(p segment.Point) error {
+			if told[p.Path] != segment.Dropped {
+				told[p.Path] = p.Event
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return told, nil
+}
+
+// tellAgain writes a segment for points that none tells of. The caller holds
+// committing.
+func (o *Owner) tellAgain(paths []string, told map[string]segment.Event) error {
+	var points []segment.Point
+	for _, p := range paths {
+		if told[p] != 0 {
+			continue
+		}
+		b, err := o.dir.ReadFile(p, maxRecord)
+		if err == nil {
+			_, err = o.decodePoint(p, b)
+		}
+		if err != nil {
+			o.warn(err.Error())
+			continue
+		}
+		points = append(points, segment.Point{Event: segment.Committed, Path: p, Record: b})
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	return o.writeSegment(points)
 }
 
 func (o *Owner) putBackPoint(p segment.Point) (wrote bool, err error) {

@@ -247,6 +247,48 @@ func TestAPointWhoseRecordIsLostIsPutBackByTheNextOwner(t *testing.T) {
 	}
 }
 
+func TestLosingAllSegmentsAndThenAnyPointLosesNothing(t *testing.T) {
+	s := makeSample(t)
+	dir := copyVault(t, s.dir)
+	if err := os.RemoveAll(filepath.Join(dir, segmentsDir)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		v, err := Open(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for place := range s.failedReads(t, v) {
+			t.Errorf("%s cannot be read", place)
+		}
+		v.Close()
+		if err := ownVault(t, dir, OwnOptions{}).Close(); err != nil {
+			t.Fatal(err)
+		}
+		points, err := filepath.Glob(filepath.Join(dir, pointsDir, "*", "*"))
+		if err != nil || len(points) != len(s.want) {
+			t.Fatalf("%d points, %v", len(points), err)
+		}
+		for _, p := range points {
+			if err := os.Remove(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ownVault(t, dir, OwnOptions{}).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := Open(t.Context(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	mustCheck(t, v)
+	for place := range s.failedReads(t, v) {
+		t.Errorf("%s cannot be read", place)
+	}
+}
+
 func TestASegmentCutShortUnderAReaderIsNoCrash(t *testing.T) {
 	s := makeSample(t)
 	dir := copyVault(t, s.dir)

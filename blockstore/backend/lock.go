@@ -65,5 +65,10 @@ func (l *Lock) Rewrite(data []byte) error {
 	return full(l.f.Sync())
 }
 
-// Release gives the lock up.
-func (l *Lock) Release() error { return l.f.Close() }
+// Release gives the lock up, at once: a process that this one is just starting
+// has the file open, too, until it runs its program.
+func (l *Lock) Release() error {
+	whole := unix.Flock_t{Type: unix.F_UNLCK}
+	err := unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &whole)
+	return errors.Join(err, l.f.Close())
+}

@@ -1,0 +1,203 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"runtime"
+	"slices"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// mergeSegments merges segments of about one size where they are too many. The
+// caller holds committing.
+func (o *Owner) mergeSegments(ctx context.Context) error {
+	for {
+		merge := crowded(o.tables.Load().tables)
+		if merge == nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := o.merge(merge); err != nil {
+			return err
+		}
+	}
+}
+
+// crowded returns the segments of the smallest class that has too many, and
+// all that are smaller.
+func crowded(tables []*segment.Table) []*segment.Table {
+	class := func(t *segment.Table) int { return bits.Len64(uint64(t.Bytes())) / 3 }
+	count := map[int]int{}
+	for _, t := range tables {
+		count[class(t)]++
+	}
+	for c := range 22 {
+		if count[c] >= maxPerClass {
+			var merge []*segment.Table
+			for _, t := range tables {
+				if class(t) <= c {
+					merge = append(merge, t)
+				}
+			}
+			return merge
+		}
+	}
+	return nil
+}
+
+// merge replaces segments by one. The new one is durable before the old ones
+// go, and what both say is the same.
+func (o *Owner) merge(tables []*segment.Table) error {
+	tables, err := o.distrust(tables)
+	if err != nil || len(tables) < 2 {
+		return err
+	}
+	points, err := mergePoints(tables, o.tables.Load().tables)
+	if err != nil {
+		return fmt.Errorf("merge %d segments: %w", len(tables), err)
+	}
+	table, err := o.newSegment(points, func(b *segment.Builder) ([]segment.Pack, error) {
+		return segment.Merge(b, tables, o.packIsThere)
+	})
+	runtime.KeepAlive(tables) // points are in their memory
+	if err != nil {
+		return fmt.Errorf("merge %d segments: %w", len(tables), err)
+	}
+	o.replaceTables(table, tables)
+	o.opts.Event("segments.merged")
+	var errs []error
+	for _, t := range tables {
+		errs = append(errs, o.dir.Remove(t.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// packIsThere tells whether entries of a pack are worth keeping: also of one
+// that could not be read when this owner came.
+func (o *Owner) packIsThere(id [16]byte) bool {
+	o.store.mu.Lock()
+	present := o.store.present[pack.ID(id)]
+	o.store.mu.Unlock()
+	if present {
+		return true
+	}
+	_, err := o.dir.Size(packPath(o.claim.owner.Writer, pack.ID(id)))
+	return !isNotExist(err)
+}
+
+// distrust reads segments that are to be merged, so that damage in one is not
+// taken over into a good one. It returns those that are good. What the damaged ones
+// tell is written again, from the footers of their packs, and they are removed.
+// The caller holds committing.
+func (o *Owner) distrust(tables []*segment.Table) (good []*segment.Table, err error) {
+	var bad []*segment.Table
+	for _, t := range tables {
+		if err := t.Verify(o.keys); err != nil {
+			o.warn(fmt.Sprintf("%v; it is written again, from the packs", err))
+			bad = append(bad, t)
+		} else {
+			good = append(good, t)
+		}
+	}
+	if len(bad) == 0 {
+		return tables, nil
+	}
+	// Their lists of points were verified when they were opened.
+	points, err := mergePoints(bad, o.tables.Load().tables)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range bad {
+		for _, p := range t.Packs {
+			entries, size, err := o.packEntries(o.claim.owner.Writer, p.ID)
+			if err != nil {
+				return nil, fmt.Errorf("pack %x: %w", p.ID, err)
+			}
+			o.store.mu.Lock()
+			o.store.addUnnamed(newSealed(p.ID, size, entries))
+			o.store.mu.Unlock()
+		}
+	}
+	if err := o.writeSegment(points); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(bad) // points are in their memory
+	o.removeTables(bad)
+	for _, t := range bad {
+		if err := o.dir.Remove(t.Name); err != nil {
+			return nil, err
+		}
+	}
+	return good, nil
+}
+
+// removeTables hides segments from readers of this process.
+func (o *Owner) removeTables(gone []*segment.Table) {
+	o.refreshing.Lock()
+	defer o.refreshing.Unlock()
+	old := o.tables.Load()
+	set := &tableSet{broken: maps.Clone(old.broken)}
+	for _, t := range old.tables {
+		if !slices.Contains(gone, t) {
+			set.tables = append(set.tables, t)
+		}
+	}
+	o.tables.Store(set)
+}
+
+// mergePoints joins what segments tell of points: a dropped one is not
+// committed any more, and that it was dropped is kept while a segment that is
+// not merged still tells of its commit.
+func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
+	dropped, outside := map[string]bool{}, map[string]bool{}
+	each := func(tables []*segment.Table, fn func(segment.Point)) error {
+		for _, t := range tables {
+			if err := t.EachPoint(func(p segment.Point) error { fn(p); return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := each(tables, func(p segment.Point) {
+		if p.Event == segment.Dropped {
+			dropped[p.Path] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(dropped) > 0 {
+		rest := slices.DeleteFunc(slices.Clone(all), func(t *segment.Table) bool { return slices.Contains(tables, t) })
+		err := each(rest, func(p segment.Point) {
+			if p.Event == segment.Committed && dropped[p.Path] {
+				outside[p.Path] = true
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var points []segment.Point
+	seen := map[string]bool{}
+	for _, t := range slices.Backward(tables) {
+		err := t.EachPoint(func(p segment.Point) error {
+			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && outside[p.Path]
+			if keep && !seen[p.Path] {
+				seen[p.Path] = true
+				points = append(points, p)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return points, nil
+}
