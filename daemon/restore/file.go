@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,10 @@ type tempFile struct {
 	final string
 	opt   fileOptions
 	state fileState
+
+	// writing is held by who writes. The kernel lets one write at a time into a file
+	// and would keep the others' processors waiting; here another worker decodes meanwhile.
+	writing sync.Mutex
 }
 
 type fileState uint8
@@ -50,6 +55,13 @@ func createTemp(final string, size int64, opt fileOptions) (*tempFile, error) {
 		return nil, errors.Join(fmt.Errorf("make room for %d bytes (does the file system take files of that size?): %w", size, err), t.Abort())
 	}
 	return t, nil
+}
+
+// WriteAt writes p into the file.
+func (t *tempFile) WriteAt(p []byte, off int64) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	return t.File.WriteAt(p, off)
 }
 
 // Blank is true: the file is new.

@@ -110,7 +110,7 @@ type Options struct {
 	SkipDamaged bool        // put zeros where the point cannot be read, and go on
 	Mode        os.FileMode // permissions of files; 0: 0600
 	Owner       *Owner      // nil: whoever runs the restore
-	Workers     int         // 0: one per processor, at least two
+	Workers     int         // 0: one per processor and one more
 	VaultPath   string      // the vault read from; a device that it lies on is refused
 
 	// Progress is told how many of the total bytes of work are done, which

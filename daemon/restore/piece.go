@@ -11,6 +11,11 @@ const (
 	// and a multiple of every block size.
 	window = 1 << 20
 
+	// step is how much a worker takes on at a time, in bytes, or a block where that is
+	// larger. What was decoded is then written while a processor's own cache holds
+	// it still: with 1 MiB the writing took a quarter more processor time.
+	step = 256 << 10
+
 	// zeroRun is the most that is zeroed at once: a device may really write it, and
 	// nothing can interrupt that.
 	zeroRun = 128 << 20
@@ -21,7 +26,7 @@ type span struct{ off, end int64 }
 
 func (s span) len() int64 { return s.end - s.off }
 
-// piece is what a worker takes on: runs of data that lie in one window, or, when
+// piece is what a worker takes on: runs of data that lie in one step, or, when
 // there are none, a run of zeros.
 type piece struct {
 	data []span
@@ -36,11 +41,15 @@ func (p piece) len() int64 {
 	return n
 }
 
+// step is the constant of that name, or a block where that is larger.
+func (s *source) step() int64 { return max(step, int64(s.disk.BlockSize())) }
+
 // pieces cuts the disk into pieces, so that scattered small runs of data cost one
-// piece for each window rather than each run. The order of pieces is not that of
+// piece for each step rather than each run. The order of pieces is not that of
 // the disk.
 func (s *source) pieces(ctx context.Context, zeros bool, fn func(piece) error) error {
 	var data []span
+	unit := s.step()
 	flush := func() error {
 		if len(data) == 0 {
 			return nil
@@ -58,7 +67,7 @@ func (s *source) pieces(ctx context.Context, zeros bool, fn func(piece) error) e
 		}
 		if n := len(data); n > 0 {
 			last := &data[n-1]
-			if last.off/window != c.off/window {
+			if last.off/unit != c.off/unit {
 				if err := flush(); err != nil {
 					return err
 				}
@@ -76,10 +85,10 @@ func (s *source) pieces(ctx context.Context, zeros bool, fn func(piece) error) e
 	return flush()
 }
 
-// cuts yields the disk in order: data cut where windows begin, zeros in runs.
+// cuts yields the disk in order: data cut where steps begin, zeros in runs.
 func (s *source) cuts(ctx context.Context, fn func(span, blockstore.ExtentKind) error) error {
 	return s.extents(ctx, func(e blockstore.Extent) error {
-		unit := int64(window)
+		unit := s.step()
 		if e.Kind == blockstore.Zero {
 			unit = zeroRun
 		}

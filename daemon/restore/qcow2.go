@@ -18,7 +18,7 @@ func createQcow2(final string, l *layout, opt fileOptions) (*qcow2File, error) {
 		return nil, err
 	}
 	err = l.metadata(func(p []byte, off int64) error {
-		_, err := writeSparse(t.File, p, off)
+		_, err := writeSparse(t, p, off)
 		return err
 	})
 	if err != nil {
@@ -37,7 +37,7 @@ func (q *qcow2File) WriteAt(p []byte, off int64) (int, error) {
 		if !mapped {
 			return done, fmt.Errorf("offset %d has no cluster: the disk's map changed since it was first read", off+int64(done))
 		}
-		if m, err := writeSparse(q.File, part, at); err != nil {
+		if m, err := writeSparse(q.tempFile, part, at); err != nil {
 			return done + m, err
 		}
 		done += len(part)

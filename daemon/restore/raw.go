@@ -24,7 +24,7 @@ func createRaw(final string, size int64, opt fileOptions) (*rawFile, error) {
 }
 
 // WriteAt writes p but for the zeros in it.
-func (r *rawFile) WriteAt(p []byte, off int64) (int, error) { return writeSparse(r.File, p, off) }
+func (r *rawFile) WriteAt(p []byte, off int64) (int, error) { return writeSparse(r.tempFile, p, off) }
 
 // BeginVerify drops what was written from memory.
 func (r *rawFile) BeginVerify() error { return dropCache(r.File) }

@@ -35,7 +35,7 @@ type run struct {
 func newRun(jobs []Job, o Options) *run {
 	r := &run{opt: o, workers: o.Workers, open: openTarget}
 	if r.workers <= 0 {
-		r.workers = max(2, runtime.GOMAXPROCS(0))
+		r.workers = runtime.GOMAXPROCS(0) + 1 // one writes, the others decode
 	}
 	r.workers = min(r.workers, maxWorkers)
 	for _, j := range jobs {
