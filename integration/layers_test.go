@@ -75,6 +75,7 @@ var owners = map[string][]string{
 	"golang.org/x/term":                  {"cmd/holdfast"},
 	"golang.org/x/sync":                  {"*"}, // errgroup
 	"golang.org/x/sys":                   {"*"}, // system calls
+	"lukechampine.com/blake3":            {"blockstore/content"},
 }
 
 type goPackage struct {

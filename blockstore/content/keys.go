@@ -72,8 +72,12 @@ func (k *Keys) ID(kind Kind, plaintext []byte) ID {
 	if !kind.Valid() {
 		panic(fmt.Sprintf("content: ID of unknown %v", kind))
 	}
-	h := k.kinds[kind].get()
-	defer k.kinds[kind].put(h)
+	pool := &k.kinds[kind]
+	if wide && sizeIsWide(len(plaintext)) {
+		return pool.key.sum(plaintext)
+	}
+	h := pool.get()
+	defer pool.put(h)
 	h.Write(plaintext)
 	var id ID
 	h.Sum(id[:0])
@@ -126,6 +130,7 @@ func (m *MAC) Sum() (sum [MACSize]byte) {
 type hasherPool struct {
 	seed *blake3.Hasher // never written to
 	pool *sync.Pool
+	key  wideKey // the same key
 }
 
 func newPool(s Secret, context string) hasherPool {
@@ -135,7 +140,7 @@ func newPool(s Secret, context string) hasherPool {
 	if err != nil {
 		panic(err) // only for a key that is not 32 bytes long
 	}
-	return hasherPool{h, &sync.Pool{New: func() any { return h.Clone() }}}
+	return hasherPool{h, &sync.Pool{New: func() any { return h.Clone() }}, newWideKey(&key)}
 }
 
 func (p hasherPool) fresh() *blake3.Hasher { return p.seed.Clone() }
