@@ -98,15 +98,21 @@ func (r *reading) blocks(first int64, ids []ID) error {
 }
 
 // block fills dst from a block, skipping its first bytes. Whole blocks are
-// decoded in place; parts go through the cache, since more parts follow.
+// decoded in place; parts go through the cache, since more parts follow, but for a
+// first small one from a block's middle.
 func (r *reading) block(id ID, dst []byte, skip int64) error {
 	v := r.d.v
-	switch {
-	case id.IsZero():
+	if id.IsZero() {
 		clear(dst)
 		return nil
-	case len(dst) == v.head.BlockSize && !v.blocks.Contains(id):
-		return v.readBlock(id, dst)
+	}
+	if !v.blocks.Contains(id) {
+		if len(dst) == v.head.BlockSize {
+			return v.readBlock(id, dst)
+		}
+		if skip > 0 && len(dst) <= v.head.BlockSize/8 && !v.asked.before(id) {
+			return v.readPart(id, dst, skip)
+		}
 	}
 	b, err := v.cachedBlock(id)
 	if err != nil {

@@ -112,6 +112,18 @@ func (v *Vault) readBlock(id ID, dst []byte) error {
 	})
 }
 
+// readPart decodes a block into a buffer that it gives back, and fills dst from
+// it, skipping its first bytes.
+func (v *Vault) readPart(id ID, dst []byte, skip int64) error {
+	b := v.parts.Get().(*[]byte)
+	defer v.parts.Put(b)
+	if err := v.readBlock(id, *b); err != nil {
+		return err
+	}
+	copy(dst, (*b)[skip:])
+	return nil
+}
+
 // readWhole returns content whose length is known only from its record.
 func (v *Vault) readWhole(kind content.Kind, id ID) (plain []byte, err error) {
 	err = v.read(kind, id, func(rec []byte) error {

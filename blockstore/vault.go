@@ -55,6 +55,8 @@ type Vault struct {
 	pages    *lru.Cache[ID, *diskmap.Page]
 	blocks   *lru.Cache[ID, []byte]
 	decoding singleflight.Group // of blocks for the cache
+	asked    asked              // blocks that are not cached yet
+	parts    sync.Pool          // of *[]byte, a block long, for decoding what is not cached
 
 	// tables is replaced, never changed: readers take it without a lock.
 	tables   atomic.Pointer[tableSet]
@@ -94,6 +96,7 @@ func (v *Vault) makeCaches(o Options) (err error) {
 	if v.blocks, err = lru.New[ID, []byte](int(max(4, o.BlockCache/int64(v.head.BlockSize)))); err != nil {
 		return err
 	}
+	v.parts.New = func() any { b := make([]byte, v.head.BlockSize); return &b }
 	v.pages, err = lru.New[ID, *diskmap.Page](int(max(16, o.PageCache/diskmap.MaxPage)))
 	return err
 }
