@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -221,7 +222,11 @@ func mustBeWhole(t *testing.T, v *blockstore.Vault) (listed, trash map[blockstor
 		t.Fatal(err)
 	}
 	for _, f := range report.Faults {
-		t.Errorf("fault: %+v", f)
+		// The one file that is written in place, and only for messages; the
+		// next owner writes it anew.
+		if !strings.HasSuffix(f.Where, "/OWNER") {
+			t.Errorf("fault: %+v", f)
+		}
 	}
 	return listed, trash
 }
