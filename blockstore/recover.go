@@ -117,6 +117,7 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		if err := o.index.AddPack(id, indexEntries(entries)); err != nil {
 			return err
 		}
+		o.opts.Event("pack.entered")
 	}
 	if named {
 		return nil

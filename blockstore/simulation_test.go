@@ -136,11 +136,11 @@ func (s *simulation) work() {
 			break
 		}
 		if s.r.IntN(3) == 0 {
-			s.model.compare(t, reader, "in another vault of this process")
+			s.model.compare(t, reader, "in another vault of this process", true)
 			mustCheck(t, reader)
 		}
 	}
-	s.model.compare(t, a.o.Vault, "in the owner")
+	s.model.compare(t, a.o.Vault, "in the owner", true)
 	if err := a.o.Close(); err != nil {
 		t.Error(err)
 	}
@@ -186,7 +186,7 @@ func (s *simulation) look(when string) {
 		s.t.Fatalf("%s: %v", when, err)
 	}
 	defer v.Close()
-	s.model.compare(s.t, v, when)
+	s.model.compare(s.t, v, when, false)
 	mustCheck(s.t, v)
 }
 
@@ -254,7 +254,7 @@ func (s *simulation) kill() {
 	}
 	s.look("after a kill")
 	o := ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}}})
-	s.model.compare(s.t, o.Vault, "in the owner after a kill")
+	s.model.compare(s.t, o.Vault, "in the owner after a kill", true)
 	if left := temps(s.t, s.dir); len(left) > 0 {
 		s.t.Errorf("left after the next owner came: %v", left)
 	}
@@ -310,7 +310,7 @@ func (s *simulation) damage() {
 		s.t.Fatal(err)
 	}
 	o := ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}}})
-	s.model.compare(s.t, o.Vault, "after damage to "+rel)
+	s.model.compare(s.t, o.Vault, "after damage to "+rel, true)
 	if _, err := o.Sweep(s.t.Context(), SweepOptions{}); err != nil { // it reads every segment
 		s.t.Errorf("after damage to %s: %v", rel, err)
 	}
@@ -342,7 +342,7 @@ func (s *simulation) sweepAll() {
 	if _, err := o.Sweep(s.t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
 		s.t.Error(err)
 	}
-	s.model.compare(s.t, o.Vault, "after the last sweep")
+	s.model.compare(s.t, o.Vault, "after the last sweep", true)
 	mustCheck(s.t, o.Vault)
 	again := &sweep{o: o, opts: SweepOptions{Now: true, Full: true, DryRun: true}, now: time.Now(), report: &SweepReport{}}
 	if err := again.run(s.t.Context()); err != nil {

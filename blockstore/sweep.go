@@ -100,6 +100,7 @@ func (s *sweep) run(ctx context.Context) error {
 	}
 	s.holdPins()
 	defer s.releasePins()
+	s.o.opts.Event("sweep.held")
 	if err := s.o.refresh(ctx); err != nil {
 		return err
 	}
@@ -107,6 +108,7 @@ func (s *sweep) run(ctx context.Context) error {
 	if err := s.mark(ctx); err != nil {
 		return err
 	}
+	s.o.opts.Event("sweep.marked")
 	if err := s.weigh(ctx); err != nil {
 		return err
 	}
