@@ -238,6 +238,9 @@ func (o *Owner) makeDurable(p *openPack) (sealedPack, error) {
 		return sealedPack{}, fmt.Errorf("seal pack %s: %w", p.w.ID(), err)
 	}
 	o.opts.Event("pack.sealed")
+	if err := o.checkIndexRoom(); err != nil {
+		return sealedPack{}, err // the next owner enters it
+	}
 	if err := o.index.AddPack(p.w.ID(), indexEntries(entries)); err != nil {
 		return sealedPack{}, err
 	}
