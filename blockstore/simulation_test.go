@@ -300,7 +300,7 @@ func (s *simulation) damage() {
 		}
 		return nil
 	})
-	if len(files) == 0 {
+	if len(files) == 0 || kind == vaultDir && len(s.packFiles()) == 0 { // no copy of VAULT yet
 		return
 	}
 	slices.Sort(files)

@@ -147,6 +147,7 @@ func (o *Owner) put(kind content.Kind, id ID, rec []byte, b *Backup) (int64, err
 	p.appends.Done()
 	if err != nil {
 		o.seal(p) // which abandons it
+		<-p.done  // so that a backup that is tried again at once does not count on it
 		return 0, err
 	}
 	if bytes, records := p.w.Size(); bytes >= o.store.packBytes || records >= maxPackRecords {
