@@ -144,8 +144,32 @@ func mustHold(t *testing.T, v *Vault, p *Point, disk memory) {
 	}
 }
 
+// The points are listed before the segments, so that a mark finds all that
+// they name; one committed in between is no reason to end the sweep.
+func TestAPointCommittedWhileSweepListsDoesNotEndTheSweep(t *testing.T) {
+	for _, event := range []string{"sweep.held", "sweep.listed", "sweep.marked"} {
+		t.Run(event, func(t *testing.T) {
+			dir, _ := forgotten(t)
+			var first, second *Point
+			o := ownerThat(t, dir, event, func(o *Owner) {
+				first = backUp(t, o, "web3", map[string]Source{"vda": noise(16, 8)})
+				second = backUp(t, o, "web3", map[string]Source{"vda": append(noise(16, 8), noise(17, 8)...)})
+			})
+			if report := sweepAll(t, o); report.Removed == 0 {
+				t.Errorf("it removed nothing: %+v", report)
+			}
+			mustHold(t, o.Vault, first, noise(16, 8))
+			mustHold(t, o.Vault, second, append(noise(16, 8), noise(17, 8)...))
+			mustCheck(t, o.Vault)
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestAPointCommittedDuringAMarkKeepsWhatItFoundInPacksThatNothingNamed(t *testing.T) {
-	for _, event := range []string{"sweep.held", "sweep.marked"} {
+	for _, event := range []string{"sweep.held", "sweep.listed", "sweep.marked"} {
 		t.Run(event, func(t *testing.T) {
 			dir, disk := forgotten(t)
 			var p *Point

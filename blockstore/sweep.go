@@ -101,10 +101,6 @@ func (s *sweep) run(ctx context.Context) error {
 	s.holdPins()
 	defer s.releasePins()
 	s.o.opts.Event("sweep.held")
-	if err := s.o.refresh(ctx); err != nil {
-		return err
-	}
-	s.set = s.o.tables.Load()
 	if err := s.mark(ctx); err != nil {
 		return err
 	}

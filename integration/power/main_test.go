@@ -61,24 +61,28 @@ func child(t *testing.T, order childOrder) *exec.Cmd {
 	return cmd
 }
 
-// need skips a test that a machine cannot run; one that reviews a change must.
+// refuse skips a test that a machine cannot run; one that reviews a change must.
+func refuse(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("HOLDFAST_CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 func need(t *testing.T, tools ...string) {
 	t.Helper()
-	refuse := t.Skipf
-	if os.Getenv("HOLDFAST_CI") != "" {
-		refuse = t.Fatalf
-	}
 	if os.Getuid() != 0 {
-		refuse("mounting needs root")
+		refuse(t, "mounting needs root")
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			refuse("%s is missing: install its package", tool)
+			refuse(t, "%s is missing: install its package", tool)
 		}
 	}
 	for _, device := range []string{"/dev/fuse", "/dev/loop-control"} {
 		if _, err := os.Stat(device); err != nil {
-			refuse("%v", err)
+			refuse(t, "%v", err)
 		}
 	}
 }

@@ -1,12 +1,10 @@
 package power
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,13 +27,13 @@ func backUpForEver(order childOrder) error {
 		change(d, r)
 		p, err := backUp(ctx, o, fmt.Sprint("vm", round%3), d)
 		if err != nil {
-			fmt.Println("failed")
+			fmt.Println("failed:", err)
 			return nil // by then the file system is gone
 		}
 		fmt.Printf("committed %s\n", p.ID)
 		if round%7 == 6 {
 			if _, err := o.Sweep(ctx, blockstore.SweepOptions{Now: true, Full: true}); err != nil {
-				fmt.Println("failed")
+				fmt.Println("failed:", err)
 				return nil
 			}
 		}
@@ -83,19 +81,19 @@ func shutDown(t *testing.T, image string, first bool, known map[blockstore.Point
 	cmd.Wait()
 	unmount()
 	if err != nil {
-		refuse := t.Skipf
-		if os.Getenv("HOLDFAST_CI") != "" {
-			refuse = t.Fatalf
-		}
-		refuse("this kernel does not shut the file system down: %v: %s", err, text)
+		refuse(t, "this kernel does not shut the file system down: %v: %s", err, text)
 	}
-	lines := bufio.NewScanner(&out)
-	for lines.Scan() {
-		if id, ok := strings.CutPrefix(lines.Text(), "committed "); ok {
+	hear(&out, known)
+	keepsWhatIsKnown(t, image, known, r)
+}
+
+// hear notes the points that a child said it committed.
+func hear(out *bytes.Buffer, known map[blockstore.PointID]bool) {
+	for line := range strings.Lines(out.String()) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "committed "); ok {
 			known[blockstore.PointID(id)] = true
 		}
 	}
-	keepsWhatIsKnown(t, image, known, r)
 }
 
 func keepsWhatIsKnown(t *testing.T, image string, known map[blockstore.PointID]bool, r *rand.Rand) {
