@@ -4,6 +4,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 LDFLAGS  := -X main.version=$(VERSION)
 RACE     ?= $(if $(shell command -v gcc),-race)
 FUZZTIME ?= 10s
+TORTURE  ?= 2h
 
 help: ## say what the targets do
 	@awk -F': .*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,11 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 		echo "== $$(dirname $$file) $${func#func }"; \
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; done
 
+torture: ## random work, crashes, power losses and full disks for TORTURE (2h), as root
+	@integration/install-deps test
+	HOLDFAST_TORTURE=$(TORTURE) go test -count=1 -v -timeout 0 -run 'Torture|PowerLoss|ShutDown|Killed|EveryWrite|EverySync' \
+		./blockstore ./integration/power
+
 install-deps: ## install (as root) or name the Debian packages that all of these need
 	@integration/install-deps test
 	@integration/install-deps bench
@@ -42,4 +48,4 @@ install-deps: ## install (as root) or name the Debian packages that all of these
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build test lint demo bench fuzz install-deps clean
+.PHONY: help build test lint demo bench fuzz torture install-deps clean

@@ -51,13 +51,14 @@ func (b *Backup) seal() error {
 	for _, p := range packs {
 		b.o.seal(p)
 	}
+	// All of them are waited for, so that a backup that is tried again at once
+	// does not count on one whose failure is not known yet.
+	var errs []error
 	for _, p := range packs {
 		<-p.done
-		if p.err != nil {
-			return p.err
-		}
+		errs = append(errs, p.err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // commit writes segment and point. The caller holds committing.

@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(childEnv); order != "" {
 		os.Exit(childMain(order))
 	}
+	if order := os.Getenv(simEnv); order != "" {
+		if err := simChild(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -41,6 +48,7 @@ type childOrder struct {
 	DieAt    string // event
 	Nth      int32  // which one of these
 	Read     bool   // list and read until standard input ends, instead of backing up
+	Rebuild  bool   // make the index anew, instead of backing up
 }
 
 func childMain(text string) int {
@@ -48,6 +56,8 @@ func childMain(text string) int {
 	err := json.Unmarshal([]byte(text), &order)
 	if err == nil && order.Read {
 		err = childReads(order)
+	} else if err == nil && order.Rebuild {
+		err = RebuildIndex(context.Background(), order.Dir, order.options(), nil)
 	} else if err == nil {
 		err = childBacksUp(order)
 	}
@@ -61,15 +71,20 @@ func childMain(text string) int {
 // crashPackBytes makes packs small enough that a backup fills several.
 const crashPackBytes = 256 << 10
 
-func childBacksUp(order childOrder) error {
-	ctx := context.Background()
-	var seen atomic.Int32
-	o, err := Own(ctx, order.Dir, OwnOptions{MinFree: -1, Event: func(name string) {
+// options end the process where the order says.
+func (order childOrder) options() OwnOptions {
+	seen := new(atomic.Int32)
+	return OwnOptions{MinFree: -1, Event: func(name string) {
 		if name == order.DieAt && seen.Add(1) == order.Nth {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // nothing happens after this moment
 		}
-	}})
+	}}
+}
+
+func childBacksUp(order childOrder) error {
+	ctx := context.Background()
+	o, err := Own(ctx, order.Dir, order.options())
 	if err != nil {
 		return err
 	}

@@ -153,10 +153,12 @@ func (o *Owner) removeTables(gone []*segment.Table) {
 }
 
 // mergePoints joins what segments tell of points: a dropped one is not
-// committed any more, and that it was dropped is kept while a segment that is
-// not merged still tells of its commit.
+// committed any more, and that it was dropped is kept while any segment still
+// tells of its commit. The merged ones count, too: they are removed one by one,
+// and an end in between must not leave a commit without its drop. The next merge
+// forgets both.
 func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
-	dropped, outside := map[string]bool{}, map[string]bool{}
+	dropped, told := map[string]bool{}, map[string]bool{}
 	each := func(tables []*segment.Table, fn func(segment.Point)) error {
 		for _, t := range tables {
 			if err := t.EachPoint(func(p segment.Point) error { fn(p); return nil }); err != nil {
@@ -174,10 +176,9 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 		return nil, err
 	}
 	if len(dropped) > 0 {
-		rest := slices.DeleteFunc(slices.Clone(all), func(t *segment.Table) bool { return slices.Contains(tables, t) })
-		err := each(rest, func(p segment.Point) {
+		err := each(all, func(p segment.Point) {
 			if p.Event == segment.Committed && dropped[p.Path] {
-				outside[p.Path] = true
+				told[p.Path] = true
 			}
 		})
 		if err != nil {
@@ -188,7 +189,7 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	seen := map[string]bool{}
 	for _, t := range slices.Backward(tables) {
 		err := t.EachPoint(func(p segment.Point) error {
-			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && outside[p.Path]
+			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && told[p.Path]
 			if keep && !seen[p.Path] {
 				seen[p.Path] = true
 				points = append(points, p)

@@ -45,6 +45,9 @@ func (o *Owner) openIndex(rebuild bool) error {
 			return err
 		}
 	}
+	if err := o.checkIndexRoom(); err != nil {
+		return err
+	}
 	var err error
 	if o.index, err = index.Open(dir, nil); err == nil {
 		return nil
@@ -114,9 +117,13 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		return nil
 	}
 	if !indexed {
+		if err := o.checkIndexRoom(); err != nil {
+			return err
+		}
 		if err := o.index.AddPack(id, indexEntries(entries)); err != nil {
 			return err
 		}
+		o.opts.Event("pack.entered")
 	}
 	if named {
 		return nil

@@ -147,6 +147,7 @@ func (o *Owner) put(kind content.Kind, id ID, rec []byte, b *Backup) (int64, err
 	p.appends.Done()
 	if err != nil {
 		o.seal(p) // which abandons it
+		<-p.done  // so that a backup that is tried again at once does not count on it
 		return 0, err
 	}
 	if bytes, records := p.w.Size(); bytes >= o.store.packBytes || records >= maxPackRecords {
@@ -238,6 +239,9 @@ func (o *Owner) makeDurable(p *openPack) (sealedPack, error) {
 		return sealedPack{}, fmt.Errorf("seal pack %s: %w", p.w.ID(), err)
 	}
 	o.opts.Event("pack.sealed")
+	if err := o.checkIndexRoom(); err != nil {
+		return sealedPack{}, err // the next owner enters it
+	}
 	if err := o.index.AddPack(p.w.ID(), indexEntries(entries)); err != nil {
 		return sealedPack{}, err
 	}

@@ -100,13 +100,11 @@ func (s *sweep) run(ctx context.Context) error {
 	}
 	s.holdPins()
 	defer s.releasePins()
-	if err := s.o.refresh(ctx); err != nil {
-		return err
-	}
-	s.set = s.o.tables.Load()
+	s.o.opts.Event("sweep.held")
 	if err := s.mark(ctx); err != nil {
 		return err
 	}
+	s.o.opts.Event("sweep.marked")
 	if err := s.weigh(ctx); err != nil {
 		return err
 	}

@@ -17,6 +17,13 @@ func (s *sweep) mark(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("nothing was removed, since not every point can be read: %w", err)
 	}
+	s.o.opts.Event("sweep.listed")
+	// After the listing, so that what the points name is in it. What is
+	// committed from here on is not marked, and is pinned or marked with its parent.
+	if err := s.o.refresh(ctx); err != nil {
+		return err
+	}
+	s.set = s.o.tables.Load()
 	trash, err := s.o.trash()
 	if err != nil {
 		return fmt.Errorf("nothing was removed, since not every attribute can be read: %w", err)

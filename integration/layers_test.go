@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"integration":             {},
 	"integration/bench":       {"integration/bench/memfs", "blockstore", "blockstore/content"},
 	"integration/bench/memfs": {},
+	"integration/power":       {},
 }
 
 // testOwners are modules that the tests of a package may import as well.
@@ -60,14 +61,14 @@ var testOwners = map[string][]string{
 }
 
 // testArrows are what the tests of a package may import beyond its arrows.
-var testArrows = map[string][]string{}
+var testArrows = map[string][]string{"integration/power": {"blockstore"}}
 
 // owners says which packages may import a module that is not ours. A module
 // that is not listed may be imported by none.
 var owners = map[string][]string{
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
-	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs"},
+	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/power"},
 	"github.com/pierrec/lz4/v4":          {"blockstore/pack"},
 	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},

@@ -1,0 +1,255 @@
+package blockstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// actor does random work on a vault, as its owner, and says what it is about
+// to do and what it has done, so that a model can follow it, whether it lives
+// in the process of the model or in one that is killed.
+type actor struct {
+	dir   string
+	opts  OwnOptions
+	o     *Owner
+	say   func(format string, args ...any) // may be called by several goroutines at once
+	ahead time.Duration                    // of the real clock
+	spare PointID                          // a point that is read elsewhere, and not deleted now
+}
+
+var simMachines = []string{"vm0", "vm1", "vm2"}
+
+// now is the time in the simulation.
+func (a *actor) now() time.Time { return time.Now().Add(a.ahead) }
+
+func (a *actor) open(ctx context.Context) (err error) {
+	if a.o, err = Own(ctx, a.dir, a.opts); err == nil {
+		a.o.store.packBytes = crashPackBytes
+	}
+	return err
+}
+
+// step does one thing.
+func (a *actor) step(ctx context.Context, r *rand.Rand) error {
+	switch n := r.IntN(20); {
+	case n < 7:
+		return a.backUps(ctx, r)
+	case n < 9:
+		return a.beside(func() error { return a.sweep(ctx, r) }, func() error { return a.backUps(ctx, r) })
+	case n < 12:
+		return a.delete(ctx, r)
+	case n < 13:
+		return a.undelete(ctx, r)
+	case n < 14:
+		return a.lock(ctx, r)
+	case n < 17:
+		return a.sweep(ctx, r)
+	case n < 18:
+		a.ahead += time.Duration(r.IntN(8*24)) * time.Hour
+		a.say("ahead %d", a.ahead)
+		return nil
+	case n < 19:
+		return a.reopen(ctx)
+	}
+	return a.rebuild(ctx)
+}
+
+// beside does two things at once.
+func (a *actor) beside(f, g func() error) error {
+	var other error
+	var wg sync.WaitGroup
+	wg.Go(func() { other = f() })
+	err := g()
+	wg.Wait()
+	return errors.Join(err, other)
+}
+
+func (a *actor) reopen(ctx context.Context) error {
+	if err := a.o.Close(); err != nil {
+		return err
+	}
+	return a.open(ctx)
+}
+
+func (a *actor) rebuild(ctx context.Context) error {
+	if err := a.o.Close(); err != nil {
+		return err
+	}
+	if err := RebuildIndex(ctx, a.dir, a.opts, nil); err != nil {
+		return err
+	}
+	return a.open(ctx)
+}
+
+// backUps backs up some machines at once; now and then one is cancelled midway.
+func (a *actor) backUps(ctx context.Context, r *rand.Rand) error {
+	errs := make([]error, len(simMachines))
+	var wg sync.WaitGroup
+	for i, machine := range simMachines {
+		if r.IntN(2) == 0 {
+			continue
+		}
+		disk, cut := simDisk(r.Uint64(), i), -1
+		if r.IntN(5) == 0 {
+			cut = r.IntN(len(disk))
+		}
+		wg.Go(func() { errs[i] = a.backUp(ctx, machine, disk, cut) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// cutShort is a source whose backup is cancelled when it is read so far.
+type cutShort struct {
+	memory
+	at     int64
+	cancel context.CancelFunc
+}
+
+func (c cutShort) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > c.at {
+		c.cancel()
+	}
+	return c.memory.ReadAt(p, off)
+}
+
+func (a *actor) backUp(ctx context.Context, machine string, disk memory, cut int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b, err := a.o.Begin(ctx, BackupOptions{Machine: machine, Time: a.now(), Asked: Crash, Reached: Crash, Tool: sumOf(disk)})
+	if err != nil {
+		return err
+	}
+	defer b.Abort()
+	a.say("backing %s %s", b.point.ID, b.point.Tool)
+	var src Source = disk
+	if cut >= 0 {
+		src = cutShort{disk, int64(cut), cancel}
+	}
+	err = b.AddDisk(ctx, DiskInfo{Name: "vda", Format: "raw"}, src, nil)
+	if err == nil {
+		_, err = b.Commit(ctx)
+	}
+	switch {
+	case err == nil:
+		a.say("committed %s", b.point.ID)
+	case cut >= 0 && errors.Is(err, context.Canceled):
+		a.say("cancelled %s", b.point.ID)
+	default:
+		return err
+	}
+	return nil
+}
+
+// some returns one of the points that list returns, or nil.
+func (a *actor) some(ctx context.Context, r *rand.Rand, list func(context.Context) ([]*Point, error)) (*Point, error) {
+	points, err := list(ctx)
+	if err != nil || len(points) == 0 {
+		return nil, err
+	}
+	if p := points[r.IntN(len(points))]; p.ID != a.spare {
+		return p, nil
+	}
+	return nil, nil
+}
+
+func (a *actor) delete(ctx context.Context, r *rand.Rand) error {
+	for range 1 + r.IntN(3) {
+		p, err := a.some(ctx, r, a.o.Points)
+		if err != nil || p == nil {
+			return err
+		}
+		a.say("deleting %s", p.ID)
+		if err := a.o.Delete(p); err != nil {
+			return err
+		}
+		a.say("deleted %s", p.ID)
+	}
+	return nil
+}
+
+func (a *actor) undelete(ctx context.Context, r *rand.Rand) error {
+	p, err := a.some(ctx, r, a.o.Trash)
+	if err != nil || p == nil {
+		return err
+	}
+	a.say("undeleting %s", p.ID)
+	if err := a.o.Undelete(p); err != nil {
+		return err
+	}
+	a.say("undeleted %s", p.ID)
+	return nil
+}
+
+func (a *actor) lock(ctx context.Context, r *rand.Rand) error {
+	p, err := a.some(ctx, r, a.o.Points)
+	if err != nil || p == nil {
+		return err
+	}
+	until := a.now().Add(time.Duration(1+r.IntN(20*24)) * time.Hour)
+	if err := a.o.Lock(p, until); errors.Is(err, ErrLocked) {
+		return nil // a lock never gets shorter
+	} else if err != nil {
+		return err
+	}
+	a.say("locked %s %d", p.ID, until.UnixNano())
+	return nil
+}
+
+func (a *actor) sweep(ctx context.Context, r *rand.Rand) error {
+	opts := SweepOptions{DryRun: r.IntN(8) == 0, Now: r.IntN(2) == 0, Full: r.IntN(3) == 0, Trash: r.IntN(4) == 0, Clock: a.now}
+	if r.IntN(10) == 0 { // a clock that cannot be: nothing happens
+		opts.Clock = func() time.Time { return time.Unix(1000, 0) }
+		if _, err := a.o.Sweep(ctx, opts); !errors.Is(err, ErrClock) && err != nil {
+			return err
+		}
+		return nil
+	}
+	a.say("sweeping %t %d", opts.Trash, a.now().UnixNano())
+	report, err := a.o.Sweep(ctx, opts)
+	if errors.Is(err, ErrClock) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if report.Damaged != 0 {
+		return fmt.Errorf("a sweep found damage where there is none: %+v", report)
+	}
+	for _, p := range report.Dropped {
+		a.say("dropped %s", p.ID)
+	}
+	a.say("swept")
+	return nil
+}
+
+// simDisk is what a machine's disk holds in a version: pieces that change
+// seldom, often or never, some of them those of all machines, and zeros.
+func simDisk(version uint64, machine int) memory {
+	const piece = 96 << 10
+	disk := make(memory, (8+version%5)*piece+version%7*1000)
+	for i, at := 0, 0; at < len(disk); i, at = i+1, at+piece {
+		if version>>i&7 == 7 {
+			continue
+		}
+		owner := machine
+		if i%3 == 0 {
+			owner = 99
+		}
+		var seed [32]byte
+		binary.LittleEndian.PutUint64(seed[:], version%uint64(1+i*i))
+		seed[8], seed[9] = byte(i), byte(owner)
+		if i%4 == 3 { // compresses
+			copy(disk[at:min(at+piece, len(disk))], bytes.Repeat(seed[:], piece/32))
+			continue
+		}
+		rand.NewChaCha8(seed).Read(disk[at:min(at+piece, len(disk))])
+	}
+	return disk
+}

@@ -1,0 +1,64 @@
+package power
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// TestAFileSystemThatTurnsReadOnlyWhileABackupRunsIsReadOn does to ext4 what an
+// error of its disk does: it lets nothing be written any more.
+func TestAFileSystemThatTurnsReadOnlyWhileABackupRunsIsReadOn(t *testing.T) {
+	need(t, "mkfs.ext4", "losetup")
+	r := seeded(t)
+	image := filepath.Join(scratch(t), "image")
+	makeFileSystem(t, image, fileSystems["ext4"])
+	known := map[blockstore.PointID]bool{}
+	at, unmount := mountImage(t, image)
+	dir := filepath.Join(at, "vault")
+	if _, err := blockstore.Create(t.Context(), dir, blockstore.CreateOptions{BlockSize: 16 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := child(t, childOrder{Vault: dir, Seed: r.Uint64()})
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	text, err := exec.Command("mount", "-o", "remount,abort", at).CombinedOutput()
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		unmount()
+		refuse(t, "this kernel does not abort the file system: %v: %s", err, text)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the process did not end by itself: %v", err)
+	}
+	hear(&out, known)
+	if !strings.Contains(out.String(), "read-only") {
+		t.Errorf("the words do not say what is wrong: %q", out.String()[strings.LastIndex(out.String(), "failed"):])
+	}
+	v, err := blockstore.Open(t.Context(), dir, blockstore.Options{})
+	if err != nil {
+		t.Fatalf("while it is read-only: %v", err)
+	}
+	listed, _ := mustBeWhole(t, v)
+	v.Close()
+	for id := range known {
+		if !listed[id] {
+			t.Errorf("point %s cannot be seen while the file system is read-only", id)
+		}
+	}
+	if _, err := blockstore.Own(t.Context(), dir, blockstore.OwnOptions{MinFree: -1}); err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("an owner on a read-only file system: %v", err)
+	}
+	unmount()
+	keepsWhatIsKnown(t, image, known, r)
+}
