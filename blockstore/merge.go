@@ -153,12 +153,12 @@ func (o *Owner) removeTables(gone []*segment.Table) {
 }
 
 // mergePoints joins what segments tell of points: a dropped one is not
-// committed any more, and that it was dropped is kept while a segment that is
-// not merged still tells of its commit.
+// committed any more. That a point was dropped is kept, of the last maxDropped and
+// wherever a segment that is not merged still tells of its commit.
 func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	dropped, outside := map[string]bool{}, map[string]bool{}
 	each := func(tables []*segment.Table, fn func(segment.Point)) error {
-		for _, t := range tables {
+		for _, t := range slices.Backward(tables) { // oldest first
 			if err := t.EachPoint(func(p segment.Point) error { fn(p); return nil }); err != nil {
 				return err
 			}
@@ -186,18 +186,17 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	}
 	var points []segment.Point
 	seen := map[string]bool{}
-	for _, t := range slices.Backward(tables) {
-		err := t.EachPoint(func(p segment.Point) error {
-			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && outside[p.Path]
-			if keep && !seen[p.Path] {
-				seen[p.Path] = true
-				points = append(points, p)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+	forgettable := len(dropped) - maxDropped
+	err = each(tables, func(p segment.Point) {
+		if seen[p.Path] || p.Event == segment.Committed && dropped[p.Path] {
+			return
 		}
-	}
-	return points, nil
+		seen[p.Path] = true
+		if p.Event == segment.Dropped && forgettable > 0 && !outside[p.Path] {
+			forgettable--
+			return
+		}
+		points = append(points, p)
+	})
+	return points, err
 }
