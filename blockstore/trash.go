@@ -209,6 +209,12 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 // one of them is lost, it may have been a lock.
 func (o *Owner) due(p *Point, attrs []*Attribute, early bool, now time.Time) bool {
 	for i, a := range attrs {
+		switch a.Kind {
+		case Deleted, Undeleted, Locked, Verified, Note:
+		default:
+			o.warn(fmt.Sprintf("point %s@%s stays: it has an attribute of kind %.40q, which this version does not know", p.MachineName, p.ID, a.Kind))
+			return false
+		}
 		if a.Seq != uint64(i+1) {
 			o.warn(fmt.Sprintf("point %s@%s stays: attribute %d is lost, which may have locked or undeleted it", p.MachineName, p.ID, i+1))
 			return false
