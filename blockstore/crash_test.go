@@ -41,6 +41,7 @@ type childOrder struct {
 	DieAt    string // event
 	Nth      int32  // which one of these
 	Read     bool   // list and read until standard input ends, instead of backing up
+	Sweep    bool   // drop all that is in the trash and sweep, instead of backing up
 }
 
 func childMain(text string) int {
@@ -48,6 +49,8 @@ func childMain(text string) int {
 	err := json.Unmarshal([]byte(text), &order)
 	if err == nil && order.Read {
 		err = childReads(order)
+	} else if err == nil && order.Sweep {
+		err = childSweeps(order)
 	} else if err == nil {
 		err = childBacksUp(order)
 	}
