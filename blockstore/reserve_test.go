@@ -97,6 +97,67 @@ func TestAVaultThatIsFullToTheLastByteIsSweptAndUsedAgain(t *testing.T) {
 	}
 }
 
+func TestAFullVaultThatHasNothingSetAsideFailsWithAWordAndFreesWhatItCan(t *testing.T) {
+	t.Parallel()
+	root := mountTiny(t, 256)
+	dir := filepath.Join(root, "vault")
+	if _, err := Create(t.Context(), dir, CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	points, _ := fillVault(t, dir)
+	o, err := Own(t.Context(), dir, OwnOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Delete(points[0]); err != nil {
+		t.Fatal(err)
+	}
+	b, err := o.Begin(t.Context(), BackupOptions{Machine: "vm1", Asked: Crash, Reached: Crash})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{6}).Read(disk)
+	if err := b.AddDisk(t.Context(), DiskInfo{Name: "vda", Format: "raw"}, memory(disk), nil); err != nil {
+		t.Fatal(err)
+	}
+	b.Abort() // its packs are named by no point
+	if err := errors.Join(o.Close(), os.Remove(filepath.Join(dir, reserveFile))); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = Own(t.Context(), dir, OwnOptions{MinFree: -1}); err != nil { // names them in a segment
+		t.Fatal(err)
+	}
+	if _, err := o.Sweep(t.Context(), SweepOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fillUp(t, root)
+	o, err = Own(t.Context(), dir, OwnOptions{Reclaim: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Delete(points[1]); !errors.Is(err, ErrFull) {
+		t.Errorf("a point is deleted where there is no room to write that: %v", err)
+	}
+	r, err := o.Sweep(t.Context(), SweepOptions{Now: true, Trash: true})
+	if err != nil || len(r.Dropped) != 1 || r.Freed < 28<<20 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := Open(t.Context(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	mustTellTheTruth(t, v)
+	mustCheck(t, v)
+}
+
 // fillVault makes three points of 24 MiB each.
 func fillVault(t *testing.T, dir string) (points []*Point, disks [][]byte) {
 	o, err := Own(t.Context(), dir, OwnOptions{})
