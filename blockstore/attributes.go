@@ -100,32 +100,44 @@ func (v *Vault) attribute(p string) (*Attribute, error) {
 // trash returns the points that are deleted and not undeleted. Only points
 // that have attributes cost anything.
 func (v *Vault) trash() (map[PointID]bool, error) {
-	machines, err := v.dir.List(attrsDir)
+	trash := map[PointID]bool{}
+	var errs []error
+	err := v.eachAttributed(func(m MachineID, p PointID) error {
+		attrs, err := v.attributes(m, p)
+		errs = append(errs, err)
+		if stateOf(attrs).InTrash() {
+			trash[p] = true
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	trash := map[PointID]bool{}
-	var errs []error
+	return trash, errors.Join(errs...)
+}
+
+// eachAttributed calls fn for every point that has attributes, or had them.
+func (v *Vault) eachAttributed(fn func(MachineID, PointID) error) error {
+	machines, err := v.dir.List(attrsDir)
+	if err != nil {
+		return err
+	}
 	for _, m := range machines {
 		if !hexID.MatchString(m) {
 			continue
 		}
 		points, err := v.dir.List(path.Join(attrsDir, m))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, p := range points {
 			if !pointID.MatchString(p) {
 				continue
 			}
-			attrs, err := v.attributes(MachineID(m), PointID(p))
-			if err != nil {
-				errs = append(errs, err)
-			}
-			if stateOf(attrs).InTrash() {
-				trash[PointID(p)] = true
+			if err := fn(MachineID(m), PointID(p)); err != nil {
+				return err
 			}
 		}
 	}
-	return trash, errors.Join(errs...)
+	return nil
 }

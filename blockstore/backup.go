@@ -34,6 +34,7 @@ type Backup struct {
 	machine Machine
 	parent  *Point
 	workers int
+	sweeps  bool // it only carries what a sweep copies
 
 	mu     sync.Mutex
 	point  Point
@@ -72,6 +73,9 @@ func (o *Owner) setRunning(machine string) bool {
 }
 
 func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
+	if o.opts.Reclaim {
+		return nil, fmt.Errorf("vault %s was opened to make room in it: %w", o.dir.Root(), ErrFull)
+	}
 	if err := o.checkSpace(0); err != nil {
 		return nil, err
 	}

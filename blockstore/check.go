@@ -103,7 +103,7 @@ func (c *checker) records(ctx context.Context) error {
 	if c.v.fromPack {
 		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next owner of the vault writes it again"))
 	}
-	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, pointsDir} {
+	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, clockDir, pointsDir} {
 		if err := c.recordsIn(ctx, dir, dir); err != nil {
 			return err
 		}
@@ -137,11 +137,15 @@ func (c *checker) recordsIn(ctx context.Context, top, dir string) error {
 	if err != nil {
 		return err
 	}
+	gone := c.v.tables.Load().dropped()
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p := path.Join(dir, name)
+		if gone[p] {
+			continue // what is left of a point that was dropped
+		}
 		if _, _, ok := parseNumbered(name); !ok {
 			if err := c.recordsIn(ctx, top, p); err != nil {
 				c.fault(p, fmt.Errorf("it does not belong there: %w", err))
@@ -168,6 +172,8 @@ func (c *checker) record(top, p string) error {
 		return decodeRecord(c.v.keys, machineKind, p, b, &body)
 	case attrsDir:
 		return decodeRecord(c.v.keys, attributeKind, p, b, &body)
+	case clockDir:
+		return decodeRecord(c.v.keys, clockKind, p, b, &body)
 	case damagedDir:
 		_, err := decodeDamage(c.v.keys, p, b)
 		return err

@@ -49,6 +49,7 @@ type childOrder struct {
 	Nth      int32  // which one of these
 	Read     bool   // list and read until standard input ends, instead of backing up
 	Rebuild  bool   // make the index anew, instead of backing up
+	Sweep    bool   // drop all that is in the trash and sweep, instead of backing up
 }
 
 func childMain(text string) int {
@@ -58,6 +59,8 @@ func childMain(text string) int {
 		err = childReads(order)
 	} else if err == nil && order.Rebuild {
 		err = RebuildIndex(context.Background(), order.Dir, order.options(), nil)
+	} else if err == nil && order.Sweep {
+		err = childSweeps(order)
 	} else if err == nil {
 		err = childBacksUp(order)
 	}

@@ -96,6 +96,9 @@ func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (vaultReco
 	if strings.ContainsFunc(head.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(head.Name) > 255 {
 		return head, fmt.Errorf("name %.40q: at most 255 bytes and no control characters", head.Name)
 	}
+	if o.TrashDays < 0 || o.TrashDays > MaxTrashDays {
+		return head, fmt.Errorf("%d days in the trash: 1 to %d can be had", o.TrashDays, MaxTrashDays)
+	}
 	if o.Like != "" {
 		like, err := Open(ctx, o.Like, Options{})
 		if err != nil {

@@ -19,6 +19,7 @@ const (
 	damagedDir  = "damaged"
 	machinesDir = "machines"
 	writersDir  = "writers"
+	clockDir    = "clock"
 	indexDir    = "index"
 	readmeFile  = "README.txt"
 )
@@ -59,6 +60,8 @@ func machinePath(m MachineID, generation uint64) string {
 func segmentPath(w WriterID, seq uint64) string {
 	return path.Join(segmentsDir, string(w), numbered(seq, randomHex(4)))
 }
+
+func clockPath(seq uint64) string { return path.Join(clockDir, numbered(seq, randomHex(4))) }
 
 func damagePath(p pack.ID, ordinal uint32) string {
 	return path.Join(damagedDir, p.String(), numbered(uint64(ordinal), randomHex(4)))

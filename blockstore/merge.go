@@ -153,14 +153,14 @@ func (o *Owner) removeTables(gone []*segment.Table) {
 }
 
 // mergePoints joins what segments tell of points: a dropped one is not
-// committed any more, and that it was dropped is kept while any segment still
-// tells of its commit. The merged ones count, too: they are removed one by one,
-// and an end in between must not leave a commit without its drop. The next merge
-// forgets both.
+// committed any more. That a point was dropped is kept, of the last maxDropped
+// and wherever a segment still tells of its commit. The merged ones count, too:
+// they are removed one by one, and an end in between must not leave a commit
+// without its drop. The next merge forgets both.
 func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	dropped, told := map[string]bool{}, map[string]bool{}
 	each := func(tables []*segment.Table, fn func(segment.Point)) error {
-		for _, t := range tables {
+		for _, t := range slices.Backward(tables) { // oldest first
 			if err := t.EachPoint(func(p segment.Point) error { fn(p); return nil }); err != nil {
 				return err
 			}
@@ -187,18 +187,17 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 	}
 	var points []segment.Point
 	seen := map[string]bool{}
-	for _, t := range slices.Backward(tables) {
-		err := t.EachPoint(func(p segment.Point) error {
-			keep := p.Event == segment.Committed && !dropped[p.Path] || p.Event == segment.Dropped && told[p.Path]
-			if keep && !seen[p.Path] {
-				seen[p.Path] = true
-				points = append(points, p)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+	forgettable := len(dropped) - maxDropped
+	err = each(tables, func(p segment.Point) {
+		if seen[p.Path] || p.Event == segment.Committed && dropped[p.Path] {
+			return
 		}
-	}
-	return points, nil
+		seen[p.Path] = true
+		if p.Event == segment.Dropped && forgettable > 0 && !told[p.Path] {
+			forgettable--
+			return
+		}
+		points = append(points, p)
+	})
+	return points, err
 }

@@ -26,6 +26,12 @@ type OwnOptions struct {
 	MinFree      int64            // floor of free space in bytes; 0: backend.Floor; negative: none
 	StateDir     string           // where the index lies when the vault is not on a local file system; "": /var/lib/holdfast
 
+	Clock func() time.Time // nil: time.Now
+
+	// Reclaim opens a vault whose free space is below the floor, to make room in
+	// it: points can be deleted and swept, and none be made.
+	Reclaim bool
+
 	// Event is told the named moments of writing, for tests that end the process there; may be nil.
 	Event func(name string)
 }
@@ -53,6 +59,9 @@ type Owner struct {
 	history history
 
 	sweeping sync.Mutex // held by the sweep that runs
+
+	clock clock
+	spent bool // the reserve was given up by this owner; guarded by sweeping once open
 
 	// attributing is held while attributes of points are read to be changed;
 	// taken before committing.
@@ -95,7 +104,7 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), v.Close())
 	}
 	o.Event("claimed")
-	w := &Owner{Vault: v, opts: o, claim: c, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
+	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
 	if err := w.prepare(ctx, rebuild, progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), w.abandon())
 	}
@@ -105,7 +114,7 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 // prepare brings the vault from wherever its last owner left it to where
 // writing can go on.
 func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, total int)) error {
-	if err := o.checkSpace(0); err != nil {
+	if err := o.spaceToOpen(); err != nil {
 		return err
 	}
 	unclean := !o.claim.clean
@@ -140,7 +149,7 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err != nil {
 		return err
 	}
-	if err := o.openIndex(rebuild); err != nil {
+	if err := o.openIndexIfSafe(rebuild); err != nil {
 		return err
 	}
 	if err := o.store.prepare(o, present); err != nil {
@@ -149,7 +158,18 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.indexPacks(ctx, progress); err != nil {
 		return err
 	}
-	return o.healSegments()
+	if err := o.healSegments(); err != nil {
+		return err
+	}
+	if unclean {
+		if err := o.finishDrops(); err != nil {
+			return err
+		}
+	}
+	if !o.opts.Reclaim {
+		return o.keepReserve()
+	}
+	return nil
 }
 
 // findPacks lists the sealed packs of this writer.
@@ -188,6 +208,11 @@ func (o *Owner) Close() error {
 	o.committing.Lock()
 	err = errors.Join(err, o.writeSegment(nil)) // for packs that wait for one
 	o.committing.Unlock()
+	if o.opts.Reclaim {
+		if e := o.restoreReserve(); e != nil {
+			o.warn(e.Error()) // only space is lost, and only when there is none
+		}
+	}
 	clean := err == nil && !o.spoilt.Load()
 	if e := o.index.Close(); e != nil {
 		err, clean = errors.Join(err, e), false

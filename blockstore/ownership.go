@@ -62,6 +62,7 @@ type claim struct {
 	owner Ownership
 	last  Ownership // of the owner before; zero where there was none, or it cannot be read
 	clean bool      // it said that it left nothing half done
+	spent bool      // the reserve was given up for it
 }
 
 // claimVault becomes the vault's owner, waiting for another process of this
@@ -73,7 +74,7 @@ func (v *Vault) claimVault(ctx context.Context, o OwnOptions) (*claim, error) {
 	}
 	deadline := time.Now().Add(o.Wait)
 	for told := false; ; {
-		c, err := v.tryClaim(w)
+		c, err := v.tryClaim(w, o.Reclaim)
 		var busy *BusyError
 		if !errors.As(err, &busy) || busy.OtherHost || !time.Now().Before(deadline) {
 			return c, err
@@ -124,7 +125,7 @@ func (v *Vault) lostWriter() (WriterID, error) {
 	return w, v.dir.MakeDir(path.Dir(ownerPath(w)))
 }
 
-func (v *Vault) tryClaim(w WriterID) (*claim, error) {
+func (v *Vault) tryClaim(w WriterID, reclaim bool) (*claim, error) {
 	lock, err := v.dir.Lock(ownerPath(w))
 	last, readErr := v.readOwner(w)
 	if errors.Is(err, backend.ErrLocked) {
@@ -137,7 +138,14 @@ func (v *Vault) tryClaim(w WriterID) (*claim, error) {
 	if readErr == nil && !last.sameHost(c.owner) {
 		return nil, errors.Join(&BusyError{Vault: v.dir.Root(), Owner: last, OtherHost: true}, lock.Release())
 	}
-	if err := v.writeOwner(c); err != nil {
+	err = v.writeOwner(c)
+	if reclaim && errors.Is(err, ErrFull) { // what is set aside for this goes now
+		if err = v.dir.Remove(reserveFile); err == nil {
+			c.spent = true
+			err = v.writeOwner(c)
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
 	return c, nil

@@ -26,7 +26,7 @@ func TestAVaultWhosePermissionsAreTakenAwayIsWholeWhenTheyAreBack(t *testing.T) 
 			run := func(seed uint64) (string, error) {
 				cmd := childCommand(t, childOrder{Dir: c.dir, Seed: seed, Machines: 2, Rounds: 2})
 				cmd.Path = "/proc/self/exe" // whatever the folders above it allow
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 				out, err := cmd.CombinedOutput()
 				for _, id := range acknowledged(out) {
 					c.known[id] = true

@@ -49,6 +49,9 @@ func (v *Vault) allPoints(ctx context.Context) ([]*Point, error) {
 	if err != nil {
 		return nil, err
 	}
+	if gone := v.tables.Load().dropped(); len(gone) > 0 {
+		paths = slices.DeleteFunc(paths, func(p string) bool { return gone[p] })
+	}
 	points := make([]*Point, len(paths))
 	errs := make([]error, len(paths))
 	g, ctx := errgroup.WithContext(ctx)
@@ -70,7 +73,8 @@ func (v *Vault) allPoints(ctx context.Context) ([]*Point, error) {
 	return points, errors.Join(errs...)
 }
 
-// pointPaths lists the records of points.
+// pointPaths lists the records of points, also those that were dropped and are
+// there all the same.
 func (v *Vault) pointPaths() ([]string, error) {
 	machines, err := v.dir.List(pointsDir)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
-// Small records (VAULT, points, attributes, damage notes, machines, OWNER) are
+// Small records (VAULT, points, attributes, damage notes, machines, clock, OWNER) are
 // text: a line that names kind, version and seal, a line with the MAC of that line and the body
 // at the record's path, and the body, one JSON object. So a person can read them without this
 // program, and a record that was altered or moved is refused by it.
@@ -31,6 +31,7 @@ const (
 	damageKind    recordKind = "damage"
 	machineKind   recordKind = "machine"
 	ownerKind     recordKind = "owner"
+	clockKind     recordKind = "clock"
 )
 
 var errRecord = errors.New("damaged record")

@@ -169,7 +169,7 @@ func (o *Owner) choosePack(class pack.Class, id ID, b *Backup) (*openPack, error
 	p := s.open[class]
 	if p == nil {
 		var err error
-		if p, err = o.newPack(class); err != nil {
+		if p, err = o.newPack(class, b.sweeps); err != nil {
 			return nil, err
 		}
 		s.open[class] = p
@@ -180,10 +180,13 @@ func (o *Owner) choosePack(class pack.Class, id ID, b *Backup) (*openPack, error
 	return p, nil
 }
 
-// newPack begins a pack. The caller holds store.mu.
-func (o *Owner) newPack(class pack.Class) (*openPack, error) {
-	if err := o.checkSpace(o.store.packBytes); err != nil {
-		return nil, err
+// newPack begins a pack, in the space below the floor, too, when that makes
+// room in the end. The caller holds store.mu.
+func (o *Owner) newPack(class pack.Class, makesRoom bool) (*openPack, error) {
+	if !makesRoom {
+		if err := o.checkSpace(o.store.packBytes); err != nil {
+			return nil, err
+		}
 	}
 	h := pack.Header{Writer: o.claim.owner.Writer.bytes(), Class: class, Created: time.Now(), VaultName: o.name, Vault: o.raw}
 	id, err := pack.ParseID(randomHex(16))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -30,7 +31,8 @@ type SweepOptions struct {
 	Now      bool                    // packs that no point names go at once
 	Full     bool                    // rewrite every pack that holds anything that no point names
 	Trash    bool                    // drop what is in the trash, whatever its age; locked points stay
-	Clock    func() time.Time        // nil: time.Now
+	Points   []PointID               // drop these of the trash, whatever their age; locked points stay
+	Clock    func() time.Time        // nil: the owner's
 	Progress func(done, total int64) // bytes of packs looked at; may be nil
 }
 
@@ -45,20 +47,24 @@ type SweepReport struct {
 	Copied    int64
 
 	// Why the rest stays:
-	Live    int64 // records that points name
-	Trash   int64 // of Live: that only points in the trash name
-	Dead    int64 // in packs whose live share is too large to rewrite them
-	Pinned  int64 // packs that a running backup relies on
-	Young   int64 // packs that no point names, sealed less than seven days ago
-	Damaged int64 // packs that hold something named that cannot be read or is found nowhere else
+	Live       int64     // records that points name
+	Trash      int64     // of Live: that only points in the trash name
+	TrashUntil time.Time // when the next point leaves the trash by itself; zero: there is none
+	Dead       int64     // records that nothing names, in packs whose live share is too large to rewrite them
+	Pinned     int64     // packs that a running backup relies on
+	Young      int64     // packs that no point names, sealed less than seven days ago
+	YoungUntil time.Time // when all of those can go
+	NoRoom     int64     // records that nothing names, in packs that there is no room to rewrite
+	Damaged    int64     // packs that hold something named that cannot be read or is found nowhere else
 }
 
 // Sweep removes what no point names. It runs beside backups and reads. If
 // anything cannot be read or understood, nothing is removed and the error says
-// why. Interrupted at any instant, it loses nothing.
+// why. Interrupted at any instant, it loses nothing. ErrClock: nothing was
+// removed. In a file system that is full it uses what the vault has set aside.
 func (o *Owner) Sweep(ctx context.Context, opts SweepOptions) (*SweepReport, error) {
 	if opts.Clock == nil {
-		opts.Clock = time.Now
+		opts.Clock = o.now
 	}
 	if opts.Progress == nil {
 		opts.Progress = func(int64, int64) {}
@@ -81,50 +87,90 @@ type sweep struct {
 	now    time.Time
 	report *SweepReport
 
-	set   *tableSet // what is looked at; packs sealed later are not
-	live  *marks    // content that some point names
+	set   *tableSet        // what is looked at; packs sealed later are not
+	live  *marks           // content that some point names
+	due   map[PointID]bool // points that a dry run leaves out, since a run would drop them
 	packs map[pack.ID]*packUse
 }
 
 // run does the steps in the order that makes each safe: what was lost is put
 // back and what is due is dropped before marking, pins are held from before
 // marking to the end, and nothing is removed before all is marked.
-func (s *sweep) run(ctx context.Context) error {
-	if err := s.trustClock(ctx); err != nil {
+func (s *sweep) run(ctx context.Context) (err error) {
+	if err := s.o.trust(ctx, s.now); err != nil {
 		return err
 	}
-	if !s.opts.DryRun {
-		if err := s.prepare(ctx); err != nil {
-			return err
-		}
+	if s.opts.DryRun {
+		return s.forecast(ctx)
 	}
-	s.holdPins()
+	if err := s.o.giveUpReserve(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.o.restoreReserve()) }()
+	full := s.prepare(ctx)
+	if full != nil && !errors.Is(full, ErrFull) {
+		return full
+	}
+	if err := s.once(ctx); err != nil {
+		return errors.Join(err, full)
+	}
+	if full == nil {
+		return nil
+	}
+	if s.report.Freed == 0 {
+		return full
+	}
+	// There is room now for what there was none for.
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	return s.once(ctx)
+}
+
+// once marks and removes.
+func (s *sweep) once(ctx context.Context) error {
+	if err := s.look(ctx); err != nil {
+		return err
+	}
 	defer s.releasePins()
+	return s.remove(ctx)
+}
+
+// look holds all pins, marks and weighs. Without an error, releasePins is
+// called when the sweep ends.
+func (s *sweep) look(ctx context.Context) (err error) {
+	r := s.report // what is counted below is of the last look
+	*r = SweepReport{Dropped: r.Dropped, PutBack: r.PutBack, Removed: r.Removed, Rewritten: r.Rewritten, Freed: r.Freed, Copied: r.Copied}
+	s.holdPins()
+	defer func() {
+		if err != nil {
+			s.releasePins()
+		}
+	}()
 	s.o.opts.Event("sweep.held")
 	if err := s.mark(ctx); err != nil {
 		return err
 	}
 	s.o.opts.Event("sweep.marked")
-	if err := s.weigh(ctx); err != nil {
-		return err
-	}
-	if s.opts.DryRun {
-		s.forecast()
-		return nil
-	}
-	return s.remove(ctx)
+	return s.weigh(ctx)
 }
 
 // prepare puts back lost points, drops what is due in the trash, and gives
-// every sealed pack a segment.
+// every sealed pack a segment. After ErrFull, what was lost is back.
 func (s *sweep) prepare(ctx context.Context) error {
 	o := s.o
 	if err := o.verifySegments(); err != nil {
 		return err
 	}
 	back, err := o.putBack(ctx)
-	s.report.PutBack = back
+	s.report.PutBack += back
 	if err != nil {
+		return fmt.Errorf("nothing was removed, since a lost point cannot be put back: %v", err) // not ErrFull
+	}
+	if err := o.finishDrops(); err != nil {
+		return err
+	}
+	if err := o.noneLost(); err != nil {
 		return err
 	}
 	trash, err := o.Trash(ctx)
@@ -132,7 +178,7 @@ func (s *sweep) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, p := range trash {
-		gone, err := o.drop(p, s.opts.Trash, s.now)
+		gone, err := o.drop(p, s.early(p), s.now)
 		if err != nil {
 			return fmt.Errorf("drop point %s@%s: %w", p.MachineName, p.ID, err)
 		}
@@ -141,41 +187,17 @@ func (s *sweep) prepare(ctx context.Context) error {
 		}
 	}
 	o.committing.Lock()
-	defer o.committing.Unlock()
-	return o.writeSegment(nil)
-}
-
-// clockLimit is how far past the newest record the clock may be.
-const clockLimit = 90 * 24 * time.Hour
-
-// ErrClock reports a clock that cannot be believed.
-var ErrClock = errors.New("the clock of this host cannot be believed")
-
-// trustClock refuses a clock that is before the newest record, or far past it:
-// everything in the trash might seem due.
-func (s *sweep) trustClock(ctx context.Context) error {
-	points, err := s.o.allPoints(ctx)
+	err = o.writeSegment(nil)
+	o.committing.Unlock()
 	if err != nil {
 		return err
 	}
-	var newest time.Time
-	for _, p := range points {
-		if p.Committed.After(newest) {
-			newest = p.Committed
-		}
-	}
-	const skew = time.Minute
-	switch {
-	case newest.IsZero():
-		return nil
-	case s.now.Before(newest.Add(-skew)):
-		return fmt.Errorf("%w: it says %s, and the newest point was committed at %s", ErrClock,
-			s.now.UTC().Format(time.RFC3339), newest.Format(time.RFC3339))
-	case s.now.After(newest.Add(clockLimit)) && !s.opts.Trash && !s.opts.Now:
-		return fmt.Errorf("%w: it says %s, and the newest point was committed at %s, more than %d days before; a run with --now confirms it",
-			ErrClock, s.now.UTC().Format(time.RFC3339), newest.Format(time.RFC3339), int(clockLimit.Hours()/24))
-	}
-	return nil
+	return o.noteClock(s.now)
+}
+
+// early tells whether a point is dropped before its time in the trash is over.
+func (s *sweep) early(p *Point) bool {
+	return s.opts.Trash || slices.Contains(s.opts.Points, p.ID)
 }
 
 // holdPins makes every pin that exists now, or is made from now on, hold until

@@ -24,6 +24,13 @@ func (s *sweep) mark(ctx context.Context) error {
 		return err
 	}
 	s.set = s.o.tables.Load()
+	if s.opts.DryRun { // others are put back, or there is no sweep
+		lost, err := s.o.lostPoints()
+		if err != nil {
+			return err
+		}
+		all = append(all, lost...)
+	}
 	trash, err := s.o.trash()
 	if err != nil {
 		return fmt.Errorf("nothing was removed, since not every attribute can be read: %w", err)
@@ -34,8 +41,11 @@ func (s *sweep) mark(ctx context.Context) error {
 	s.live = newMarks(s.set)
 	for _, inTrash := range []bool{false, true} {
 		for _, p := range all {
-			if trash[p.ID] != inTrash {
+			if trash[p.ID] != inTrash || s.due[p.ID] {
 				continue
+			}
+			if err := s.noteTrash(p, inTrash); err != nil {
+				return err
 			}
 			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
 			if err != nil {
@@ -48,6 +58,18 @@ func (s *sweep) mark(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// noteTrash notes when the next point leaves the trash.
+func (s *sweep) noteTrash(p *Point, inTrash bool) error {
+	if !inTrash {
+		return nil
+	}
+	state, err := s.o.State(p)
+	if at := state.Expires(s.o.trashDays()); err == nil && (s.report.TrashUntil.IsZero() || at.Before(s.report.TrashUntil)) {
+		s.report.TrashUntil = at
+	}
+	return err
 }
 
 // present tells whether a pack is sealed and there.

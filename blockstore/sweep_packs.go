@@ -3,6 +3,7 @@ package blockstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -20,6 +21,14 @@ type packUse struct {
 }
 
 func (p *packUse) share() float64 { return float64(p.live) / float64(p.Size) }
+
+// dead is the bytes of records that nothing names.
+func (p *packUse) dead() int64 {
+	if p.named == int(p.Records) {
+		return 0 // what is not live is how the pack is written
+	}
+	return p.Size - p.live
+}
 
 // weigh adds up what is live in each pack.
 func (s *sweep) weigh(ctx context.Context) error {
@@ -63,20 +72,23 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 		case s.pinned(u.id):
 			s.report.Pinned += u.Size
 		case u.named == 0 && !s.opts.Now && s.young(u):
-			s.report.Young += u.Size
 		case u.named == 0:
 			dead = append(dead, u)
-		case s.opts.Full && u.named < int(u.Records) || u.share() < liveShare:
+		case u.dead() > 0 && (s.opts.Full || u.share() < liveShare):
 			rewrite = append(rewrite, u)
 		case u.Size < int64(smallPack*float64(s.o.store.packBytes)):
 			small[u.Class] = append(small[u.Class], u)
 		default:
-			s.report.Dead += u.Size - u.live
+			s.report.Dead += u.dead()
 		}
 	}
 	for _, packs := range small {
 		if len(packs) >= maxPerClass {
 			rewrite = append(rewrite, packs...)
+			continue
+		}
+		for _, u := range packs {
+			s.report.Dead += u.dead()
 		}
 	}
 	order := func(a, b *packUse) int {
@@ -94,20 +106,48 @@ func (s *sweep) pinned(id pack.ID) bool {
 	return st.swept[id]
 }
 
-// young tells whether a pack was sealed less than seven days ago. One that
-// does not say counts as young.
+// young tells whether a pack was sealed less than seven days ago, and reports
+// it then. One that does not say counts as young.
 func (s *sweep) young(u *packUse) bool {
+	until := s.now.Add(keepUnnamed)
 	f, err := s.o.dir.Open(packPath(s.o.claim.owner.Writer, u.id))
-	if err != nil {
-		return true
+	if err == nil {
+		defer f.Close()
+		if h, err := pack.ReadHeader(f); err == nil {
+			until = h.Created.Add(keepUnnamed)
+		}
 	}
-	defer f.Close()
-	h, err := pack.ReadHeader(f)
-	return err != nil || s.now.Sub(h.Created) < keepUnnamed
+	if !s.now.Before(until) {
+		return false
+	}
+	s.report.Young += u.Size
+	if until.After(s.report.YoungUntil) {
+		s.report.YoungUntil = until
+	}
+	return true
 }
 
 // forecast fills in what a run would do.
-func (s *sweep) forecast() {
+func (s *sweep) forecast(ctx context.Context) error {
+	trash, err := s.o.Trash(ctx)
+	if err != nil {
+		return err
+	}
+	s.due = map[PointID]bool{}
+	for _, p := range trash {
+		attrs, err := s.o.Attributes(p)
+		if err != nil {
+			return err
+		}
+		if s.o.due(p, attrs, s.early(p), s.now) {
+			s.due[p.ID] = true
+			s.report.Dropped = append(s.report.Dropped, p)
+		}
+	}
+	if err := s.look(ctx); err != nil {
+		return err
+	}
+	defer s.releasePins()
 	dead, rewrite := s.plan()
 	for _, u := range dead {
 		s.report.Freed += u.Size
@@ -118,6 +158,7 @@ func (s *sweep) forecast() {
 		s.report.Rewritten++
 	}
 	s.report.Removed = len(dead) + s.report.Rewritten
+	return nil
 }
 
 // remove removes packs: first those with nothing live, then, a few at a time,
@@ -136,33 +177,65 @@ func (s *sweep) remove(ctx context.Context) error {
 		}
 		step(u)
 	}
-	const together = 8 // packs whose copies share new packs
-	for group := range slices.Chunk(rewrite, together) {
-		if err := s.rewrite(ctx, group); err != nil {
+	for len(rewrite) > 0 {
+		n, err := s.fit(rewrite)
+		if err != nil {
 			return err
 		}
-		for _, u := range group {
+		if n == 0 {
+			for _, u := range rewrite {
+				s.report.NoRoom += u.dead()
+			}
+			break
+		}
+		if err := s.rewrite(ctx, rewrite[:n]); err != nil {
+			return err
+		}
+		for _, u := range rewrite[:n] {
 			step(u)
 		}
+		rewrite = rewrite[n:]
 	}
 	s.o.committing.Lock()
 	defer s.o.committing.Unlock()
 	return s.o.forgetGone(ctx)
 }
 
+// fit returns how many of some packs can be rewritten together, so that they
+// share new packs: as many as the free space holds what is live in them, also where
+// backups have to stop.
+func (s *sweep) fit(packs []*packUse) (n int, err error) {
+	const together, margin = 8, 1 << 20
+	free, total, err := s.o.dir.Space()
+	if err != nil {
+		return 0, err
+	}
+	need := min(margin, total/64)
+	for _, u := range packs[:min(together, len(packs))] {
+		if need += u.live + u.live/8; need > free {
+			break
+		}
+		n++
+	}
+	return n, nil
+}
+
 // rewrite copies what is live in some packs into new ones, makes those durable
 // and findable, and removes the old ones.
 func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
-	if err := s.o.checkSpaceForSweep(); err != nil {
-		return err
-	}
 	// A backup that is never committed: what it counts on is sealed by seal.
-	b := &Backup{o: s.o, counts: map[*openPack]bool{}}
+	b := &Backup{o: s.o, counts: map[*openPack]bool{}, sweeps: true}
 	defer s.o.store.unpin(b)
 	var copied []*packUse
 	for _, u := range group {
 		n, err := s.copyLive(ctx, u, b)
 		s.report.Copied += n
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if errors.Is(err, ErrFull) {
+			return err
+		}
 		if err != nil {
 			s.o.warn(fmt.Sprintf("pack %s stays: %v", u.id, err))
 			s.report.Damaged += u.Size
@@ -336,12 +409,6 @@ func (s *sweep) elsewhere(id ID, not pack.ID) bool {
 	return err == nil && found
 }
 
-// checkSpaceForSweep lets a sweep use the space that backups leave free, down
-// to a pack or two.
-func (o *Owner) checkSpaceForSweep() error {
-	return o.dir.CheckSpace(0, 2*o.store.packBytes)
-}
-
 // forgetGone merges all segments when more than a quarter of what they list
 // lies in packs that are gone. The caller holds committing.
 func (o *Owner) forgetGone(ctx context.Context) error {
@@ -359,6 +426,13 @@ func (o *Owner) forgetGone(ctx context.Context) error {
 	o.store.mu.Unlock()
 	if gone*4 <= all || len(tables) == 0 {
 		return o.mergeSegments(ctx)
+	}
+	var size int64
+	for _, t := range tables {
+		size += t.Bytes()
+	}
+	if err := o.dir.CheckSpace(0, size); errors.Is(err, ErrFull) {
+		return nil // the next sweep has room for it
 	}
 	return o.merge(tables)
 }

@@ -23,6 +23,7 @@ type tableSet struct {
 	// loose are the records of packs that no table names, found only when an ID was in none:
 	// a segment is lost then. Nil until that happened.
 	loose atomic.Pointer[looseRecords]
+	gone  atomic.Pointer[map[string]bool] // what dropped returns, once it was asked
 }
 
 // looseRecords are found by ID.

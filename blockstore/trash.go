@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"path"
 	"time"
+	"unicode/utf8"
 
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
-// DefaultTrashDays is how long a deleted point stays in the trash.
-const DefaultTrashDays = 14
+// How long a deleted point stays in the trash, in days.
+const (
+	DefaultTrashDays = 14
+	MaxTrashDays     = 3650
+)
 
 // Errors of forgetting.
 var (
@@ -23,6 +27,7 @@ var (
 type PointState struct {
 	Deleted time.Time // since when it is in the trash; zero: it is not
 	Until   time.Time // locked until then; zero: never was
+	Note    string    // the newest
 }
 
 // InTrash tells whether the point is deleted.
@@ -54,6 +59,8 @@ func stateOf(attrs []*Attribute) (s PointState) {
 			if a.Until.After(s.Until) {
 				s.Until = a.Until
 			}
+		case Note:
+			s.Note = a.Text
 		}
 	}
 	return s
@@ -80,7 +87,8 @@ func (v *Vault) Trash(ctx context.Context) ([]*Point, error) {
 }
 
 // Delete moves a point to the trash. One that is there is no error. A locked
-// point can be deleted, and is not dropped before its lock ends.
+// point can be deleted, and is not dropped before its lock ends. ErrClock: the trash
+// would be emptied at a wrong time.
 func (o *Owner) Delete(p *Point) error {
 	return o.change(p, Attribute{Kind: Deleted}, func(s PointState) (bool, error) { return !s.InTrash(), nil })
 }
@@ -95,10 +103,13 @@ func (o *Owner) Undelete(p *Point) error {
 	})
 }
 
-// Lock keeps a point from being dropped before a time, which is later than
-// that of any lock that it has.
+// Lock keeps a point from being dropped before a time, which is later than now
+// and that of any lock that it has. Nothing ends a lock early.
 func (o *Owner) Lock(p *Point, until time.Time) error {
 	until = until.UTC()
+	if !until.After(o.now()) {
+		return fmt.Errorf("lock point %s@%s until %s: that is over", p.MachineName, p.ID, until.Format(time.RFC3339))
+	}
 	return o.change(p, Attribute{Kind: Locked, Until: until}, func(s PointState) (bool, error) {
 		if until.Before(s.Until) {
 			return false, fmt.Errorf("point %s@%s: %w until %s, and a lock never gets shorter",
@@ -106,6 +117,18 @@ func (o *Owner) Lock(p *Point, until time.Time) error {
 		}
 		return until.After(s.Until), nil
 	})
+}
+
+// maxNote is the longest text of a note, in bytes.
+const maxNote = 4096
+
+// Note adds a text to a point, in place of the one that it has; an empty one
+// takes that away.
+func (o *Owner) Note(p *Point, text string) error {
+	if len(text) > maxNote || !utf8.ValidString(text) {
+		return fmt.Errorf("note of point %s@%s: at most %d bytes of UTF-8", p.MachineName, p.ID, maxNote)
+	}
+	return o.change(p, Attribute{Kind: Note, Text: text}, func(s PointState) (bool, error) { return s.Note != text, nil })
 }
 
 // change appends an attribute when allow says so, which sees the state before.
@@ -119,6 +142,9 @@ func (o *Owner) change(p *Point, a Attribute, allow func(PointState) (bool, erro
 		}
 		return err
 	}
+	if o.tables.Load().dropped()[pointPath(p.Machine, p.Seq, p.ID)] {
+		return fmt.Errorf("point %s@%s: %w: it was dropped", p.MachineName, p.ID, ErrNotFound)
+	}
 	attrs, err := o.Attributes(p)
 	if err != nil {
 		return err
@@ -126,10 +152,22 @@ func (o *Owner) change(p *Point, a Attribute, allow func(PointState) (bool, erro
 	if ok, err := allow(stateOf(attrs)); err != nil || !ok {
 		return err
 	}
+	a.Time = o.now()
+	err = o.trust(context.Background(), a.Time)
+	if errors.Is(err, ErrClock) && a.Kind != Deleted && a.Kind != Locked {
+		// What harms nobody is done, and its date is one that is believed.
+		err, a.Time = nil, p.Committed
+		if n := len(attrs); n > 0 {
+			a.Time = attrs[n-1].Time
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("point %s@%s: %w", p.MachineName, p.ID, err)
+	}
 	if err := o.stillOwner(o.claim); err != nil {
 		return err
 	}
-	a.Point, a.Seq, a.Time = p.ID, 1, time.Now().UTC()
+	a.Point, a.Seq = p.ID, 1
 	if n := len(attrs); n > 0 {
 		a.Seq = attrs[n-1].Seq + 1
 	}
@@ -140,8 +178,9 @@ func (o *Owner) change(p *Point, a Attribute, allow func(PointState) (bool, erro
 // time there is over; with early, that time does not count. A parent of a
 // running backup stays. It tells whether the point is gone.
 //
-// A segment says that it is dropped before its record goes, so that nobody puts it back; its
-// attributes go last, so that an end in between leaves nothing that looks undeleted.
+// A segment says that it is dropped before its record goes: from then on nobody lists it
+// or puts it back. Its attributes go last. An end in between is made up for by
+// finishDrops.
 func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 	o.attributing.Lock()
 	defer o.attributing.Unlock()
@@ -149,8 +188,7 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s := stateOf(attrs)
-	if !s.InTrash() || s.Locked(now) || !early && now.Before(s.Expires(o.trashDays())) || !o.mayDrop(p.ID) {
+	if !o.due(p, attrs, early, now) || !o.mayDrop(p.ID) {
 		return false, nil
 	}
 	if err := o.stillOwner(o.claim); err != nil {
@@ -161,6 +199,7 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 	err = o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}})
 	o.committing.Unlock()
 	if err != nil {
+		o.mayDropNot(p.ID)
 		return false, err
 	}
 	o.opts.Event("point.dropping")
@@ -169,7 +208,26 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 	}
 	o.history.drop(p)
 	o.opts.Event("point.dropped")
-	return true, o.removeAttributes(p)
+	return true, o.removeAttributes(p.Machine, p.ID)
+}
+
+// due tells whether a point may be dropped by what its attributes say. Where
+// one of them is lost, it may have been a lock.
+func (o *Owner) due(p *Point, attrs []*Attribute, early bool, now time.Time) bool {
+	for i, a := range attrs {
+		switch a.Kind {
+		case Deleted, Undeleted, Locked, Verified, Note:
+		default:
+			o.warn(fmt.Sprintf("point %s@%s stays: it has an attribute of kind %.40q, which this version does not know", p.MachineName, p.ID, a.Kind))
+			return false
+		}
+		if a.Seq != uint64(i+1) {
+			o.warn(fmt.Sprintf("point %s@%s stays: attribute %d is lost, which may have locked or undeleted it", p.MachineName, p.ID, i+1))
+			return false
+		}
+	}
+	s := stateOf(attrs)
+	return s.InTrash() && !s.Locked(now) && (early || !now.Before(s.Expires(o.trashDays())))
 }
 
 // mayDrop refuses the parent of a running backup, and keeps a point from
@@ -184,8 +242,15 @@ func (o *Owner) mayDrop(id PointID) bool {
 	return true
 }
 
-func (o *Owner) removeAttributes(p *Point) error {
-	folder := path.Join(attrsDir, string(p.Machine), string(p.ID))
+// mayDropNot takes back what mayDrop said.
+func (o *Owner) mayDropNot(id PointID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.dropping, id)
+}
+
+func (o *Owner) removeAttributes(m MachineID, p PointID) error {
+	folder := path.Join(attrsDir, string(m), string(p))
 	names, err := o.dir.List(folder)
 	if err != nil {
 		return err
@@ -198,9 +263,9 @@ func (o *Owner) removeAttributes(p *Point) error {
 	return o.dir.RemoveDir(folder)
 }
 
-func (o *Owner) trashDays() int {
-	if o.head.TrashDays > 0 {
-		return o.head.TrashDays
+func (v *Vault) trashDays() int {
+	if v.head.TrashDays > 0 {
+		return v.head.TrashDays
 	}
 	return DefaultTrashDays
 }

@@ -36,6 +36,7 @@ type VaultInfo struct {
 	Sealed    bool
 	Created   time.Time
 	Path      string
+	TrashDays int // how long deleted points can be undeleted
 }
 
 // Vault is a vault opened for reading, which needs neither lock nor index and
@@ -181,7 +182,7 @@ func (v *Vault) readVaultFromPacks() error {
 // Info describes the vault.
 func (v *Vault) Info() VaultInfo {
 	return VaultInfo{ID: v.head.ID, Name: v.head.Name, BlockSize: v.head.BlockSize, Codec: v.head.Codec,
-		Created: v.head.Created, Path: v.dir.Root()}
+		Created: v.head.Created, Path: v.dir.Root(), TrashDays: v.trashDays()}
 }
 
 // Close closes the vault's files. Reads must have ended.

@@ -55,7 +55,7 @@ func DescribeSizes(s blockstore.Sizes) api.Sizes { return api.Sizes(s) }
 func DescribeVault(v blockstore.VaultInfo) api.Vault {
 	return api.Vault{
 		ID: string(v.ID), Name: v.Name, Path: v.Path, BlockSize: v.BlockSize, Codec: v.Codec,
-		Encrypted: v.Sealed, Created: api.At(v.Created),
+		Encrypted: v.Sealed, Created: api.At(v.Created), TrashDays: v.TrashDays,
 	}
 }
 

@@ -165,6 +165,9 @@ func (x *DB) Packs() map[[16]byte]uint32 {
 // Get tells where the content of id lies, among the packs that are entered
 // whole.
 func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
+	if x.none() {
+		return Place{}, false, nil
+	}
 	var key [33]byte
 	key[0] = blockKey
 	copy(key[1:], id[:])
@@ -197,6 +200,9 @@ func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
 // AddPack enters a pack that is sealed and durable. When it returns, so are
 // its entries here.
 func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
+	if x.none() {
+		return nil
+	}
 	number, err := x.number()
 	if err != nil {
 		return fmt.Errorf("enter pack into the index: %w", err)
@@ -260,6 +266,9 @@ func (x *DB) write(number uint32, entries []Entry) error {
 // ForgetPack makes the index disbelieve its entries of a pack, which is gone
 // or about to go.
 func (x *DB) ForgetPack(pack [16]byte) error {
+	if x.none() {
+		return nil
+	}
 	err := x.db.Update(func(txn *badger.Txn) error {
 		return txn.Delete(append([]byte{packKey}, pack[:]...))
 	})
@@ -278,6 +287,9 @@ func (x *DB) ForgetPack(pack [16]byte) error {
 
 // Close writes the index back and closes it.
 func (x *DB) Close() error {
+	if x.none() {
+		return nil
+	}
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}

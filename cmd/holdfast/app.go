@@ -21,7 +21,7 @@ func newApp(k *console) *cli.App {
 			group("Back up", backupCommand(k)),
 			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
 			group("Restore", restoreCommand(k)),
-			group("Care", checkCommand(k)),
+			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)),
 			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
 		},
 		Flags:                     []cli.Flag{vaultFlag(), quietFlag()},

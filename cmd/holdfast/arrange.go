@@ -57,6 +57,10 @@ func arrange(app *cli.App, words []string) (*line, error) {
 			l.args = append(l.args, w)
 		}
 	}
+	if c := findCommand(commands, "list"); c != nil && len(l.path) > 0 && !l.help {
+		l.command = c // what a group does when it is not told
+		l.path = append(l.path, c.Name)
+	}
 	return l, l.settle(app, named)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -140,6 +141,9 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 		}
 	}
 	owner, err := blockstore.Own(ctx, o.vault, o.own)
+	if errors.Is(err, blockstore.ErrFull) {
+		err = whatHelps(ctx, o.vault, err)
+	}
 	if err != nil {
 		return leaving(ctx, orVaultMissing(o.vault, err), "nothing was stored")
 	}
@@ -151,6 +155,9 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 		return err
 	})
 	closed := owner.Close()
+	if errors.Is(err, blockstore.ErrFull) {
+		err = whatHelps(ctx, o.vault, err)
+	}
 	if err != nil {
 		return leaving(ctx, err, nothingMade)
 	}

@@ -113,6 +113,9 @@ func readTyped(app *cli.App, words []string) *typed {
 // its usage gives to it.
 func (t *typed) argument(ctx context.Context, k *console, last string) []string {
 	usage := strings.Fields(t.command.ArgsUsage)
+	if last := len(usage) - 1; t.args > last && last >= 0 && strings.Contains(usage[last], "...") {
+		t.args = last // it can be given again and again
+	}
 	if t.args >= len(usage) {
 		return nil
 	}
@@ -166,5 +169,8 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	}
 	defer v.Close()
 	points, _ := v.Points(ctx) // what cannot be read cannot be offered
+	if t.command != nil && (t.command.Name == "undelete" || t.command.Name == "empty") {
+		points, _ = v.Trash(ctx)
+	}
 	return points
 }

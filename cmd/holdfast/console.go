@@ -17,6 +17,7 @@ import (
 // Its methods are safe for concurrent use.
 type console struct {
 	out, err io.Writer
+	in       io.Reader // a person's answers; nil: nobody can be asked
 	getenv   func(string) string
 	terminal bool           // err is a terminal
 	outTerm  bool           // out is one
@@ -29,11 +30,15 @@ type console struct {
 
 // newConsole returns the console of this process.
 func newConsole() *console {
-	return &console{
+	k := &console{
 		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, local: time.Local,
 		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
+	if k.terminal && term.IsTerminal(int(os.Stdin.Fd())) {
+		k.in = os.Stdin
+	}
+	return k
 }
 
 // say prints a line for people beside the results.

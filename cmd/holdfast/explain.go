@@ -114,7 +114,9 @@ func classify(err error) (code int, hint string) {
 		return exitBusy, "try again when it has ended, or let the command wait with --wait"
 	case errors.As(err, &inUse):
 		return exitBusy, ""
-	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, syscall.EBUSY):
+	case errors.Is(err, blockstore.ErrLocked):
+		return exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"
+	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, blockstore.ErrSweeping), errors.Is(err, syscall.EBUSY):
 		return exitBusy, "try again when it has ended"
 	case errors.As(err, &stopped):
 		return exitInterrupted, stopped.state
@@ -130,6 +132,10 @@ func classifyFailure(err error) (code int, hint string) {
 	switch {
 	case errors.Is(err, blockstore.ErrNotVault):
 		return exitNotFound, "is the vault's disk mounted? A new vault is made with `holdfast vault create PATH`"
+	case errors.Is(err, blockstore.ErrClock):
+		return exitFailed, "set the clock of this host; if it is right, `holdfast vault trust-clock` says so once and for all. Nothing was changed"
+	case errors.Is(err, blockstore.ErrNotDeleted):
+		return exitNotFound, "it is a listed recovery point; `holdfast trash list` lists what is in the trash"
 	case errors.Is(err, blockstore.ErrAmbiguous):
 		return exitUsage, "write more of it, or the point's id"
 	case errors.Is(err, blockstore.ErrNotFound):

@@ -15,8 +15,8 @@ import (
 func pointCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:        "point",
-		Usage:       "look at one recovery point",
-		Subcommands: []*cli.Command{pointShowCommand(k)},
+		Usage:       "look at single recovery points, and after them",
+		Subcommands: []*cli.Command{pointShowCommand(k), pointDeleteCommand(k), pointUndeleteCommand(k), pointLockCommand(k), pointNoteCommand(k)},
 	}
 }
 
@@ -24,25 +24,29 @@ func pointShowCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:      "show",
 		Usage:     "show all about a recovery point",
-		ArgsUsage: "MACHINE@POINT",
+		ArgsUsage: "MACHINE@POINT...",
 		Description: `Shows when and how the point was made, the consistency reached and why, its disks with
-their sizes, the configuration kept with it, and what was left out.`,
-		UsageText: "holdfast point show web1@latest --vault /srv/vault",
-		Flags:     []cli.Flag{jsonFlag(), localFlag()},
+their sizes, the configuration kept with it, and what was left out. Points in the trash are
+found, too. With --exclusive, shows for one point or several what dropping them frees.`,
+		UsageText: "holdfast point show web1@latest --vault /srv/vault\nholdfast point show --exclusive web1@p0123 web1@p4567",
+		Flags:     []cli.Flag{exclusiveFlag(), jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			args, err := takeArgs(c, "MACHINE@POINT")
+			refs, err := pointArgs(c, 1)
 			if err != nil {
 				return err
 			}
-			ref, err := parsePointRef(args[0])
-			if err != nil {
-				return err
+			if len(refs) > 1 && !c.Bool("exclusive") {
+				return usagef("unexpected argument %q", c.Args().Get(1)).hinted("several points are shown only with --exclusive")
 			}
 			path, err := k.vaultPath(c)
 			if err != nil {
 				return err
 			}
-			return showPoint(c.Context, k, ref, listing{path, c.Bool("json"), c.Bool("local")})
+			o := listing{path, c.Bool("json"), c.Bool("local")}
+			if c.Bool("exclusive") {
+				return showExclusive(c.Context, k, refs, o)
+			}
+			return showPoint(c.Context, k, refs[0], o)
 		},
 	}
 }
@@ -53,11 +57,15 @@ func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
 		return err
 	}
 	defer v.Close()
-	p, err := findPoint(ctx, v, ref)
+	p, err := findIn(ctx, v, ref, anywhere)
 	if err != nil {
 		return err
 	}
-	described := daemon.DescribePoint(p)
+	state, err := v.State(p)
+	if err != nil {
+		k.warn(err.Error())
+	}
+	described := daemon.DescribeState(p, state)
 	if o.json {
 		return k.json(described)
 	}
@@ -65,6 +73,34 @@ func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
 		return err
 	}
 	return showDisks(k, described)
+}
+
+// showExclusive prints what dropping points frees, one after the other.
+func showExclusive(ctx context.Context, k *console, refs []pointRef, o listing) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	points, err := findPoints(ctx, v, refs, anywhere)
+	if err != nil {
+		return err
+	}
+	sizes, err := v.Exclusive(ctx, points)
+	if err != nil {
+		return err
+	}
+	e := daemon.DescribeExclusive(points, sizes)
+	if o.json {
+		return k.json(e)
+	}
+	for i, p := range points {
+		k.printf("dropping %s frees %s%s\n", pointName(p), formatSize(sizes[i]), map[bool]string{true: " more"}[i > 0])
+	}
+	if len(points) > 1 {
+		k.printf("together %s\n", formatSize(e.Bytes))
+	}
+	return nil
 }
 
 func pointRows(k *console, p api.Point, local bool) [][]string {
@@ -75,7 +111,7 @@ func pointRows(k *console, p api.Point, local bool) [][]string {
 	if p.ConsistencyReason != "" {
 		why += " (" + p.ConsistencyReason + ")"
 	}
-	return [][]string{
+	rows := [][]string{
 		{"machine", fmt.Sprintf("%s (%s)", p.Machine, p.MachineID)},
 		{"point", fmt.Sprintf("%s, number %d", p.ID, p.Seq)},
 		{"time", k.moment(p.Time.Time, local)},
@@ -89,6 +125,16 @@ func pointRows(k *console, p api.Point, local bool) [][]string {
 		{"read", formatSize(p.Sizes.Read)},
 		{"made by", fmt.Sprintf("%s, writer %s", p.Tool, p.Writer)},
 	}
+	if p.Deleted != nil {
+		rows = append(rows, []string{"deleted", k.moment(p.Deleted.Time, local) + ", in the trash"})
+	}
+	if p.Locked != nil {
+		rows = append(rows, []string{"locked until", k.moment(p.Locked.Time, local)})
+	}
+	if p.Note != "" {
+		rows = append(rows, []string{"note", strings.ReplaceAll(p.Note, "\n", " ")})
+	}
+	return rows
 }
 
 func showDisks(k *console, p api.Point) error {

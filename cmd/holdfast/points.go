@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 func pointsCommand(k *console) *cli.Command {
@@ -20,7 +23,11 @@ func pointsCommand(k *console) *cli.Command {
 SIZE is the size of the disks as the guest sees them, PROTECTED what of it holds data,
 CHANGED what differs from the point before, STORED what the point added to the vault.`,
 		UsageText: "holdfast points web1 --vault /srv/vault\nholdfast points --json | jq -r '.[].id'",
-		Flags:     []cli.Flag{jsonFlag(), localFlag()},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "list those in the trash, too, marked so"},
+			&cli.BoolFlag{Name: "trash", Usage: "list only those in the trash"},
+			jsonFlag(), localFlag(),
+		},
 		Action: func(c *cli.Context) error {
 			args, err := takeArgs(c, "[MACHINE]")
 			if err != nil {
@@ -35,43 +42,87 @@ CHANGED what differs from the point before, STORED what the point added to the v
 			if err != nil {
 				return err
 			}
-			return listPoints(c.Context, k, args[0], listing{path, c.Bool("json"), c.Bool("local")})
+			o := pointListing{listing{path, c.Bool("json"), c.Bool("local")}, args[0], !c.Bool("trash"), c.Bool("all") || c.Bool("trash")}
+			return listPoints(c.Context, k, o)
 		},
 	}
 }
 
-// listPoints prints the points of a machine, named by name or id, or of all
-// where it is "". Points that cannot be read are an error, after the others were printed.
-func listPoints(ctx context.Context, k *console, machine string, o listing) error {
+// pointListing says which points are listed.
+type pointListing struct {
+	listing
+	machine       string // name or id; "": all
+	listed, trash bool
+}
+
+// listPoints prints points. Those that cannot be read are an error, after the
+// others were printed.
+func listPoints(ctx context.Context, k *console, o pointListing) error {
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	points, unread := v.Points(ctx)
-	if machine != "" {
-		if points, err = pointsOf(points, machine); err != nil {
+	points, unread := o.points(ctx, v)
+	if o.machine != "" {
+		if points, err = pointsOf(points, o.machine); err != nil {
 			return errors.Join(err, unread)
 		}
 	}
+	described := make([]api.Point, 0, len(points))
+	for _, p := range points {
+		s, err := v.State(p)
+		unread = errors.Join(unread, err)
+		described = append(described, daemon.DescribeState(p, s))
+	}
 	if o.json {
-		return errors.Join(k.json(daemon.DescribePoints(points)), unread)
+		return errors.Join(k.json(described), unread)
 	}
 	if len(points) == 0 && unread == nil {
-		k.say("vault %s holds no recovery points yet", o.vault)
+		k.say("vault %s holds no recovery points%s", o.vault, map[bool]string{true: " yet", false: " in its trash"}[o.listed])
 		return nil
 	}
+	return errors.Join(k.table(o.rows(k, points, described), 4, 5, 6, 7), unread)
+}
+
+// points returns what is asked for, machine by machine.
+func (o pointListing) points(ctx context.Context, v *blockstore.Vault) (points []*blockstore.Point, unread error) {
+	if o.listed {
+		points, unread = v.Points(ctx)
+	}
+	if o.trash {
+		trash, err := v.Trash(ctx)
+		points, unread = append(points, trash...), errors.Join(unread, err)
+	}
+	slices.SortStableFunc(points, func(p, q *blockstore.Point) int {
+		return cmp.Or(cmp.Compare(p.MachineName, q.MachineName), cmp.Compare(p.Machine, q.Machine), p.Compare(q))
+	})
+	return points, unread
+}
+
+func (o pointListing) rows(k *console, points []*blockstore.Point, described []api.Point) [][]string {
 	rows := [][]string{{"MACHINE", "POINT", "ID", "CONSISTENCY", "SIZE", "PROTECTED", "CHANGED", "STORED"}}
-	for _, p := range points {
+	if o.trash {
+		rows[0] = append(rows[0], "TRASH")
+	}
+	for i, p := range points {
 		when := p.Label()
 		if o.local {
 			when = k.moment(p.Time, true)
 		}
 		s := p.Sizes
-		rows = append(rows, []string{p.MachineName, when, string(p.ID), string(p.Reached),
-			formatSize(s.Logical), formatSize(s.Protected), formatSize(s.Changed), formatSize(s.Stored)})
+		row := []string{p.MachineName, when, string(p.ID), string(p.Reached),
+			formatSize(s.Logical), formatSize(s.Protected), formatSize(s.Changed), formatSize(s.Stored)}
+		if o.trash {
+			deleted := "-"
+			if d := described[i].Deleted; d != nil {
+				deleted = "deleted " + k.moment(d.Time, o.local)
+			}
+			row = append(row, deleted)
+		}
+		rows = append(rows, row)
 	}
-	return errors.Join(k.table(rows, 4, 5, 6, 7), unread)
+	return rows
 }
 
 // pointsOf picks the points of one machine, by its id or a name that it has in

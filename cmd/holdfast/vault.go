@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,7 +22,7 @@ func vaultCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:        "vault",
 		Usage:       "make a vault, and look after it",
-		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k)},
+		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultTrustClockCommand(k)},
 	}
 }
 
@@ -60,6 +62,9 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 	defer v.Close()
 	points, unread := v.Points(ctx)
 	info := api.VaultInfo{Vault: daemon.DescribeVault(v.Info()), Points: len(points)}
+	if info.Trash, info.Locked, err = setAside(ctx, v, points); err != nil {
+		unread = errors.Join(unread, err)
+	}
 	machines := map[blockstore.MachineID]bool{}
 	for _, p := range points {
 		machines[p.Machine] = true
@@ -81,6 +86,20 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 	return errors.Join(showVault(k, info, o.local), unread)
 }
 
+// setAside counts the points in the trash, and those that are locked, there or
+// not.
+func setAside(ctx context.Context, v *blockstore.Vault, listed []*blockstore.Point) (trash, locked int, err error) {
+	deleted, err := v.Trash(ctx)
+	for _, p := range slices.Concat(listed, deleted) {
+		s, e := v.State(p)
+		if s.Locked(time.Now()) {
+			locked++
+		}
+		err = errors.Join(err, e)
+	}
+	return len(deleted), locked, err
+}
+
 func showVault(k *console, v api.VaultInfo, local bool) error {
 	rows := [][]string{
 		{"vault", v.Name}, {"path", v.Path}, {"id", v.ID},
@@ -88,6 +107,7 @@ func showVault(k *console, v api.VaultInfo, local bool) error {
 		{"block size", formatSize(int64(v.BlockSize))}, {"compression", v.Codec},
 		{"encrypted", yesNo(v.Encrypted)},
 		{"machines", strconv.Itoa(v.Machines)}, {"points", strconv.Itoa(v.Points)},
+		{"in the trash", fmt.Sprintf("%d, for %d days each", v.Trash, v.TrashDays)}, {"locked", strconv.Itoa(v.Locked)},
 	}
 	if v.Oldest != nil {
 		rows = append(rows, []string{"oldest point", k.moment(v.Oldest.Time, local)}, []string{"newest point", k.moment(v.Newest.Time, local)})

@@ -22,6 +22,7 @@ another one. This version makes vaults that are not encrypted.`,
 			&cli.StringFlag{Name: "block-size", Usage: "`SIZE`: that of a block, a power of two from 16KiB to 1MiB (default 64KiB)"},
 			&cli.StringFlag{Name: "like", Usage: "take keys and block size of `VAULT`, so that points can be copied between the two"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME`: that of the vault (default: that of its folder)"},
+			&cli.IntFlag{Name: "trash-days", Usage: "keep deleted points `N` days in the trash, where they can be undeleted (default 14)"},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -49,6 +50,10 @@ another one. This version makes vaults that are not encrypted.`,
 			if c.IsSet("block-size") && (size < 16<<10 || size > 1<<20 || size&(size-1) != 0) {
 				return usagef("--block-size is %s: choose a power of two from 16KiB to 1MiB", formatSize(size))
 			}
+			o.trashDays = c.Int("trash-days")
+			if c.IsSet("trash-days") && (o.trashDays < 1 || o.trashDays > blockstore.MaxTrashDays) {
+				return usagef("--trash-days is %d: choose 1 to %d", o.trashDays, blockstore.MaxTrashDays)
+			}
 			return createVault(c.Context, k, o)
 		},
 	}
@@ -57,11 +62,12 @@ another one. This version makes vaults that are not encrypted.`,
 type vaultCreate struct {
 	path, name, like string
 	blockSize        int // 0: the default
+	trashDays        int // 0: the default
 	json             bool
 }
 
 func createVault(ctx context.Context, k *console, o vaultCreate) error {
-	info, err := blockstore.Create(ctx, o.path, blockstore.CreateOptions{Name: o.name, BlockSize: o.blockSize, Like: o.like})
+	info, err := blockstore.Create(ctx, o.path, blockstore.CreateOptions{Name: o.name, BlockSize: o.blockSize, Like: o.like, TrashDays: o.trashDays})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,11 @@ type Point struct {
 	Disks   []Disk       `json:"disks"`
 	Config  []ConfigFile `json:"config"`
 	LeftOut []LeftOut    `json:"left_out"`
+
+	// What was added to the point since; only where attributes are asked for.
+	Deleted *Time  `json:"deleted,omitempty"` // in the trash since then
+	Locked  *Time  `json:"locked,omitempty"`  // not to be dropped before
+	Note    string `json:"note,omitempty"`
 }
 
 // Disk is one disk of a point.

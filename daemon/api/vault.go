@@ -9,6 +9,7 @@ type Vault struct {
 	Codec     string `json:"codec"`
 	Encrypted bool   `json:"encrypted"`
 	Created   Time   `json:"created"`
+	TrashDays int    `json:"trash_days"` // how long deleted points can be undeleted
 }
 
 // VaultInfo is a vault and what it holds.
@@ -16,6 +17,8 @@ type VaultInfo struct {
 	Vault
 	Machines int   `json:"machines"`
 	Points   int   `json:"points"`
+	Trash    int   `json:"trash"`            // points in it
+	Locked   int   `json:"locked"`           // points whose lock is not over
 	Oldest   *Time `json:"oldest,omitempty"` // instant of the oldest point
 	Newest   *Time `json:"newest,omitempty"` // instant of the newest point
 	// SizeOnDisk is what the vault's files take up in their file system, and Free what

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+)
+
+// confirm lets a person type word before something that cannot be undone, or
+// yes stand for that in a script.
+func (k *console) confirm(yes bool, word, about string) error {
+	if yes {
+		return nil
+	}
+	if k.in == nil {
+		return usagef("%s: this cannot be undone", about).hinted("--yes confirms it where nobody can be asked")
+	}
+	k.say("%s: this cannot be undone.", about)
+	fmt.Fprintf(k.err, "Type %s to go on: ", printable(word))
+	line, err := bufio.NewReader(k.in).ReadString('\n')
+	if err != nil && line == "" {
+		return fmt.Errorf("nothing was confirmed: %w", err)
+	}
+	if strings.TrimSpace(line) != word {
+		return &hintError{fmt.Errorf("%.40q is not %s", strings.TrimSpace(line), word), "nothing was changed"}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
+)
+
+func sweepCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:  "sweep",
+		Usage: "give the space back of what no recovery point names",
+		Description: `Drops the points whose time in the trash is over, removes what no point names any more, and
+says why the rest stays. Backups, restores and mounts go on meanwhile. Interrupted at any
+moment it loses nothing. It works in a vault that is full to the last byte.
+--plan-free names points to give up, the oldest first, never a locked one nor the last of its
+machine, and changes nothing.`,
+		UsageText: "holdfast sweep --vault /srv/vault\nholdfast sweep --dry-run\nholdfast sweep --plan-free 200GiB",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go, and remove nothing"},
+			&cli.BoolFlag{Name: "now", Usage: "remove what failed backups stored, too, instead of keeping it seven days for their next try"},
+			&cli.BoolFlag{Name: "full", Usage: "rewrite every pack that holds anything unneeded: slow, and frees the most"},
+			&cli.StringFlag{Name: "plan-free", Usage: "`SIZE`: name the points to give up for so much space"},
+			jsonFlag(),
+		}, waitFlags()...),
+		Action: func(c *cli.Context) error {
+			if _, err := takeArgs(c); err != nil {
+				return err
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			o := sweepOptions{vault: path, wait: waitOf(c), json: c.Bool("json"), quiet: c.Bool("quiet")}
+			if c.IsSet("plan-free") {
+				if c.Bool("now") || c.Bool("full") {
+					return usagef("--plan-free only plans: leave --now and --full out")
+				}
+				bytes, err := sizeOf(c, "plan-free", 0)
+				if err != nil {
+					return err
+				}
+				return planFree(c.Context, k, o, bytes)
+			}
+			return k.forgetting(c.Context, path, o.wait, func(owner *blockstore.Owner) error {
+				return runSweep(c.Context, k, owner, o, blockstore.SweepOptions{DryRun: c.Bool("dry-run"), Now: c.Bool("now"), Full: c.Bool("full")})
+			})
+		},
+	}
+}
+
+// sweepOptions say which vault is swept and how that is told.
+type sweepOptions struct {
+	vault       string
+	wait        time.Duration
+	json, quiet bool
+}
+
+// runSweep sweeps and prints the report, also of a sweep that failed on its
+// way and freed something.
+func runSweep(ctx context.Context, k *console, owner *blockstore.Owner, o sweepOptions, opts blockstore.SweepOptions) error {
+	var report *blockstore.SweepReport
+	err := k.measure("sweep", true, o.quiet, func(set func(done, total int64)) error {
+		var err error
+		opts.Progress = set
+		report, err = owner.Sweep(ctx, opts)
+		return err
+	})
+	if err != nil {
+		if report != nil && report.Freed > 0 {
+			k.say("note: %s were freed before that", formatSize(report.Freed))
+		}
+		return leaving(ctx, err, "nothing that a point names was removed; the next sweep goes on")
+	}
+	described := daemon.DescribeSweep(report, opts.DryRun)
+	if o.json {
+		return k.json(described)
+	}
+	showSweep(k, described, opts)
+	return nil
+}
+
+func planFree(ctx context.Context, k *console, o sweepOptions, bytes int64) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	plan, err := v.PlanFree(ctx, bytes)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return k.json(daemon.DescribePlan(plan))
+	}
+	return showPlan(k, plan)
+}

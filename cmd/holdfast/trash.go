@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+func trashCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "trash",
+		Usage:       "look into the trash, and empty it",
+		Subcommands: []*cli.Command{trashListCommand(k), trashEmptyCommand(k)},
+	}
+}
+
+func trashListCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Usage:     "list the recovery points in the trash",
+		ArgsUsage: "[MACHINE]",
+		Description: `Lists deleted points: since when they are in the trash, from when on a sweep drops them, and
+until when they are locked. EXCLUSIVE, with --exclusive, is what dropping the point and those
+before it in the list frees; finding that out takes a while in a large vault.`,
+		UsageText: "holdfast trash list --vault /srv/vault\nholdfast trash list web1 --exclusive",
+		Flags:     []cli.Flag{exclusiveFlag(), jsonFlag(), localFlag()},
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "[MACHINE]")
+			if err != nil {
+				return err
+			}
+			if args[0] != "" {
+				if err := checkMachine(args[0]); err != nil {
+					return err
+				}
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return listTrash(c.Context, k, args[0], c.Bool("exclusive"), listing{path, c.Bool("json"), c.Bool("local")})
+		},
+	}
+}
+
+func exclusiveFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "exclusive", Usage: "find out how many bytes dropping frees"}
+}
+
+func listTrash(ctx context.Context, k *console, machine string, exclusive bool, o listing) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	points, unread := v.Trash(ctx)
+	if machine != "" && len(points) > 0 {
+		if points, err = pointsOf(points, machine); err != nil {
+			return errors.Join(err, unread)
+		}
+	}
+	var sizes []int64
+	if exclusive {
+		if sizes, err = v.Exclusive(ctx, points); err != nil {
+			return errors.Join(err, unread)
+		}
+	}
+	trash := make([]api.Trashed, 0, len(points))
+	for i, p := range points {
+		s, err := v.State(p)
+		if err != nil {
+			return errors.Join(err, unread)
+		}
+		t := api.Trashed{Point: daemon.DescribeState(p, s), DropsOn: api.At(s.Expires(v.Info().TrashDays))}
+		if exclusive {
+			t.Exclusive = &sizes[i]
+		}
+		trash = append(trash, t)
+	}
+	if o.json {
+		return errors.Join(k.json(trash), unread)
+	}
+	return errors.Join(showTrash(k, points, trash, exclusive, o), unread)
+}
+
+func showTrash(k *console, points []*blockstore.Point, trash []api.Trashed, exclusive bool, o listing) error {
+	if len(trash) == 0 {
+		k.say("the trash of vault %s is empty", o.vault)
+		return nil
+	}
+	rows := [][]string{{"MACHINE", "POINT", "ID", "DELETED", "DROPPED FROM", "LOCKED UNTIL"}}
+	var right []int
+	if exclusive {
+		rows[0] = append(rows[0], "EXCLUSIVE")
+		right = []int{6}
+	}
+	for i, t := range trash {
+		locked, when := "-", points[i].Label()
+		if t.Locked != nil {
+			locked = k.moment(t.Locked.Time, o.local)
+		}
+		if o.local {
+			when = k.moment(points[i].Time, true)
+		}
+		row := []string{t.Machine, when, t.ID, k.moment(t.Deleted.Time, o.local), k.moment(t.DropsOn.Time, o.local), locked}
+		if exclusive {
+			row = append(row, formatSize(*t.Exclusive))
+		}
+		rows = append(rows, row)
+	}
+	return k.table(rows, right...)
+}
