@@ -165,7 +165,7 @@ func (x *DB) Packs() map[[16]byte]uint32 {
 // Get tells where the content of id lies, among the packs that are entered
 // whole.
 func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
-	if x.none() {
+	if x.IsNone() {
 		return Place{}, false, nil
 	}
 	var key [33]byte
@@ -200,7 +200,7 @@ func (x *DB) Get(id content.ID) (p Place, ok bool, err error) {
 // AddPack enters a pack that is sealed and durable. When it returns, so are
 // its entries here.
 func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
-	if x.none() {
+	if x.IsNone() {
 		return nil
 	}
 	number, err := x.number()
@@ -266,7 +266,7 @@ func (x *DB) write(number uint32, entries []Entry) error {
 // ForgetPack makes the index disbelieve its entries of a pack, which is gone
 // or about to go.
 func (x *DB) ForgetPack(pack [16]byte) error {
-	if x.none() {
+	if x.IsNone() {
 		return nil
 	}
 	err := x.db.Update(func(txn *badger.Txn) error {
@@ -287,7 +287,7 @@ func (x *DB) ForgetPack(pack [16]byte) error {
 
 // Close writes the index back and closes it.
 func (x *DB) Close() error {
-	if x.none() {
+	if x.IsNone() {
 		return nil
 	}
 	if err := x.db.Close(); err != nil {

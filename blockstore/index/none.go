@@ -7,5 +7,5 @@ func None() *DB {
 	return &DB{numbers: map[[16]byte]uint32{}, ids: map[uint32][16]byte{}, records: map[[16]byte]uint32{}}
 }
 
-// none tells whether the index was made by None.
-func (x *DB) none() bool { return x.db == nil }
+// IsNone tells whether the index was made by None.
+func (x *DB) IsNone() bool { return x.db == nil }
