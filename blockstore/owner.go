@@ -60,8 +60,9 @@ type Owner struct {
 
 	sweeping sync.Mutex // held by the sweep that runs
 
-	clock clock
-	spent bool // the reserve was given up by this owner; guarded by sweeping once open
+	clock   clock
+	spent   bool // the reserve was given up by this owner; guarded by sweeping once open
+	noIndex bool // there is no room for one: index.None is used
 
 	// attributing is held while attributes of points are read to be changed;
 	// taken before committing.
@@ -223,6 +224,9 @@ func (o *Owner) Close() error {
 // abandon closes what prepare opened before it failed.
 func (o *Owner) abandon() error {
 	var errs []error
+	if o.opts.Reclaim {
+		errs = append(errs, o.restoreReserve())
+	}
 	if o.index != nil {
 		errs = append(errs, o.index.Close())
 	}

@@ -91,6 +91,7 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 			return err
 		}
 		_, known := indexed[id]
+		known = known || o.noIndex // the next owner enters it
 		if err := o.enterPack(id, known, named[id]); err != nil {
 			return err
 		}

@@ -110,7 +110,7 @@ func (o *Owner) openIndexIfSafe(rebuild bool) error {
 			return err
 		}
 		if free < indexRoom+indexBytes(o.indexPath())/4 {
-			o.index = index.None()
+			o.index, o.noIndex = index.None(), true
 			return nil
 		}
 	}
