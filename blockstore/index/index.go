@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -89,6 +91,15 @@ func openBadger(dir string, log Logger) (*DB, error) {
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(32 << 20)
 	db, err := badger.Open(o)
+	// Whoever opens an index holds its vault. Another lock here was inherited by a process
+	// that the last owner was just starting, and ends when that runs.
+	for range 40 {
+		if err == nil || !strings.Contains(err.Error(), "Cannot acquire directory lock") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		db, err = badger.Open(o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open index %s: %w", dir, err)
 	}
