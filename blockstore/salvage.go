@@ -130,12 +130,15 @@ func openSalvage(ctx context.Context, from, to string, o SalvageOptions) (*salva
 		err := fmt.Errorf("%s is what was salvaged from another vault: remove it, or choose another name", to+salvaging)
 		return nil, errors.Join(err, owner.Close(), v.Close())
 	}
-	return &salvage{o: o, from: v, to: owner, b: &Backup{o: owner, counts: map[*openPack]bool{}},
-		report: &SalvageReport{Vault: owner.Info()}}, nil
+	s := &salvage{o: o, from: v, to: owner, b: &Backup{o: owner, counts: map[*openPack]bool{}}, report: &SalvageReport{Vault: owner.Info()}}
+	for name, err := range v.tables.Load().broken {
+		s.lost(name, fmt.Errorf("%w; a point that it told of and whose own record is gone, too, cannot be named", err))
+	}
+	return s, nil
 }
 
 // openBroken opens a vault of which nothing is believed but its keys. Segments
-// that cannot be read are passed over.
+// that cannot be read are noted as broken.
 func openBroken(dir string, o Options) (*Vault, error) {
 	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles()}
 	if v.warn == nil {
@@ -152,7 +155,7 @@ func openBroken(dir string, o Options) (*Vault, error) {
 	for _, name := range names {
 		t, err := segment.Open(v.dir.Path(name), name, v.keys)
 		if err != nil {
-			v.warn(fmt.Sprintf("%v; it is passed over", err))
+			set.broken[name] = err
 			continue
 		}
 		set.tables = append(set.tables, t)
