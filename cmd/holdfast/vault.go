@@ -22,7 +22,8 @@ func vaultCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:        "vault",
 		Usage:       "make a vault, and look after it",
-		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultTrustClockCommand(k)},
+		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultSalvageCommand(k),
+			vaultTrustClockCommand(k)},
 	}
 }
 
