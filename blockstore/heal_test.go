@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,11 +23,11 @@ import (
 type sameAs struct {
 	memory
 	dirty map[int64]bool // blocks
-	reads *[]int64       // offsets read
+	reads *atomic.Int64
 }
 
 func (s sameAs) ReadAt(p []byte, off int64) (int, error) {
-	*s.reads = append(*s.reads, off)
+	s.reads.Add(1)
 	return s.memory.ReadAt(p, off)
 }
 
@@ -162,7 +163,7 @@ func heal(t *testing.T, what, how string) {
 	}
 	o = ownVault(t, dir, OwnOptions{})
 
-	var reads []int64
+	var reads atomic.Int64
 	machine, src := "web1", Source(memory(disk))
 	switch how {
 	case "bitmap":
@@ -190,8 +191,8 @@ func heal(t *testing.T, what, how string) {
 	if second.Sizes.Protected != first.Sizes.Protected {
 		t.Errorf("the protected size is %d, was %d", second.Sizes.Protected, first.Sizes.Protected)
 	}
-	if how == "bitmap" && what == "block" && len(reads) != 2 {
-		t.Errorf("the source was read %d times, want the changed block and the lost one", len(reads))
+	if how == "bitmap" && what == "block" && reads.Load() != 2 {
+		t.Errorf("the source was read %d times, want the changed block and the lost one", reads.Load())
 	}
 	healed(t, o, dir, map[*Point][]byte{first: disk, second: disk})
 }
@@ -259,6 +260,24 @@ func TestABackupThatMeetsDamageNotesItAndHealsItAtOnce(t *testing.T) {
 	second := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
 	if n := notesIn(t, o.Vault); n != 1 {
 		t.Errorf("%d records are noted", n)
+	}
+	healed(t, o, dir, map[*Point][]byte{first: disk, second: disk})
+}
+
+func TestABitmapBackupOverAMapThatCannotBeReadReadsTheDisk(t *testing.T) {
+	t.Parallel()
+	dir := vaultIn(t, sampleBlock)
+	o := ownVault(t, dir, OwnOptions{})
+	disk := make([]byte, 150*sampleBlock)
+	rand.NewChaCha8([32]byte{6}).Read(disk)
+	first := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
+	spoil(t, o.Vault, victims(t, o.Vault, first)["root"])
+	mustClose(t, o)
+	o = ownVault(t, dir, OwnOptions{})
+	var reads atomic.Int64
+	second := backUp(t, o, "web1", map[string]Source{"vda": sameAs{memory(disk), map[int64]bool{3: true}, &reads}})
+	if second.Sizes.Protected != int64(len(disk)) {
+		t.Errorf("the protected size is %d", second.Sizes.Protected)
 	}
 	healed(t, o, dir, map[*Point][]byte{first: disk, second: disk})
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,7 +49,6 @@ type checkOptions struct {
 	vault                       string
 	point                       *pointRef // nil: all
 	check                       blockstore.CheckOptions
-	percent                     bool
 	json, quiet, readOnly, data bool
 }
 
@@ -145,6 +147,12 @@ func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore
 	}
 	failed := func(err error) {
 		k.say("note: what was found was not noted in the vault: %v", err)
+	}
+	// Files of another user's could not be read by the vault's own.
+	var st syscall.Stat_t
+	if err := syscall.Stat(o.vault, &st); err != nil || int(st.Uid) != os.Geteuid() {
+		failed(errors.Join(errors.New("the vault belongs to another user"), err))
+		return
 	}
 	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: blockstore.Options{Warn: k.warn}, MinFree: -1})
 	if err != nil {

@@ -110,8 +110,6 @@ func classify(err error) (code int, hint string) {
 	case errors.As(err, &harmed):
 		p := harmed.Points[0]
 		return exitDamaged, fmt.Sprintf("a backup of the same content may heal it; `holdfast point give-up %s@%s` drops such a point, so that the rest can be swept", p.MachineName, p.ID)
-	case errors.Is(err, blockstore.ErrLocked):
-		return exitRefused, "a lock ends by itself, and in no other way"
 	case errors.As(err, &corrupt):
 		return exitDamaged, "`holdfast check --data` lists everything that is damaged; `holdfast restore --skip-damaged` saves the rest"
 	case errors.As(err, &busy) && busy.OtherHost:

@@ -20,8 +20,8 @@ import (
 
 func vaultCommand(k *console) *cli.Command {
 	return &cli.Command{
-		Name:        "vault",
-		Usage:       "make a vault, and look after it",
+		Name:  "vault",
+		Usage: "make a vault, and look after it",
 		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultSalvageCommand(k),
 			vaultTrustClockCommand(k)},
 	}
