@@ -17,7 +17,7 @@ const (
 	Deleted   AttributeKind = "deleted"   // in the trash from Time on
 	Undeleted AttributeKind = "undeleted" // out of it again
 	Locked    AttributeKind = "locked"    // not to be dropped before Until
-	Verified  AttributeKind = "verified"  // all of it was read back at Time
+	Verified  AttributeKind = "verified"  // all of it was read back since Time
 	Note      AttributeKind = "note"      // Text
 )
 

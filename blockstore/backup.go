@@ -40,6 +40,7 @@ type Backup struct {
 	point  Point
 	counts map[*openPack]bool // packs that were not durable when something in them was stored or found
 	ended  bool
+	healed int // records stored that the vault had lost
 }
 
 // Begin begins the next recovery point of a machine. Only one is made at a
@@ -139,7 +140,12 @@ func (b *Backup) ParentDisk(info DiskInfo) *DiskInfo {
 	return nil
 }
 
-// KeepDisk takes the parent's disk of info's name over, unread.
+// ErrHarmed reports a disk of the parent that is damaged, and is to be read so
+// that it heals.
+var ErrHarmed = errors.New("the vault's copy of it is damaged: it has to be read")
+
+// KeepDisk takes the parent's disk of info's name over, unread. One that is
+// damaged is ErrHarmed.
 func (b *Backup) KeepDisk(info DiskInfo) error {
 	if b.parent == nil {
 		return fmt.Errorf("keep disk %s: there is no parent point", info.Name)
@@ -150,6 +156,9 @@ func (b *Backup) KeepDisk(info DiskInfo) error {
 	}
 	if d.Size != info.Size {
 		return fmt.Errorf("keep disk %s: it has %d bytes, the parent's had %d", info.Name, info.Size, d.Size)
+	}
+	if harmed, err := b.harmed(d); err != nil || harmed {
+		return errors.Join(err, fmt.Errorf("keep disk %s: %w", info.Name, ErrHarmed))
 	}
 	info.Root = d.Root
 	info.Sizes = Sizes{Logical: d.Size, Protected: d.Sizes.Protected}
@@ -234,6 +243,24 @@ func (b *Backup) store(r *recorder, kind content.Kind, id ID, plain []byte) (int
 		return 0, err
 	}
 	return b.storeAnew(r, kind, id, plain)
+}
+
+// noteHealed counts a record that the vault had lost.
+func (b *Backup) noteHealed(id ID) {
+	if b.o.damage.isLost(id) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.healed++
+	}
+}
+
+// Healed is how many blocks, and pieces of maps and configurations, the vault
+// had lost to damage and this backup stored again: every point that names them can
+// be read there again.
+func (b *Backup) Healed() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.healed
 }
 
 // storeAnew stores content without asking the index.

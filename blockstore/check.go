@@ -15,6 +15,9 @@ import (
 // CheckOptions of Check.
 type CheckOptions struct {
 	Data     bool                    // read, decompress and hash every record
+	Percent  float64                 // with Data: only so much of the packs, what was not read for longest first; 0: all
+	Rate     int64                   // with Data: bytes read a second, at most; 0: no limit
+	StateDir string                  // where it is remembered when each pack was read; "": nowhere
 	Workers  int                     // 0: one per processor
 	Progress func(done, total int64) // bytes of packs with Data, else points; may be nil
 }
@@ -39,6 +42,20 @@ type CheckReport struct {
 	Points, Pages, Blocks, Packs, Segments int64 // looked at; pages and blocks that are shared count once
 	BytesRead                              int64
 	Faults                                 []Fault
+
+	// Damaged are records that are damaged, and records that are noted as
+	// damaged and good: [Owner.NoteDamage] takes them.
+	Damaged []Damaged
+	// ReadSince is the time since when every pack was read by this check, or by earlier
+	// ones that were remembered; zero: never.
+	ReadSince time.Time
+
+	examined []*Point
+}
+
+// Harmed tells whether any fault harms a point.
+func (r *CheckReport) Harmed() bool {
+	return slices.ContainsFunc(r.Faults, func(f Fault) bool { return len(f.Harms) > 0 })
 }
 
 // Check walks everything that the vault's points name, and every file of the
@@ -48,12 +65,23 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
-	c := &checker{v: v, o: o, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{}, gone: map[pack.ID]*Fault{}, report: &CheckReport{}}
+	c := newChecker(v, o)
 	for _, step := range []func(context.Context) error{c.records, c.writers, c.segments, c.packs, c.points, c.harms} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
 		}
 	}
+	c.report.examined = c.found
+	return c.finish(), nil
+}
+
+func newChecker(v *Vault, o CheckOptions) *checker {
+	return &checker{v: v, o: o, pace: pace{rate: o.Rate}, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{},
+		gone: map[pack.ID]*Fault{}, read: map[pack.ID]bool{}, report: &CheckReport{}}
+}
+
+// finish puts all faults into the report.
+func (c *checker) finish() *CheckReport {
 	faults := map[*Fault]bool{}
 	for _, f := range c.unreadable {
 		faults[f] = true
@@ -65,7 +93,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 		c.report.Faults = append(c.report.Faults, *f)
 	}
 	slices.SortStableFunc(c.report.Faults, func(a, b Fault) int { return slices.Compare([]byte(a.Where), []byte(b.Where)) })
-	return c.report, nil
+	return c.report
 }
 
 // checker is one run of Check.
@@ -75,11 +103,16 @@ type checker struct {
 	tables *tableSet // as after the points were listed: all that they name is in them
 	found  []*Point
 	loose  map[pack.ID]bool // reported as named by no segment
+	notes  noted            // records that are noted as damaged
+	pace   pace
+
+	readings *readings // with Data
 
 	mu         sync.Mutex         // guards what follows while several goroutines look at packs
 	bad        map[ID]*Fault      // content that cannot be read; that of one pack shares a fault
 	gone       map[pack.ID]*Fault // packs that cannot be read at all
 	unreadable []*Fault           // of those in gone, the packs that are there
+	read       map[pack.ID]bool   // packs all of whose records were read
 	report     *CheckReport
 }
 
@@ -118,6 +151,10 @@ func (c *checker) records(ctx context.Context) error {
 		if names, err := c.v.dir.List(path.Join(machinesDir, string(p.Machine))); err == nil && len(names) == 0 {
 			c.fault(path.Join(machinesDir, string(p.Machine)), fmt.Errorf("the record of machine %s is lost; the next backup writes it again", p.MachineName))
 		}
+	}
+	var err error
+	if c.notes, _, err = c.v.damageNotes(ctx); err != nil { // those that cannot be read are faults already
+		return err
 	}
 	return c.refreshTables(ctx)
 }

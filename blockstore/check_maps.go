@@ -4,19 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
 )
 
 // marks remembers IDs by where a segment lists them: one bit each, whatever
 // the vault's size.
 type marks struct {
-	set  *tableSet
-	bits [][]uint64 // index: table; nil until one of its entries is marked
+	set   *tableSet
+	bits  [][]uint64 // index: table; nil until one of its entries is marked
+	noted noted      // copies that are not kept where there is another
 }
 
-func newMarks(set *tableSet) *marks { return &marks{set, make([][]uint64, len(set.tables))} }
+func newMarks(set *tableSet) *marks { return &marks{set: set, bits: make([][]uint64, len(set.tables))} }
 
 // locate returns the first table, newest first, that lists id, and the entry.
 func (s *tableSet) locate(id ID) (table int, entry int64, ok bool) {
@@ -104,6 +107,7 @@ func (c *checker) exists(id ID, kind content.Kind) {
 	where := fmt.Sprintf("%v %s", kind, id.Short())
 	err := errMissing
 	var gone *Fault
+	var note *DamageNote
 	for _, t := range c.tables.tables {
 		first, after, findErr := t.Find(id)
 		if findErr != nil {
@@ -115,11 +119,16 @@ func (c *checker) exists(id ID, kind content.Kind) {
 				err = entryErr
 				continue
 			}
-			f := c.gone[t.Packs[e.Pack].ID]
-			if f == nil {
-				return
+			p := pack.ID(t.Packs[e.Pack].ID)
+			if f := c.gone[p]; f != nil {
+				gone = f
+				continue
 			}
-			gone = f
+			if n := c.notes[id][p]; n != nil && !c.read[p] {
+				note, where = n, fmt.Sprintf("%s record %d", packPath(writerID(t.Writer), p), n.Ordinal)
+				continue
+			}
+			return
 		}
 	}
 	if c.v.loadLoose(c.tables) == nil {
@@ -128,7 +137,9 @@ func (c *checker) exists(id ID, kind content.Kind) {
 			return
 		}
 	}
-	if gone != nil {
+	if note != nil {
+		err = fmt.Errorf("noted as damaged at %s: %s", note.Time.Format(time.RFC3339), note.What)
+	} else if gone != nil {
 		c.bad[id] = gone
 		return
 	}

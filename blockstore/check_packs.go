@@ -2,15 +2,14 @@ package blockstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
-	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
@@ -82,25 +81,16 @@ func (c *checker) cutShort() string {
 }
 
 // packs looks at every pack that a segment names: header, footer, size, and
-// with Data every record.
+// with Data every record, or those of the packs that were not read for longest.
 func (c *checker) packs(ctx context.Context) error {
-	type named struct {
-		segment.Pack
-		writer WriterID
+	list := c.listPacks()
+	c.report.Packs = int64(len(list))
+	chosen, total, err := c.choose(list)
+	if err != nil {
+		return err
 	}
-	seen := map[pack.ID]bool{}
-	var list []named
-	var total, done atomic.Int64
-	for _, t := range c.tables.tables {
-		for _, p := range t.Packs {
-			if !seen[p.ID] {
-				seen[p.ID] = true
-				list = append(list, named{p, writerID(t.Writer)})
-				total.Add(p.Size)
-			}
-		}
-	}
-	g, ctx := errgroup.WithContext(ctx)
+	var done atomic.Int64
+	g, groupCtx := errgroup.WithContext(ctx)
 	workers := c.o.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -108,22 +98,34 @@ func (c *checker) packs(ctx context.Context) error {
 	g.SetLimit(workers)
 	for _, p := range list {
 		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			err := c.pack(ctx, p.writer, p.Pack, func(n int64) {
-				if c.o.Data {
-					c.o.Progress(done.Add(n), total.Load())
-				}
-			})
-			if err != nil && ctx.Err() == nil {
-				c.packGone(packPath(p.writer, p.ID), p.ID, err)
-			}
-			return ctx.Err()
+			return c.packOrGone(groupCtx, p, chosen[p.ID], func(n int64) { c.o.Progress(done.Add(n), total) })
 		})
 	}
-	c.report.Packs = int64(len(list))
-	return g.Wait()
+	err = g.Wait()
+	if c.o.Data {
+		err = errors.Join(err, c.readings.save())
+		c.report.ReadSince = c.readSince(list)
+	}
+	return err
+}
+
+// packOrGone looks at one pack, and notes it as gone when nothing in it can be
+// found.
+func (c *checker) packOrGone(ctx context.Context, p namedPack, data bool, read func(int64)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	began := time.Now()
+	err := c.pack(ctx, p, data, read)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		c.packGone(packPath(p.writer, p.ID), p.ID, err)
+	case data:
+		return c.readings.note(p.ID, began)
+	}
+	return nil
 }
 
 // packGone notes a pack that cannot be read. One that is not there is no fault
@@ -140,120 +142,4 @@ func (c *checker) packGone(where string, id pack.ID, err error) {
 	if !isNotExist(err) {
 		c.unreadable = append(c.unreadable, f)
 	}
-}
-
-// pack looks at one pack. An error means that nothing in it can be found; a
-// damaged header or footer is a fault and harms nobody, since segments say
-// where its records are.
-func (c *checker) pack(ctx context.Context, w WriterID, p segment.Pack, read func(int64)) error {
-	where := packPath(w, p.ID)
-	f, err := c.v.dir.Open(where)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	h, err := pack.ReadHeader(f)
-	switch {
-	case err != nil:
-		c.fault(where, err)
-	case h.ID != p.ID && !c.o.Data:
-		return fmt.Errorf("it is pack %s under another name", h.ID)
-	case h.ID != p.ID:
-		c.fault(where, fmt.Errorf("it is pack %s under another name", h.ID))
-	}
-	if st.Size() != p.Size {
-		c.fault(where, fmt.Errorf("it has %d bytes, its segment says %d", st.Size(), p.Size))
-	}
-	entries, err := pack.ReadFooter(f, st.Size(), p.ID)
-	if err != nil {
-		c.fault(where, err)
-		entries = c.entriesOf(p.ID)
-	}
-	if !c.o.Data {
-		return nil
-	}
-	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // what is proven is the disk, as far as it can be
-	return c.packData(ctx, f, where, entries, read)
-}
-
-// entriesOf lists what segments say of a pack whose footer is damaged.
-func (c *checker) entriesOf(id pack.ID) (entries []pack.Entry) {
-	for _, t := range c.tables.tables {
-		for i := range t.Count {
-			e, err := t.Entry(i)
-			if err == nil && t.Packs[e.Pack].ID == id {
-				entries = append(entries, pack.Entry{ID: e.ID, Location: pack.Location{Offset: e.Offset, Length: e.Length}})
-			}
-		}
-	}
-	return entries
-}
-
-// packData reads every record of a pack. Several are read at once where they
-// lie side by side.
-func (c *checker) packData(ctx context.Context, f *os.File, where string, entries []pack.Entry, read func(int64)) error {
-	const window = 2 << 20 // more than the largest record has
-	buf := make([]byte, window)
-	plain := make([]byte, pack.MaxContent)
-	for i := 0; i < len(entries); {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		from, to := int64(entries[i].Offset), entries[i].End()
-		j := i + 1
-		for j < len(entries) && int64(entries[j].Offset) == to && entries[j].End()-from <= window {
-			to = entries[j].End()
-			j++
-		}
-		n, err := f.ReadAt(buf[:to-from], from)
-		for ord := i; ord < j; ord++ {
-			e := entries[ord]
-			at := int64(e.Offset) - from
-			if at+int64(e.Length) > int64(n) {
-				c.lost(e.ID, fmt.Sprintf("%s record %d", where, ord), fmt.Errorf("it cannot be read: %w", err))
-				continue
-			}
-			if err := c.recordData(e, buf[at:at+int64(e.Length)], plain); err != nil {
-				c.damagedCopy(e, fmt.Sprintf("%s record %d", where, ord), err)
-			} else if err := pack.CheckSum(buf[at : at+int64(e.Length)]); err != nil {
-				c.fault(fmt.Sprintf("%s record %d", where, ord), fmt.Errorf("%w; its content is good", err))
-			}
-		}
-		c.mu.Lock()
-		c.report.BytesRead += int64(n)
-		c.mu.Unlock()
-		read(int64(n))
-		i = j
-	}
-	return nil
-}
-
-func (c *checker) recordData(e pack.Entry, rec, plain []byte) error {
-	kind, n, err := pack.Describe(rec)
-	if err != nil {
-		return err
-	}
-	if e.Kind != 0 { // segments do not say; footers do
-		kind = e.Kind
-	}
-	return pack.Decode(c.v.keys, kind, e.ID, rec, plain[:n])
-}
-
-// damagedCopy notes a damaged record; its content is lost only when no other
-// copy can be read.
-func (c *checker) damagedCopy(e pack.Entry, where string, err error) {
-	for _, kind := range []content.Kind{content.Block, content.Page, content.Blob} {
-		if e.Kind != 0 && e.Kind != kind {
-			continue
-		}
-		if _, other := c.v.readWhole(kind, e.ID); other == nil {
-			c.fault(where, fmt.Errorf("%w; another copy is good", err))
-			return
-		}
-	}
-	c.lost(e.ID, where, err)
 }

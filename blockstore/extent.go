@@ -38,7 +38,8 @@ type Extent struct {
 func (e Extent) End() int64 { return e.Offset + e.Length }
 
 // Source yields one disk of a snapshot. ReadAt is called by many goroutines at
-// once, for ranges within extents of kind Data only. Whoever opened the source closes
+// once, for ranges within extents of kind Data, and of kind Same where the
+// vault's copy of the parent is damaged. Whoever opened the source closes
 // it, after the backup that reads it has returned; closing it makes calls in
 // progress fail.
 type Source interface {

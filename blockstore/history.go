@@ -101,13 +101,13 @@ func (h *history) putBack(p *Point) {
 }
 
 // drop forgets a point.
-func (h *history) drop(p *Point) {
+func (h *history) drop(m MachineID, id PointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.points == nil {
 		return
 	}
-	h.points[p.Machine] = slices.DeleteFunc(h.points[p.Machine], func(q *Point) bool { return q.ID == p.ID })
+	h.points[m] = slices.DeleteFunc(h.points[m], func(p *Point) bool { return p.ID == id })
 }
 
 // newestOf returns the newest point of a machine that use accepts, or nil.

@@ -71,6 +71,7 @@ type chunk struct {
 	first, n int64
 	kind     ExtentKind
 	parent   []ID // of data: what the parent has there; nil: none, or unknown
+	unknown  bool // the parent's map cannot be read there
 
 	done  chan struct{} // closed when ids and sizes are there, or err
 	ids   []ID
@@ -121,23 +122,30 @@ func (in *ingest) run(ctx context.Context) (ID, error) {
 // produce cuts the source's extents into chunks.
 func (in *ingest) produce(ctx context.Context) error {
 	r := runs{bs: in.bs, size: in.size, fn: func(first, n int64, kind ExtentKind) error {
-		if kind != Data {
-			return in.send(ctx, &chunk{first: first, n: n, kind: kind})
+		switch kind {
+		case Data:
+			return in.sendData(ctx, first, n)
+		case Same:
+			return in.sendSame(ctx, first, n)
 		}
-		step := max(1, chunkBytes/in.bs)
-		for ; n > 0; first, n = first+min(n, step), n-min(n, step) {
-			c := &chunk{first: first, n: min(n, step), done: make(chan struct{})}
-			c.parent = in.parentIDs(ctx, c.first, c.n)
-			if err := in.send(ctx, c); err != nil {
-				return err
-			}
-		}
-		return nil
+		return in.send(ctx, &chunk{first: first, n: n, kind: kind})
 	}}
 	if err := in.src.Extents(ctx, r.add); err != nil {
 		return err
 	}
 	return r.finish()
+}
+
+func (in *ingest) sendData(ctx context.Context, first, n int64) error {
+	step := max(1, chunkBytes/in.bs)
+	for ; n > 0; first, n = first+min(n, step), n-min(n, step) {
+		c := &chunk{first: first, n: min(n, step), kind: Data, done: make(chan struct{})}
+		c.parent, c.unknown = in.parentIDs(ctx, c.first, c.n)
+		if err := in.send(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (in *ingest) send(ctx context.Context, c *chunk) error {
@@ -158,20 +166,20 @@ func (in *ingest) send(ctx context.Context, c *chunk) error {
 }
 
 // parentIDs returns what the parent has at some blocks, or nil where it has
-// none or its map cannot be read: then only the index saves work.
-func (in *ingest) parentIDs(ctx context.Context, first, n int64) []ID {
+// none or its map cannot be read, which is unknown: then only the index saves work.
+func (in *ingest) parentIDs(ctx context.Context, first, n int64) (ids []ID, unknown bool) {
 	if in.parent == nil || first >= in.parent.Blocks {
-		return nil
+		return nil, false
 	}
-	ids := make([]ID, n)
+	ids = make([]ID, n)
 	err := in.parent.Visit(ctx, first, n, diskmap.Visitor{Blocks: func(at int64, found []ID) error {
 		copy(ids[at-first:], found)
 		return nil
 	}})
 	if err != nil {
-		return nil
+		return nil, true
 	}
-	return ids
+	return ids, false
 }
 
 // worker reads, hashes and stores chunks. Its buffers last as long as it and
@@ -237,10 +245,11 @@ func (w *worker) block(c *chunk, i int, data []byte) error {
 		c.ids[i] = o.keys.ID(content.Block, data)
 	}
 	id := c.ids[i]
-	if c.parent != nil && c.parent[i] == id {
+	same := c.parent != nil && c.parent[i] == id
+	if same && !o.damage.isLost(id) {
 		return nil
 	}
-	if c.parent != nil || !id.IsZero() {
+	if !same && (c.parent != nil || !id.IsZero()) {
 		c.sizes.Changed += in.bytesOf(c.first+int64(i), 1)
 	}
 	if id.IsZero() {
@@ -296,6 +305,9 @@ func (in *ingest) mapChunk(ctx context.Context, c *chunk) error {
 	for i, id := range c.ids {
 		if !id.IsZero() {
 			in.newlyMapped += in.bytesOf(c.first+int64(i), 1)
+			if c.unknown { // the best guess is that it had as much there
+				in.parentSeen += in.bytesOf(c.first+int64(i), 1)
+			}
 		}
 		if c.parent != nil && !c.parent[i].IsZero() {
 			in.parentSeen += in.bytesOf(c.first+int64(i), 1)
@@ -353,7 +365,7 @@ func (in *ingest) putPage(page []byte, level int, index int64) (ID, error) {
 			stored, err = in.b.storeAnew(in.pages, content.Page, id, page)
 			in.sizes.Stored += stored
 			return id, err
-		case had == id:
+		case had == id && !in.b.o.damage.isLost(id):
 			return id, nil
 		}
 	}

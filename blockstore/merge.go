@@ -117,6 +117,9 @@ func (o *Owner) distrust(tables []*segment.Table) (good []*segment.Table, err er
 	for _, t := range bad {
 		for _, p := range t.Packs {
 			entries, size, err := o.packEntries(o.claim.owner.Writer, p.ID)
+			if isNotExist(err) {
+				continue // swept
+			}
 			if err != nil {
 				return nil, fmt.Errorf("pack %x: %w", p.ID, err)
 			}

@@ -57,6 +57,7 @@ type Owner struct {
 	spoilt atomic.Bool
 
 	history history
+	damage  damage
 
 	sweeping sync.Mutex // held by the sweep that runs
 
@@ -156,12 +157,17 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.store.prepare(o, present); err != nil {
 		return err
 	}
+	if err := o.loadDamage(ctx, present); err != nil {
+		return err
+	}
 	if err := o.indexPacks(ctx, progress); err != nil {
 		return err
 	}
 	if err := o.healSegments(); err != nil {
 		return err
 	}
+	o.findLost()
+	o.onDamage = o.noteDamage
 	if unclean {
 		if err := o.finishDrops(); err != nil {
 			return err

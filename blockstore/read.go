@@ -44,7 +44,7 @@ func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) er
 	if e := v.loadLoose(set); e != nil {
 		return fmt.Errorf("%v %s: %w", kind, id.Short(), e)
 	}
-	done, e := v.readLoose(set, id, decode)
+	done, e := v.readLoose(set, kind, id, decode)
 	if done {
 		return nil
 	}
@@ -55,13 +55,14 @@ func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) er
 }
 
 // readLoose tries the copies in packs that no good segment names.
-func (v *Vault) readLoose(set *tableSet, id ID, decode func(rec []byte) error) (done bool, err error) {
+func (v *Vault) readLoose(set *tableSet, kind content.Kind, id ID, decode func(rec []byte) error) (done bool, err error) {
 	var errs []error
 	for _, p := range (*set.loose.Load())[id] {
 		err := v.readPlace(p, decode)
 		if err == nil {
 			return true, nil
 		}
+		v.tellDamage(p, kind, id, err)
 		errs = append(errs, fmt.Errorf("pack %s at %d: %w", p.pack, p.Offset, err))
 	}
 	return false, errors.Join(errs...)
@@ -72,12 +73,20 @@ func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode func(re
 	err = set.find(id, func(p place) bool {
 		err := v.readPlace(p, decode)
 		if err != nil {
+			v.tellDamage(p, kind, id, err)
 			errs = append(errs, fmt.Errorf("pack %s at %d: %w", p.pack, p.Offset, err))
 		}
 		done = err == nil
 		return done
 	})
 	return done, errors.Join(append(errs, err)...)
+}
+
+// tellDamage tells the owner of this process of a damaged record.
+func (v *Vault) tellDamage(p place, kind content.Kind, id ID, err error) {
+	if v.onDamage != nil && isDamage(err) {
+		v.onDamage(p, kind, id, err)
+	}
 }
 
 // readPlace reads one copy, a second time past the page cache if it is bad.

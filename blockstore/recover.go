@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
@@ -121,7 +122,7 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		if err := o.checkIndexRoom(); err != nil {
 			return err
 		}
-		if err := o.index.AddPack(id, indexEntries(entries)); err != nil {
+		if err := o.index.AddPack(id, indexEntries(o.undamaged(id, entries))); err != nil {
 			return err
 		}
 		o.opts.Event("pack.entered")
@@ -137,6 +138,11 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		o.nameSealed()
 	}
 	return nil
+}
+
+// undamaged returns the records of a pack that are not noted as damaged.
+func (o *Owner) undamaged(id pack.ID, entries []pack.Entry) []pack.Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e pack.Entry) bool { return o.damage.isNoted(e.ID, id) })
 }
 
 // putBack brings the records of points and what segments tell of them

@@ -94,6 +94,9 @@ func (o *Owner) find(id ID, b *Backup) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
+	if o.damage.isNoted(id, place.Pack) {
+		return false, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.present[place.Pack] {
@@ -150,6 +153,7 @@ func (o *Owner) put(kind content.Kind, id ID, rec []byte, b *Backup) (int64, err
 		<-p.done  // so that a backup that is tried again at once does not count on it
 		return 0, err
 	}
+	b.noteHealed(id)
 	if bytes, records := p.w.Size(); bytes >= o.store.packBytes || records >= maxPackRecords {
 		o.seal(p)
 	}
@@ -293,6 +297,9 @@ func (o *Owner) sealed(p *openPack, sealed sealedPack, err error) {
 	}
 	crowded := s.waiting > maxUnnamed
 	s.mu.Unlock()
+	if err == nil {
+		o.damage.stored(sealed.entries)
+	}
 	p.err = err
 	close(p.done)
 	if crowded {

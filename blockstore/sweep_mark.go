@@ -3,6 +3,7 @@ package blockstore
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -39,6 +40,8 @@ func (s *sweep) mark(ctx context.Context) error {
 		return fmt.Errorf("nothing was removed, since not every segment can be read: %w", s.set.brokenErr())
 	}
 	s.live = newMarks(s.set)
+	s.live.noted = s.o.damage.snapshot()
+	harmed := &HarmedError{}
 	for _, inTrash := range []bool{false, true} {
 		for _, p := range all {
 			if trash[p.ID] != inTrash || s.due[p.ID] {
@@ -48,14 +51,20 @@ func (s *sweep) mark(ctx context.Context) error {
 				return err
 			}
 			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
+			if err != nil && ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
-				return fmt.Errorf("nothing was removed, since point %s@%s cannot be walked: %w", p.MachineName, p.ID, err)
+				harmed.Points, harmed.Err = append(harmed.Points, p), err
 			}
 			s.report.Live += bytes
 			if inTrash {
 				s.report.Trash += bytes
 			}
 		}
+	}
+	if len(harmed.Points) > 0 {
+		return fmt.Errorf("nothing was removed: %w", harmed)
 	}
 	return nil
 }
@@ -71,6 +80,27 @@ func (s *sweep) noteTrash(p *Point, inTrash bool) error {
 	}
 	return err
 }
+
+// HarmedError reports points that name what no pack holds or what is damaged,
+// so that nobody can tell what else they name.
+type HarmedError struct {
+	Points []*Point
+	Err    error // about the last of them
+}
+
+func (e *HarmedError) Error() string {
+	var list strings.Builder
+	for i, p := range e.Points {
+		if i == 10 {
+			fmt.Fprintf(&list, " and %d more", len(e.Points)-i)
+			break
+		}
+		fmt.Fprintf(&list, " %s@%s", p.MachineName, p.ID)
+	}
+	return fmt.Sprintf("points that cannot be walked:%s: %v", &list, e.Err)
+}
+
+func (e *HarmedError) Unwrap() error { return e.Err }
 
 // present tells whether a pack is sealed and there.
 func (s *sweep) present(id pack.ID) bool {
@@ -124,8 +154,16 @@ func (v *Vault) markPoint(ctx context.Context, m *marks, p *Point, present func(
 }
 
 // addPresent marks the copy of id that is kept: the first one, newest segment
-// first, in a pack that is present. It returns whether it was marked before, and the record's bytes.
+// first, in a pack that is present, and one that is noted as damaged only where
+// there is no other. It returns whether it was marked before, and the record's bytes.
 func (m *marks) addPresent(id ID, present func(pack.ID) bool) (before bool, bytes int64, err error) {
+	keep := func(table int, entry int64, length uint32) (bool, int64, error) {
+		before := m.marked(table, entry)
+		m.mark(table, entry)
+		return before, int64(length), nil
+	}
+	second := func() (bool, int64, error) { return false, 0, fmt.Errorf("%s: %w", id.Short(), errMissing) }
+	found := false
 	for i, t := range m.set.tables {
 		first, after, err := t.Find(id)
 		if err != nil {
@@ -136,16 +174,18 @@ func (m *marks) addPresent(id ID, present func(pack.ID) bool) (before bool, byte
 			if err != nil {
 				return false, 0, err
 			}
-			if m.marked(i, at) {
-				return true, int64(e.Length), nil
-			}
-			if present(t.Packs[e.Pack].ID) {
-				m.mark(i, at)
-				return false, int64(e.Length), nil
+			p := pack.ID(t.Packs[e.Pack].ID)
+			switch {
+			case !present(p):
+			case !m.noted.has(id, p):
+				return keep(i, at, e.Length)
+			case !found:
+				found = true
+				second = func() (bool, int64, error) { return keep(i, at, e.Length) }
 			}
 		}
 	}
-	return false, 0, fmt.Errorf("%s: %w", id.Short(), errMissing)
+	return second()
 }
 
 func (m *marks) mark(table int, entry int64) {

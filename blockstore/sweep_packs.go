@@ -63,10 +63,20 @@ func (s *sweep) weigh(ctx context.Context) error {
 	return nil
 }
 
+// healed returns the packs that hold damaged records none of which is kept: all
+// of them lie elsewhere, and the rest can be copied away.
+func (s *sweep) healed() map[pack.ID]bool {
+	packs := map[pack.ID]bool{}
+	for id, notes := range s.live.noted.inPacks() {
+		packs[id] = !slices.ContainsFunc(notes, func(n *DamageNote) bool { return s.keptIn(n.ID, id) })
+	}
+	return packs
+}
+
 // plan sorts packs into those that go as they are, and those that go after
 // what is live in them was copied, least live first.
 func (s *sweep) plan() (dead, rewrite []*packUse) {
-	small := map[uint8][]*packUse{}
+	small, healed := map[uint8][]*packUse{}, s.healed()
 	for _, u := range s.packs {
 		switch {
 		case s.pinned(u.id):
@@ -74,7 +84,7 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 		case u.named == 0 && !s.opts.Now && s.young(u):
 		case u.named == 0:
 			dead = append(dead, u)
-		case u.dead() > 0 && (s.opts.Full || u.share() < liveShare):
+		case u.dead() > 0 && (s.opts.Full || u.share() < liveShare || healed[u.id]):
 			rewrite = append(rewrite, u)
 		case u.Size < int64(smallPack*float64(s.o.store.packBytes)):
 			small[u.Class] = append(small[u.Class], u)
@@ -285,9 +295,11 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		}
 		kind, n, err := pack.Describe(rec)
 		if err != nil {
+			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, err
 		}
 		if err := pack.Decode(s.o.keys, kind, e.ID, rec, plain[:n]); err != nil {
+			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
 		}
 		n64, err := s.o.put(kind, e.ID, rec, b)
@@ -360,6 +372,9 @@ func (s *sweep) removePack(ctx context.Context, u *packUse) error {
 	}
 	o.opts.Event("sweep.removed")
 	o.files.forget(u.id)
+	if err := o.removeNotes(u.id); err != nil {
+		return err
+	}
 	s.report.Removed++
 	s.report.Freed += u.Size
 	return ctx.Err()
@@ -377,8 +392,8 @@ func (s *sweep) needed(u *packUse) error {
 		if !s.isLive(e.ID) {
 			continue
 		}
-		if !s.elsewhere(e.ID, u.id) {
-			return fmt.Errorf("%v %s is in no other pack", e.Kind, e.ID.Short())
+		if !s.elsewhere(e, u.id) {
+			return fmt.Errorf("%v %s is whole in no other pack", e.Kind, e.ID.Short())
 		}
 	}
 	return nil
@@ -399,11 +414,16 @@ func (s *sweep) isLive(id ID) bool {
 	return false
 }
 
-// elsewhere tells whether content lies in a pack that is there, other than one.
-func (s *sweep) elsewhere(id ID, not pack.ID) bool {
+// elsewhere tells whether a record lies in a pack that is there, other than
+// one, and is whole there. What this sweep copied was compared when it was; a
+// copy that was there before is read.
+func (s *sweep) elsewhere(e pack.Entry, not pack.ID) bool {
 	found := false
-	err := s.o.tables.Load().find(id, func(p place) bool {
-		found = p.pack != not && s.present(p.pack)
+	err := s.o.tables.Load().find(e.ID, func(p place) bool {
+		if p.pack == not || !s.present(p.pack) || s.o.damage.isNoted(e.ID, p.pack) {
+			return false
+		}
+		found = s.packs[p.pack] == nil || s.o.confirm(p, e.Kind, e.ID) == nil
 		return found
 	})
 	return err == nil && found

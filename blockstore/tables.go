@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -207,6 +208,21 @@ func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
 		}
 	}
 	return nil
+}
+
+// entriesOf lists what the tables say of a pack whose footer is damaged, in the
+// order of its records. It reads all tables.
+func (s *tableSet) entriesOf(id pack.ID) (entries []pack.Entry) {
+	for _, t := range s.tables {
+		for i := range t.Count {
+			e, err := t.Entry(i)
+			if err == nil && t.Packs[e.Pack].ID == id {
+				entries = append(entries, pack.Entry{ID: e.ID, Location: pack.Location{Offset: e.Offset, Length: e.Length}})
+			}
+		}
+	}
+	slices.SortFunc(entries, func(a, b pack.Entry) int { return cmp.Compare(a.Offset, b.Offset) })
+	return slices.Compact(entries)
 }
 
 // brokenErr names the segments that are damaged.

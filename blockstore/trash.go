@@ -28,6 +28,8 @@ type PointState struct {
 	Deleted time.Time // since when it is in the trash; zero: it is not
 	Until   time.Time // locked until then; zero: never was
 	Note    string    // the newest
+	// Verified is the time since when all of it was read back; zero: never.
+	Verified time.Time
 }
 
 // InTrash tells whether the point is deleted.
@@ -55,6 +57,10 @@ func stateOf(attrs []*Attribute) (s PointState) {
 			}
 		case Undeleted:
 			s.Deleted = time.Time{}
+		case Verified:
+			if a.Time.After(s.Verified) {
+				s.Verified = a.Time
+			}
 		case Locked:
 			if a.Until.After(s.Until) {
 				s.Until = a.Until
@@ -152,8 +158,10 @@ func (o *Owner) change(p *Point, a Attribute, allow func(PointState) (bool, erro
 	if ok, err := allow(stateOf(attrs)); err != nil || !ok {
 		return err
 	}
-	a.Time = o.now()
-	err = o.trust(context.Background(), a.Time)
+	if a.Kind != Verified { // whose time is that of the oldest reading
+		a.Time = o.now()
+		err = o.trust(context.Background(), a.Time)
+	}
 	if errors.Is(err, ErrClock) && a.Kind != Deleted && a.Kind != Locked {
 		// What harms nobody is done, and its date is one that is believed.
 		err, a.Time = nil, p.Committed
@@ -191,24 +199,30 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 	if !o.due(p, attrs, early, now) || !o.mayDrop(p.ID) {
 		return false, nil
 	}
+	err = o.forget(pointPath(p.Machine, p.Seq, p.ID), p.Machine, p.ID)
+	return err == nil, err
+}
+
+// forget removes the record of a point at name, and its attributes, for good.
+// The caller holds attributing.
+func (o *Owner) forget(name string, m MachineID, id PointID) error {
 	if err := o.stillOwner(o.claim); err != nil {
-		return false, err
+		return err
 	}
-	name := pointPath(p.Machine, p.Seq, p.ID)
 	o.committing.Lock()
-	err = o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}})
+	err := o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}})
 	o.committing.Unlock()
 	if err != nil {
-		o.mayDropNot(p.ID)
-		return false, err
+		o.mayDropNot(id)
+		return err
 	}
 	o.opts.Event("point.dropping")
 	if err := o.dir.Remove(name); err != nil {
-		return false, err
+		return err
 	}
-	o.history.drop(p)
+	o.history.drop(m, id)
 	o.opts.Event("point.dropped")
-	return true, o.removeAttributes(p.Machine, p.ID)
+	return o.removeAttributes(m, id)
 }
 
 // due tells whether a point may be dropped by what its attributes say. Where

@@ -66,6 +66,10 @@ type Vault struct {
 	refreshing sync.Mutex
 
 	points pointCache
+
+	// onDamage is told of a record that was read twice and is damaged; nil but
+	// in an owner. Set before anyone else has the vault.
+	onDamage func(place, content.Kind, ID, error)
 }
 
 // Open opens a vault for reading.

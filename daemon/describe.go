@@ -67,17 +67,38 @@ func DescribeCheck(r *blockstore.CheckReport, data bool) api.Check {
 		Segments: r.Segments, BytesRead: r.BytesRead, Faults: make([]api.Fault, 0, len(r.Faults)),
 	}
 	for _, f := range r.Faults {
-		c.Faults = append(c.Faults, describeFault(f))
+		c.Faults = append(c.Faults, api.Fault{Where: f.Where, What: f.What, Harms: describeHarms(f.Harms)})
+	}
+	if !r.ReadSince.IsZero() {
+		at := api.At(r.ReadSince)
+		c.ReadSince = &at
 	}
 	return c
 }
 
-func describeFault(f blockstore.Fault) api.Fault {
-	a := api.Fault{Where: f.Where, What: f.What, Harms: make([]api.Harm, 0, len(f.Harms))}
-	for _, h := range f.Harms {
-		a.Harms = append(a.Harms, api.Harm{
+func describeHarms(harms []blockstore.Harm) []api.Harm {
+	all := make([]api.Harm, 0, len(harms))
+	for _, h := range harms {
+		all = append(all, api.Harm{
 			Machine: h.Machine, Point: string(h.Point), Disk: h.Disk, Offset: h.Offset, Length: h.Length,
 		})
 	}
-	return a
+	return all
+}
+
+// DescribeSalvage returns what was salvaged as programs see it.
+func DescribeSalvage(r *blockstore.SalvageReport) api.Salvage {
+	s := api.Salvage{
+		Vault: DescribeVault(r.Vault), Points: r.Points, Packs: r.Packs, Records: r.Records, Bytes: r.Bytes, Bad: r.Bad,
+		Harmed: make([]api.HarmedPoint, 0, len(r.Harmed)), Lost: make([]api.LostFile, 0, len(r.Lost)),
+	}
+	for _, h := range r.Harmed {
+		s.Harmed = append(s.Harmed, api.HarmedPoint{
+			Machine: h.Point.MachineName, Point: string(h.Point.ID), Time: api.At(h.Point.Time), Kept: h.Kept, Lost: describeHarms(h.Lost),
+		})
+	}
+	for _, f := range r.Lost {
+		s.Lost = append(s.Lost, api.LostFile{Where: f.Where, What: f.What})
+	}
+	return s
 }

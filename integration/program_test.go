@@ -29,6 +29,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
+	os.Setenv("HOLDFAST_STATE", filepath.Join(folder, "state"))
 	binary = filepath.Join(folder, "holdfast")
 	build := exec.Command("go", "build", "-o", binary, module+"/cmd/holdfast")
 	build.Stderr = os.Stderr

@@ -174,8 +174,11 @@ func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) e
 	if json {
 		return k.json(api.Backup{
 			Point: daemon.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...),
-			Warnings: append([]string{}, r.Warnings...), Seconds: took.Seconds(),
+			Warnings: append([]string{}, r.Warnings...), Healed: r.Healed, Seconds: took.Seconds(),
 		})
+	}
+	if r.Healed > 0 {
+		k.printf("healed %d damaged pieces of the vault: points that name them can be read there again\n", r.Healed)
 	}
 	p := r.Point
 	for _, d := range r.Skipped {

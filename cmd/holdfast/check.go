@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -13,48 +17,92 @@ import (
 
 func checkCommand(k *console) *cli.Command {
 	return &cli.Command{
-		Name:  "check",
-		Usage: "examine the vault",
+		Name:      "check",
+		Usage:     "examine the vault",
+		ArgsUsage: "[MACHINE@POINT]",
 		Description: `Walks all that the vault is made of and proves that it fits together; with --data every
-block is read and its hash compared. Nothing is repaired. Each fault is listed with every
-machine, point, disk and offset that it harms; any fault makes the exit code 4.`,
-		UsageText: "holdfast check --data --vault /srv/vault",
+block is read and its hash compared, or with --percent a part of them: what was not read for
+longest comes first, so that a run each night reads all in time. With MACHINE@POINT only what
+that point names is read. Nothing is repaired. What is damaged is noted in the vault, so that the next
+backup that meets the same content stores it again, and points that were read back whole say so, if
+nobody else writes there just then. Each fault is listed with every machine, point, disk and offset that it
+harms: then the exit code is 4. It is 3 when no fault harms a point.`,
+		UsageText: "holdfast check --data --vault /srv/vault\nholdfast check --data --percent 5 --rate 100MiB\nholdfast check --data web1@latest",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "data", Usage: "read every block and compare its hash"},
-			jsonFlag(),
+			&cli.Float64Flag{Name: "percent", Usage: "with --data: read `N` percent, what was not read for longest"},
+			&cli.StringFlag{Name: "rate", Usage: "with --data: read at most `SIZE` a second"},
+			&cli.BoolFlag{Name: "read-only", Usage: "write nothing into the vault"},
+			stateFlag(), jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			path, err := k.vaultPath(c)
+			o, err := checkOptionsOf(k, c)
 			if err != nil {
 				return err
 			}
-			return checkVault(c.Context, k, checkOptions{path, c.Bool("data"), c.Bool("json"), c.Bool("quiet")})
+			return checkVault(c.Context, k, o)
 		},
 	}
 }
 
 type checkOptions struct {
-	vault             string
-	data, json, quiet bool
+	vault                       string
+	point                       *pointRef // nil: all
+	check                       blockstore.CheckOptions
+	json, quiet, readOnly, data bool
 }
 
-// checkVault prints what a check found; any fault is a damagedError.
+func checkOptionsOf(k *console, c *cli.Context) (o checkOptions, err error) {
+	args, err := takeArgs(c, "[MACHINE@POINT]")
+	if err != nil {
+		return o, err
+	}
+	o.data, o.json, o.quiet, o.readOnly = c.Bool("data"), c.Bool("json"), c.Bool("quiet"), c.Bool("read-only")
+	o.check = blockstore.CheckOptions{Data: o.data, Percent: c.Float64("percent")}
+	if args[0] != "" {
+		ref, err := parsePointRef(args[0])
+		if err != nil {
+			return o, err
+		}
+		o.point = &ref
+	}
+	switch p := o.check.Percent; {
+	case !o.data && (c.IsSet("percent") || c.IsSet("rate") || o.point != nil):
+		return o, usagef("--percent, --rate and MACHINE@POINT are about reading blocks: add --data")
+	case c.IsSet("percent") && !(p > 0 && p <= 100):
+		return o, usagef("--percent is %v: choose more than 0 and at most 100", p)
+	case c.IsSet("percent") && o.point != nil:
+		return o, usagef("--percent and MACHINE@POINT exclude each other")
+	}
+	if o.check.Rate, err = sizeOf(c, "rate", 0); err != nil {
+		return o, err
+	}
+	if c.IsSet("rate") && o.check.Rate <= 0 {
+		return o, usagef("--rate is 0")
+	}
+	if o.vault, err = k.vaultPath(c); err != nil || !o.data {
+		return o, err
+	}
+	o.check.StateDir, err = k.stateDir(c)
+	if err != nil && !c.IsSet("percent") {
+		return o, nil // a check of everything needs to remember nothing
+	}
+	return o, err
+}
+
+// checkVault prints what a check found; what harms points is a damagedError.
 func checkVault(ctx context.Context, k *console, o checkOptions) error {
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	var report *blockstore.CheckReport
-	err = k.measure("check", o.data, o.quiet, func(set func(done, total int64)) error {
-		report, err = v.Check(ctx, blockstore.CheckOptions{Data: o.data, Progress: set})
-		return err
-	})
+	report, err := runCheck(ctx, k, v, o)
 	if err != nil {
-		return leaving(ctx, err, "the check was not finished; a check changes nothing")
+		return leaving(ctx, err, "the check was not finished; a check changes nothing, and one with --percent goes on where this one stopped")
+	}
+	if !o.readOnly {
+		k.noteChecked(ctx, o, report)
 	}
 	found := daemon.DescribeCheck(report, o.data)
 	if o.json {
@@ -62,10 +110,68 @@ func checkVault(ctx context.Context, k *console, o checkOptions) error {
 	} else {
 		showCheck(k, found)
 	}
-	if err == nil && len(found.Faults) > 0 {
+	switch {
+	case err != nil || len(found.Faults) == 0:
+		return err
+	case report.Harmed():
 		return &damagedError{fmt.Sprintf("vault %s is damaged: %d faults", o.vault, len(found.Faults))}
 	}
-	return err
+	k.warn(fmt.Sprintf("vault %s has %d faults, none of which harms a recovery point", o.vault, len(found.Faults)))
+	return nil
+}
+
+func runCheck(ctx context.Context, k *console, v *blockstore.Vault, o checkOptions) (report *blockstore.CheckReport, err error) {
+	var point *blockstore.Point
+	if o.point != nil {
+		if point, err = findPoint(ctx, v, *o.point); err != nil {
+			return nil, err
+		}
+	}
+	err = k.measure("check", o.data, o.quiet, func(set func(done, total int64)) (err error) {
+		o.check.Progress = set
+		if point != nil {
+			report, err = v.CheckPoint(ctx, point, o.check)
+		} else {
+			report, err = v.Check(ctx, o.check)
+		}
+		return err
+	})
+	return report, err
+}
+
+// noteChecked tells the vault what a check found, if this process can become its
+// owner at once.
+func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore.CheckReport) {
+	if len(r.Damaged) == 0 && (r.ReadSince.IsZero() || r.Points == 0) {
+		return
+	}
+	failed := func(err error) {
+		k.say("note: what was found was not noted in the vault: %v", err)
+	}
+	// Files of another user's could not be read by the vault's own.
+	var st syscall.Stat_t
+	if err := syscall.Stat(o.vault, &st); err != nil || int(st.Uid) != os.Geteuid() {
+		failed(errors.Join(errors.New("the vault belongs to another user"), err))
+		return
+	}
+	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: blockstore.Options{Warn: k.warn}, MinFree: -1})
+	if err != nil {
+		failed(err)
+		return
+	}
+	_, good, err := owner.NoteDamage(ctx, r.Damaged)
+	if err == nil {
+		_, err = owner.NoteVerified(ctx, r)
+	}
+	if closed := owner.Close(); err == nil {
+		err = closed
+	}
+	if good > 0 {
+		k.say("note: %d records that were noted as damaged can be read again", good)
+	}
+	if err != nil {
+		failed(err)
+	}
 }
 
 func showCheck(k *console, c api.Check) {
@@ -78,12 +184,15 @@ func showCheck(k *console, c api.Check) {
 			k.printf("  harms no recovery point\n")
 		}
 	}
-	how := "structure only; --data reads every block"
+	how := []string{"structure only; --data reads every block"}
 	if c.Data {
-		how = formatSize(c.BytesRead) + " read and compared"
+		how[0] = formatSize(c.BytesRead) + " read and compared"
+	}
+	if c.ReadSince != nil {
+		how = append(how, "all was read since "+k.moment(c.ReadSince.Time, false))
 	}
 	k.printf("checked %d points, %d pages, %d blocks in %d packs and %d segments (%s)\n",
-		c.Points, c.Pages, c.Blocks, c.Packs, c.Segments, how)
+		c.Points, c.Pages, c.Blocks, c.Packs, c.Segments, strings.Join(how, "; "))
 	if len(c.Faults) == 0 {
 		k.printf("no faults\n")
 	}

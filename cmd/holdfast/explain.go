@@ -97,6 +97,7 @@ func classify(err error) (code int, hint string) {
 		usage   *usageError
 		damaged *damagedError
 		corrupt *blockstore.CorruptError
+		harmed  *blockstore.HarmedError
 		busy    *blockstore.BusyError
 		inUse   *image.InUseError
 		stopped *interruptedError
@@ -106,6 +107,9 @@ func classify(err error) (code int, hint string) {
 		return exitUsage, usage.hint
 	case errors.As(err, &damaged):
 		return exitDamaged, "restore from another point, or with --skip-damaged; a backup of the machine stores again what it still holds"
+	case errors.As(err, &harmed):
+		p := harmed.Points[0]
+		return exitDamaged, fmt.Sprintf("a backup of the same content may heal it; `holdfast point give-up %s@%s` drops such a point, so that the rest can be swept", p.MachineName, p.ID)
 	case errors.As(err, &corrupt):
 		return exitDamaged, "`holdfast check --data` lists everything that is damaged; `holdfast restore --skip-damaged` saves the rest"
 	case errors.As(err, &busy) && busy.OtherHost:

@@ -14,9 +14,10 @@ import (
 
 func pointCommand(k *console) *cli.Command {
 	return &cli.Command{
-		Name:        "point",
-		Usage:       "look at single recovery points, and after them",
-		Subcommands: []*cli.Command{pointShowCommand(k), pointDeleteCommand(k), pointUndeleteCommand(k), pointLockCommand(k), pointNoteCommand(k)},
+		Name:  "point",
+		Usage: "look at single recovery points, and after them",
+		Subcommands: []*cli.Command{pointShowCommand(k), pointDeleteCommand(k), pointUndeleteCommand(k), pointLockCommand(k), pointNoteCommand(k),
+			pointGiveUpCommand(k)},
 	}
 }
 

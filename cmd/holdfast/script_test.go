@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ type shell struct {
 }
 
 func newShell(t *testing.T) *shell {
-	return &shell{t, t.Context(), map[string]string{}}
+	return &shell{t, t.Context(), map[string]string{"HOLDFAST_STATE": filepath.Join(t.TempDir(), "state")}}
 }
 
 // run obeys words.

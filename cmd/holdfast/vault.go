@@ -20,9 +20,10 @@ import (
 
 func vaultCommand(k *console) *cli.Command {
 	return &cli.Command{
-		Name:        "vault",
-		Usage:       "make a vault, and look after it",
-		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultTrustClockCommand(k)},
+		Name:  "vault",
+		Usage: "make a vault, and look after it",
+		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultSalvageCommand(k),
+			vaultTrustClockCommand(k)},
 	}
 }
 

@@ -5,6 +5,7 @@ type Backup struct {
 	Point    Point    `json:"point"`
 	Skipped  []string `json:"skipped"` // disks taken over unread, since they had not changed
 	Warnings []string `json:"warnings"`
+	Healed   int      `json:"healed"` // damaged pieces of the vault that were stored again
 	Seconds  float64  `json:"seconds"`
 }
 

@@ -37,6 +37,8 @@ type Check struct {
 	Segments  int64   `json:"segments"`
 	BytesRead int64   `json:"bytes_read"`
 	Faults    []Fault `json:"faults"`
+	// ReadSince is the time since when every pack was read, by this check or earlier ones.
+	ReadSince *Time `json:"read_since,omitempty"`
 }
 
 // Fault is one thing that is wrong with the vault.

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -56,13 +57,15 @@ func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error 
 	info := d.info()
 	size := info.Size
 	if r.SkipUnchanged && unchanged(b.Parent(), info, d.image.InUse()) {
-		if err := b.KeepDisk(info); err != nil {
+		err := b.KeepDisk(info)
+		if err == nil {
+			r.result.Skipped = append(r.result.Skipped, d.Name)
+			r.done += size
+			r.tell(d.Name, 0, blockstore.Sizes{})
+		}
+		if !errors.Is(err, blockstore.ErrHarmed) { // else it is read, and heals
 			return err
 		}
-		r.result.Skipped = append(r.result.Skipped, d.Name)
-		r.done += size
-		r.tell(d.Name, 0, blockstore.Sizes{})
-		return nil
 	}
 	var mu sync.Mutex // guards last
 	var last blockstore.Sizes

@@ -80,6 +80,7 @@ type Result struct {
 	Point    *blockstore.Point
 	Skipped  []string // names of disks that were taken over unread
 	Warnings []string // what someone should look at
+	Healed   int      // damaged pieces of the vault that were stored again
 }
 
 // Check refuses what cannot be backed up into the vault at path: names, images that are

@@ -45,6 +45,7 @@ func Run(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, er
 	err = r.guarded(ctx, func(ctx context.Context) error { return r.read(ctx, b) })
 	if err == nil {
 		r.result.Point, err = b.Commit(ctx)
+		r.result.Healed = b.Healed()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)

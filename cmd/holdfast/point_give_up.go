@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+func pointGiveUpCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "give-up",
+		Usage:     "drop a damaged recovery point for good",
+		ArgsUsage: "MACHINE@POINT",
+		Description: `Where a piece of a point's map is damaged, nobody can tell what else the point holds, and
+sweep removes nothing from the vault. This drops such a point at once, without trash. What
+can still be read of it can be taken out first with restore --skip-damaged; a backup of
+the same content may heal it. A point of which nothing is damaged is refused, so is a locked one.
+A point whose record is damaged is named by its id.`,
+		UsageText: "holdfast point give-up web1@p0123456789abcdef --vault /srv/vault",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
+		}, waitFlags()...),
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "MACHINE@POINT")
+			if err != nil {
+				return err
+			}
+			ref, err := parsePointRef(args[0])
+			if err != nil {
+				return err
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return giveUp(c.Context, k, path, waitOf(c), ref, c.Bool("yes"))
+		},
+	}
+}
+
+func giveUp(ctx context.Context, k *console, path string, wait time.Duration, ref pointRef, yes bool) error {
+	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
+		Options: blockstore.Options{Warn: k.warn}, Wait: wait, Waiting: k.waiting, MinFree: -1,
+	})
+	if err != nil {
+		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")
+	}
+	machine, id, err := findHarmed(ctx, o.Vault, ref)
+	if err == nil {
+		err = k.confirm(yes, string(id), fmt.Sprintf("point %s of %s is dropped for good", id, ref.machine))
+	}
+	if err == nil {
+		err = o.GiveUp(ctx, machine, id)
+	}
+	if errors.Is(err, blockstore.ErrWhole) {
+		err = &hintError{err, "a point that is whole goes to the trash with `holdfast point delete`"}
+	}
+	err = errors.Join(err, o.Close())
+	if err != nil {
+		return leaving(ctx, err, "nothing was changed")
+	}
+	k.printf("gave up point %s of %s\n", id, ref.machine)
+	return nil
+}
+
+var fullPointID = regexp.MustCompile(`^p[0-9a-f]{16}$`)
+
+// findHarmed finds a point, in the trash or not; one whose record cannot be
+// read is found by its id.
+func findHarmed(ctx context.Context, v *blockstore.Vault, ref pointRef) (blockstore.MachineID, blockstore.PointID, error) {
+	points, unread := v.Points(ctx)
+	trash, _ := v.Trash(ctx) // what cannot be read was said already
+	p, err := blockstore.FindPoint(points, ref.machine, ref.point)
+	if err != nil && ref.point != "latest" {
+		if q, e := blockstore.FindPoint(trash, ref.machine, ref.point); e == nil {
+			p, err = q, nil
+		}
+	}
+	if err == nil {
+		return p.Machine, p.ID, nil
+	}
+	machines, _ := v.Machines(ctx)
+	for _, m := range machines {
+		if (m.Name == ref.machine || string(m.ID) == ref.machine) && fullPointID.MatchString(ref.point) {
+			return m.ID, blockstore.PointID(ref.point), nil
+		}
+	}
+	return "", "", errors.Join(err, unread)
+}

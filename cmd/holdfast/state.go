@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+)
+
+func stateFlag() cli.Flag {
+	return &cli.StringFlag{Name: "state-dir", Usage: "`DIR`: what this host remembers lies there; without it $HOLDFAST_STATE names it (default /var/lib/holdfast for root)"}
+}
+
+// stateDir returns the folder in which this host keeps what it remembers, and
+// makes it.
+func (k *console) stateDir(c *cli.Context) (string, error) {
+	dir := c.String("state-dir")
+	if dir == "" {
+		dir = k.getenv("HOLDFAST_STATE")
+	}
+	if dir == "" && os.Geteuid() == 0 {
+		dir = "/var/lib/holdfast"
+	}
+	if base := k.getenv("XDG_STATE_HOME"); dir == "" && filepath.IsAbs(base) {
+		dir = filepath.Join(base, "holdfast")
+	}
+	if home := k.getenv("HOME"); dir == "" && filepath.IsAbs(home) {
+		dir = filepath.Join(home, ".local", "state", "holdfast")
+	}
+	if dir == "" {
+		return "", usagef("there is no folder to remember in").hinted("give --state-dir DIR, or set HOLDFAST_STATE")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", &hintError{fmt.Errorf("make the state folder: %w", err), "give --state-dir DIR, or set HOLDFAST_STATE"}
+	}
+	return dir, nil
+}
