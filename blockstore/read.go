@@ -98,7 +98,7 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 	}
 	rec := (*buf)[:p.Length]
 	open := func() (*os.File, error) { return v.dir.Open(packPath(p.writer, p.pack)) }
-	return v.files.with(p.pack, open, func(f *os.File) error {
+	err := v.files.with(p.pack, open, func(f *os.File) error {
 		if _, err := f.ReadAt(rec, int64(p.Offset)); err != nil {
 			return err
 		}
@@ -112,6 +112,10 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 		}
 		return decode(rec)
 	})
+	if err != nil && !isDamage(err) {
+		v.files.forget(p.pack) // what is in its place may be right again the next time
+	}
+	return err
 }
 
 // readBlock decodes a block into dst, which has the vault's block size.
