@@ -203,7 +203,12 @@ func (s stores) goBack() error {
 // timed touches memory, runs something and keeps the better of it and what was
 // there before.
 func (b *bench) timed(before cost, run func() (cost, error)) (cost, error) {
-	if err := b.touch(min(b.size+b.size/8, freeBytes(b.store)-1<<30)); err != nil {
+	return b.timedOn(b.size, before, run)
+}
+
+// timedOn is timed for what takes so much memory, in bytes.
+func (b *bench) timedOn(memory int64, before cost, run func() (cost, error)) (cost, error) {
+	if err := b.touch(min(memory+memory/8, freeBytes(b.store)-1<<30)); err != nil {
 		return before, err
 	}
 	c, err := run()

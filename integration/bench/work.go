@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// memoryNeeded is what the image, its changes, two stores and a restored copy
-// take of tmpfs, in bytes per byte of the disk's content.
-const memoryNeeded = 4
+// memoryNeeded is what the image, its changes, two stores, a restored copy and what
+// the kernel keeps of it take of memory, in bytes per byte of the disk's content.
+const memoryNeeded = 5
 
 const tmpfsMagic = 0x01021994
 
