@@ -97,6 +97,41 @@ func TestADropIsRememberedWhenAMergeEndsBetweenTheSegmentsThatItReplaces(t *test
 	}
 }
 
+// A segment goes on naming packs that sweep removed, until it is merged.
+func TestADamagedSegmentThatNamesAPackLongGoneIsWrittenAgain(t *testing.T) {
+	dir := vaultIn(t, sampleBlock)
+	o := ownVault(t, dir, OwnOptions{})
+	o.store.packBytes = crashPackBytes
+	mixed := append(noise(18, 120), noise(19, 16)...)
+	gone := backUp(t, o, "web1", map[string]Source{"vda": mixed})
+	var name string
+	for name = range segmentFiles(t, dir) {
+	}
+	kept := backUp(t, o, "web1", map[string]Source{"vda": mixed[:120*sampleBlock]})
+	if err := o.Delete(gone); err != nil {
+		t.Fatal(err)
+	}
+	if report := sweepAll(t, o); report.Removed == 0 {
+		t.Fatalf("%+v", report)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatalf("it was merged already: %v", err)
+	}
+	b[30] ^= 1 // in its entries
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	defer o.Close()
+	sweepAll(t, o)
+	mustHold(t, o.Vault, kept, mixed[:120*sampleBlock])
+	mustCheck(t, o.Vault)
+}
+
 // ownerThat is an owner that does something once, at a moment of its work.
 func ownerThat(t *testing.T, dir, event string, do func(*Owner)) *Owner {
 	t.Helper()
