@@ -420,6 +420,25 @@ func TestASweepWhoseClockIsIn1970OrFarAheadRemovesNothing(t *testing.T) {
 	mustCheck(t, o.Vault)
 }
 
+// Such a sweep would note its time as right, and the right one as far past it.
+func TestASweepOfANewVaultWhoseClockIsIn1970IsNotBelievedLater(t *testing.T) {
+	dir := vaultIn(t, sampleBlock)
+	o := ownVault(t, dir, OwnOptions{Clock: func() time.Time { return time.Unix(100, 0) }})
+	if _, err := o.Sweep(t.Context(), SweepOptions{}); !errors.Is(err, ErrClock) {
+		t.Errorf("a sweep in 1970: %v", err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	defer o.Close()
+	p := backUp(t, o, "web1", map[string]Source{"vda": noise(21, 4)})
+	if err := o.Delete(p); err != nil {
+		t.Error(err)
+	}
+	sweepAll(t, o)
+}
+
 func TestARebuildThatIsKilledMidwayIsFinishedByTheNextOwner(t *testing.T) {
 	for nth := range int32(3) {
 		dir := vaultIn(t, sampleBlock)

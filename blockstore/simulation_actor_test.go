@@ -208,7 +208,7 @@ func (a *actor) sweep(ctx context.Context, r *rand.Rand) error {
 	if r.IntN(10) == 0 { // a clock that cannot be: nothing happens
 		opts.Clock = func() time.Time { return time.Unix(1000, 0) }
 		_, err := a.o.Sweep(ctx, opts)
-		if errors.Is(err, ErrClock) || err == nil && a.empty(ctx) {
+		if errors.Is(err, ErrClock) {
 			return nil
 		}
 		return fmt.Errorf("a sweep in 1970: %w", err)
@@ -224,17 +224,14 @@ func (a *actor) sweep(ctx context.Context, r *rand.Rand) error {
 	if report.Damaged != 0 {
 		return fmt.Errorf("a sweep found damage where there is none: %+v", report)
 	}
+	if opts.DryRun { // it says what it would drop
+		report.Dropped = nil
+	}
 	for _, p := range report.Dropped {
 		a.say("dropped %s", p.ID)
 	}
 	a.say("swept")
 	return nil
-}
-
-// empty tells whether the vault has no records that tell the time.
-func (a *actor) empty(ctx context.Context) bool {
-	points, err := a.o.allPoints(ctx)
-	return err == nil && len(points) == 0
 }
 
 // simDisk is what a machine's disk holds in a version: pieces that change
