@@ -42,7 +42,8 @@ func (a *actor) step(ctx context.Context, r *rand.Rand) error {
 	case n < 7:
 		return a.backUps(ctx, r)
 	case n < 9:
-		return a.beside(func() error { return a.sweep(ctx, r) }, func() error { return a.backUps(ctx, r) })
+		other := rand.New(rand.NewPCG(r.Uint64(), 0))
+		return a.beside(func() error { return a.sweep(ctx, other) }, func() error { return a.backUps(ctx, r) })
 	case n < 12:
 		return a.delete(ctx, r)
 	case n < 13:
