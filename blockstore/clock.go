@@ -75,10 +75,10 @@ func (o *Owner) trust(ctx context.Context, now time.Time) error {
 func (c *clock) believes(now time.Time) error {
 	show := func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 	switch {
-	case c.unlimited:
-		return nil
 	case now.Before(c.earliest):
 		return fmt.Errorf("%w: it says %s, and the vault's newest record is of %s", ErrClock, show(now), show(c.earliest.Add(clockSkew)))
+	case c.unlimited:
+		return nil
 	case now.After(c.latest):
 		return fmt.Errorf("%w: it says %s, more than %d days after %s, the last time that the vault is sure of", ErrClock,
 			show(now), int(clockLimit.Hours()/24), show(c.latest.Add(-clockLimit)))
@@ -102,6 +102,7 @@ func (c *clock) load(ctx context.Context, o *Owner) error {
 		dates = append(dates, note.Time)
 	}
 	if c.unlimited = len(dates) == 0; c.unlimited {
+		c.earliest = o.head.Created.Add(-clockSkew) // a sweep before that would note its time as right
 		return nil
 	}
 	slices.SortFunc(dates, time.Time.Compare)

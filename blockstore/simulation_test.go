@@ -101,6 +101,14 @@ func (s *simulation) run(end time.Time) {
 	s.sweepAll()
 }
 
+// own opens the vault at the time of the simulation.
+func (s *simulation) own() *Owner {
+	s.t.Helper()
+	ahead := s.model.ahead
+	return ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}},
+		Clock: func() time.Time { return time.Now().Add(ahead) }})
+}
+
 func (s *simulation) tell(format string, args ...any) {
 	s.model.told = append(s.model.told, fmt.Sprintf(format, args...))
 }
@@ -255,7 +263,7 @@ func (s *simulation) kill() {
 		}
 	}
 	s.look("after a kill")
-	o := ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}}})
+	o := s.own()
 	s.model.compare(s.t, o.Vault, "in the owner after a kill", true)
 	if left := temps(s.t, s.dir); len(left) > 0 {
 		s.t.Errorf("left after the next owner came: %v", left)
@@ -311,7 +319,7 @@ func (s *simulation) damage() {
 	if err := harm(file, remove, s.r); err != nil {
 		s.t.Fatal(err)
 	}
-	o := ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}}})
+	o := s.own()
 	s.model.compare(s.t, o.Vault, "after damage to "+rel, true)
 	if _, err := o.Sweep(s.t.Context(), SweepOptions{}); err != nil { // it reads every segment
 		s.t.Errorf("after damage to %s: %v", rel, err)
@@ -366,14 +374,14 @@ func harm(file string, remove bool, r *rand.Rand) error {
 
 // sweepAll leaves what is named and nothing else.
 func (s *simulation) sweepAll() {
-	o := ownVault(s.t, s.dir, OwnOptions{Options: Options{Warn: func(string) {}}})
+	o := s.own()
 	defer o.Close()
 	if _, err := o.Sweep(s.t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
 		s.t.Error(err)
 	}
 	s.model.compare(s.t, o.Vault, "after the last sweep", true)
 	mustCheck(s.t, o.Vault)
-	again := &sweep{o: o, opts: SweepOptions{Now: true, Full: true, DryRun: true}, now: time.Now(), report: &SweepReport{}}
+	again := &sweep{o: o, opts: SweepOptions{Now: true, Full: true, DryRun: true}, now: o.now(), report: &SweepReport{}}
 	if err := again.run(s.t.Context()); err != nil {
 		s.t.Error(err)
 	}
