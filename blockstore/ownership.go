@@ -147,8 +147,8 @@ func (v *Vault) tryClaim(w WriterID, reclaim bool) (*claim, error) {
 // *BusyError tells who holds the lock, as far as that is known.
 func (v *Vault) lockOwner(w WriterID) (*claim, error) {
 	lock, err := v.dir.Lock(ownerPath(w))
-	last, readErr := v.readOwner(w)
 	if errors.Is(err, backend.ErrLocked) {
+		last, readErr := v.lookAtOwner(w)
 		busy := &BusyError{Vault: v.dir.Root(), Owner: last} // what it says of itself is only for the message
 		if readErr == nil && !last.isOf(v.host) {
 			busy.OtherHost = true
@@ -160,6 +160,7 @@ func (v *Vault) lockOwner(w WriterID) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
+	last, readErr := v.readOwner(w)
 	return &claim{lock: lock, owner: v.thisProcess(w), last: last, unknown: readErr != nil, clean: readErr == nil && last.Clean}, nil
 }
 
@@ -174,12 +175,17 @@ func (v *Vault) mayOwn(c *claim) error {
 	return err
 }
 
-// readOwner reads OWNER. It is rewritten in place, so a damaged one is looked at
-// again: it may have been half written.
-func (v *Vault) readOwner(w WriterID) (o Ownership, err error) {
+func (v *Vault) readOwner(w WriterID) (Ownership, error) {
+	var o Ownership
+	err := v.readRecord(ownerKind, ownerPath(w), &o)
+	return o, err
+}
+
+// lookAtOwner reads OWNER without its lock. It is rewritten in place, so a
+// damaged one is looked at again: it may have been half written.
+func (v *Vault) lookAtOwner(w WriterID) (o Ownership, err error) {
 	for range 5 {
-		o = Ownership{}
-		if err = v.readRecord(ownerKind, ownerPath(w), &o); !errors.Is(err, errRecord) {
+		if o, err = v.readOwner(w); !errors.Is(err, errRecord) {
 			return o, err
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -198,7 +204,7 @@ func (v *Vault) writeOwner(c *claim) error {
 // stillOwner tells whether the vault was not taken over meanwhile, through
 // another mount of its file system for example.
 func (v *Vault) stillOwner(c *claim) error {
-	o, err := v.readOwner(c.owner.Writer)
+	o, err := v.lookAtOwner(c.owner.Writer)
 	if err != nil {
 		return fmt.Errorf("who owns vault %s: %w", v.dir.Root(), err)
 	}

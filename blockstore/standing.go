@@ -20,7 +20,7 @@ func (v *Vault) Standing() (Standing, error) {
 	if err != nil || w == "" {
 		return Standing{}, err
 	}
-	o, err := v.readOwner(w)
+	o, err := v.lookAtOwner(w)
 	if isNotExist(err) {
 		return Standing{}, nil
 	}
