@@ -52,14 +52,20 @@ func (o *Owner) Begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if !o.setRunning(b.Machine) {
 		return nil, fmt.Errorf("machine %s: %w", b.Machine, ErrRunning)
 	}
-	n, err := o.begin(ctx, b)
-	if err != nil {
+	var n *Backup
+	err := unlessHung(ctx, o.dir, func(ctx context.Context) (err error) {
+		n, err = o.begin(ctx, b)
+		return err
+	})
+	if err == nil {
+		return n, nil
+	}
+	if o.dir.HangError() == nil { // else its locks may be held
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		delete(o.running, b.Machine)
-		return nil, err
 	}
-	return n, nil
+	return nil, err
 }
 
 // setRunning returns false when the machine is being backed up already.
@@ -199,6 +205,10 @@ func (b *Backup) AddConfig(name string, data []byte) error {
 	if err := CheckConfigName(name); err != nil {
 		return err
 	}
+	return b.o.unlessHung(func() error { return b.addConfig(name, data) })
+}
+
+func (b *Backup) addConfig(name string, data []byte) error {
 	if len(data) > MaxConfig {
 		return fmt.Errorf("configuration %s has %d bytes, at most %d are kept", name, len(data), MaxConfig)
 	}
@@ -276,6 +286,10 @@ func (b *Backup) storeAnew(r *recorder, kind content.Kind, id ID, plain []byte) 
 // Abort ends a backup that was not committed; after Commit it does nothing.
 // What was stored stays for the next run.
 func (b *Backup) Abort() {
+	b.o.unlessHung(func() error { b.abort(); return nil }) // nobody waits for the locks of a vault that hangs
+}
+
+func (b *Backup) abort() {
 	b.mu.Lock()
 	ended := b.ended
 	b.ended = true

@@ -12,7 +12,19 @@ import (
 // Commit makes the point durable and visible: when it returns nil, the point
 // survives power loss.
 func (b *Backup) Commit(ctx context.Context) (*Point, error) {
-	defer b.Abort()
+	var point *Point
+	err := unlessHung(ctx, b.o.dir, func(ctx context.Context) (err error) {
+		point, err = b.makePoint(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return point, nil
+}
+
+func (b *Backup) makePoint(ctx context.Context) (*Point, error) {
+	defer b.abort()
 	o := b.o
 	b.mu.Lock()
 	ended := b.ended

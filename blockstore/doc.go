@@ -17,6 +17,15 @@
 // not compared. Memory depends on neither the size of a disk nor the number of
 // points.
 //
+// # Whose a vault is
+//
+// OWNER names the host, the process and the place that wrote into the vault
+// last. Another host, and a copy whose original can still be seen, are refused
+// until [TakeOver]; an owner that was replaced finds out before it commits or
+// removes anything. [Vault.HoldSweep] keeps all files where they are while
+// somebody copies them. A file system that does not answer ends the methods of
+// an Owner with a [HangError], and leaves a goroutine behind for each.
+//
 // # Parts
 //
 // Content is named by package content and lies in packs (package pack). A disk
@@ -27,7 +36,8 @@
 //
 // # Locks
 //
-// Owner.committing comes before store.mu, which comes before Backup.mu;
+// Owner.attributing comes before Owner.committing, that before the turn of
+// Owner.removing, that before store.mu, and that before Backup.mu;
 // Vault.refreshing is taken last, and Owner.mu and the locks of caches are
 // never held while another is taken. No lock is held while content is read.
 package blockstore

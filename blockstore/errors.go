@@ -43,16 +43,27 @@ type BusyError struct {
 	// OtherHost is set when the owner belongs to another host: waiting does not
 	// help then.
 	OtherHost bool
+	// State is what the owner's process is held up by: "stopped", "waiting for a
+	// disk that does not answer", or "" when it runs or that is not known.
+	State string
+	// Lost is set when this process was the owner until the vault was taken over.
+	Lost bool
 }
 
 func (e *BusyError) Error() string {
-	if e.OtherHost {
-		return fmt.Sprintf("vault %s belongs to host %s (writer %s, last used by pid %d, %s)",
-			e.Vault, e.Owner.Host, e.Owner.Writer, e.Owner.PID, e.Owner.Command)
-	}
-	if e.Owner.PID == 0 { // its record was just being written, or is damaged
+	since := e.Owner.Opened.UTC().Format("2006-01-02T15:04:05Z")
+	switch {
+	case e.Lost:
+		return fmt.Sprintf("vault %s was taken over by host %s (pid %d, %s) at %s", e.Vault, e.Owner.Host, e.Owner.PID, e.Owner.Command, since)
+	case e.OtherHost:
+		return fmt.Sprintf("vault %s belongs to host %s (writer %s, last opened at %s by pid %d, %s)",
+			e.Vault, e.Owner.Host, e.Owner.Writer, since, e.Owner.PID, e.Owner.Command)
+	case e.Owner.PID == 0: // its record was just being written, or is damaged
 		return fmt.Sprintf("vault %s is in use by another process", e.Vault)
 	}
-	return fmt.Sprintf("vault %s is in use by pid %d (%s) since %s",
-		e.Vault, e.Owner.PID, e.Owner.Command, e.Owner.Opened.UTC().Format("2006-01-02T15:04:05Z"))
+	state := ""
+	if e.State != "" {
+		state = "; that process is " + e.State
+	}
+	return fmt.Sprintf("vault %s is in use by pid %d (%s) since %s%s", e.Vault, e.Owner.PID, e.Owner.Command, since, state)
 }

@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"errors"
 	"fmt"
 	"path"
 
@@ -39,6 +40,11 @@ func (s *tableSet) dropped() map[string]bool {
 // finishDrops removes what is left of points that were dropped: records that
 // are there all the same, and attributes of points that are not.
 func (o *Owner) finishDrops() error {
+	if err := o.mayRemove(); errors.Is(err, ErrHeld) {
+		return nil // the next owner or sweep does
+	} else if err != nil {
+		return err
+	}
 	o.attributing.Lock()
 	defer o.attributing.Unlock()
 	paths, err := o.pointPaths()

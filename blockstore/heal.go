@@ -34,23 +34,31 @@ func (o *Owner) healVault() error {
 	if err != nil {
 		return err
 	}
-	generation, _, _ := parseNumbered(path.Base(o.name))
+	if err := o.writeVault(o.head, names); err != nil {
+		return err
+	}
+	o.warn(fmt.Sprintf("VAULT of %s was written again, from the copy in a pack", o.dir.Root()))
+	return o.removeDamaged(vaultKind, vaultDir, names)
+}
+
+// writeVault writes the next generation of VAULT, beside those that there are.
+func (v *Vault) writeVault(head vaultRecord, names []string) error {
+	generation, _, _ := parseNumbered(path.Base(v.name))
 	for _, n := range names {
 		if g, _, ok := parseNumbered(n); ok {
 			generation = max(generation, g)
 		}
 	}
 	name := path.Join(vaultDir, numbered(generation+1, randomHex(4)))
-	raw, err := encodeRecord(o.keys, vaultKind, name, o.head)
+	raw, err := encodeRecord(v.keys, vaultKind, name, head)
 	if err != nil {
 		return err
 	}
-	if err := o.dir.Write(name, raw); err != nil {
+	if err := v.dir.Write(name, raw); err != nil {
 		return err
 	}
-	o.name, o.raw, o.fromPack = name, raw, false
-	o.warn(fmt.Sprintf("VAULT of %s was written again, from the copy in a pack", o.dir.Root()))
-	return o.removeDamaged(vaultKind, vaultDir, names)
+	v.head, v.name, v.raw, v.fromPack = head, name, raw, false
+	return nil
 }
 
 // removeTemps removes what an owner that died had not made visible yet.
@@ -61,7 +69,7 @@ func (o *Owner) removeTemps() error {
 		depth  int // how many levels of folders lie in it
 	}{
 		{".", 0}, {vaultDir, 0}, {path.Join(packsDir, w), 1}, {path.Join(segmentsDir, w), 0},
-		{pointsDir, 1}, {attrsDir, 2}, {damagedDir, 1}, {machinesDir, 1}, {clockDir, 0},
+		{pointsDir, 1}, {attrsDir, 2}, {damagedDir, 1}, {machinesDir, 1}, {clockDir, 0}, {holdsDir, 0},
 	} {
 		if err := o.removeTempsIn(in.folder, in.depth); err != nil {
 			return err

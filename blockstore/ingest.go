@@ -29,13 +29,15 @@ func (b *Backup) AddDisk(ctx context.Context, info DiskInfo, src Source, progres
 		return err
 	}
 	info.Size = src.Size()
-	in := newIngest(b, info, src, progress)
-	root, err := in.run(ctx)
-	if err != nil {
-		return fmt.Errorf("disk %s: %w", info.Name, err)
-	}
-	info.Root, info.Sizes = root, in.sizes
-	return b.addDisk(info)
+	return unlessHung(ctx, b.o.dir, func(ctx context.Context) error {
+		in := newIngest(b, info, src, progress)
+		root, err := in.run(ctx)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", info.Name, err)
+		}
+		info.Root, info.Sizes = root, in.sizes
+		return b.addDisk(info)
+	})
 }
 
 // ingest reads one disk. A producer cuts it into chunks, workers read, hash

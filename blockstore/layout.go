@@ -20,6 +20,7 @@ const (
 	machinesDir = "machines"
 	writersDir  = "writers"
 	clockDir    = "clock"
+	holdsDir    = "holds"
 	indexDir    = "index"
 	readmeFile  = "README.txt"
 )

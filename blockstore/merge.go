@@ -24,7 +24,9 @@ func (o *Owner) mergeSegments(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := o.merge(merge); err != nil {
+		if err := o.merge(merge); errors.Is(err, ErrHeld) {
+			return nil // the next commit tries again
+		} else if err != nil {
 			return err
 		}
 	}
@@ -53,8 +55,12 @@ func crowded(tables []*segment.Table) []*segment.Table {
 }
 
 // merge replaces segments by one. The new one is durable before the old ones
-// go, and what both say is the same.
+// go, and what both say is the same. While the vault is held that is ErrHeld,
+// and the old ones stay.
 func (o *Owner) merge(tables []*segment.Table) error {
+	if err := o.mayRemove(); err != nil {
+		return err
+	}
 	tables, err := o.distrust(tables)
 	if err != nil || len(tables) < 2 {
 		return err
@@ -72,11 +78,15 @@ func (o *Owner) merge(tables []*segment.Table) error {
 	}
 	o.replaceTables(table, tables)
 	o.opts.Event("segments.merged")
-	var errs []error
-	for _, t := range tables {
-		errs = append(errs, o.dir.Remove(t.Name))
-	}
-	return errors.Join(errs...)
+	// Where that is refused they stay: they say the same as the new one, and go
+	// with the next merge.
+	return o.removing(func() error {
+		var errs []error
+		for _, t := range tables {
+			errs = append(errs, o.dir.Remove(t.Name))
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // packIsThere tells whether entries of a pack are worth keeping: also of one

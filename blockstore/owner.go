@@ -101,14 +101,31 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 	if err != nil {
 		return nil, err
 	}
+	var w *Owner
+	err = unlessHung(ctx, v.dir, func(ctx context.Context) (err error) {
+		w, err = v.own(ctx, o, rebuild, progress)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open vault %s for writing: %w", dir, err)
+	}
+	return w, nil
+}
+
+// own makes an owner of a vault, which it closes when that fails.
+func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress func(packs, total int)) (*Owner, error) {
 	c, err := v.claimVault(ctx, o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), v.Close())
+		return nil, errors.Join(err, v.Close())
 	}
 	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
-	if err := w.prepare(ctx, rebuild, progress); err != nil {
-		return nil, errors.Join(fmt.Errorf("open vault %s for writing: %w", dir, err), w.abandon())
+	err = w.prepare(ctx, rebuild, progress)
+	if err == nil {
+		err = v.dir.HangError() // then nobody waits for it any more
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.abandon())
 	}
 	return w, nil
 }
@@ -208,8 +225,12 @@ func (o *Owner) checkSpace(need int64) error {
 	return o.dir.CheckSpace(floor, need)
 }
 
-// Close seals what is open and gives the vault up. Backups must have ended.
-func (o *Owner) Close() error {
+// Close seals what is open and gives the vault up. Backups must have ended. Of
+// a vault that hangs, that happens when it answers again, and Close does not
+// wait for it.
+func (o *Owner) Close() error { return o.unlessHung(o.close) }
+
+func (o *Owner) close() error {
 	o.opts.Event("close")
 	err := o.store.sealOpen(o)
 	o.committing.Lock()

@@ -23,46 +23,32 @@ type Ownership struct {
 	Command string    `json:"command"`
 	Nonce   string    `json:"nonce"` // new for each owner
 	Opened  time.Time `json:"opened"`
-	Clean   bool      `json:"clean"` // the owner ended and left nothing half done
+	Clean   bool      `json:"clean"`          // the owner ended and left nothing half done
+	Place   Place     `json:"place,omitzero"` // where the vault lay
 }
 
 // thisProcess describes this process as an owner.
-func thisProcess(w WriterID) Ownership {
-	host, _ := os.Hostname() // empty is as good
+func (v *Vault) thisProcess(w WriterID) Ownership {
 	command := strings.Join(os.Args, " ")
 	if len(command) > 200 {
 		command = strings.ToValidUTF8(command[:200], "") + "..."
 	}
 	return Ownership{
-		Writer: w, Host: host, HostID: firstWord("/etc/machine-id"), BootID: firstWord("/proc/sys/kernel/random/boot_id"),
-		PID: os.Getpid(), Command: command, Nonce: randomHex(8), Opened: time.Now().UTC(),
+		Writer: w, Host: v.host.Name, HostID: v.host.ID, BootID: v.host.BootID, PID: os.Getpid(),
+		Command: command, Nonce: randomHex(8), Opened: time.Now().UTC(), Place: locate(v.dir.Root()),
 	}
-}
-
-func firstWord(file string) string {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "" // unknown
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// sameHost tells whether both owners live on one installation of an operating
-// system.
-func (o Ownership) sameHost(p Ownership) bool {
-	if o.HostID != "" && p.HostID != "" {
-		return o.HostID == p.HostID
-	}
-	return o.Host == p.Host
 }
 
 // claim is the lock of a vault, held.
 type claim struct {
 	lock  *backend.Lock
 	owner Ownership
-	last  Ownership // of the owner before; zero where there was none, or it cannot be read
+	last  Ownership // of the owner before
 	clean bool      // it said that it left nothing half done
 	spent bool      // the reserve was given up for it
+	// unknown is set when there was no owner before, or what it said cannot be
+	// read.
+	unknown bool
 }
 
 // claimVault becomes the vault's owner, waiting for another process of this
@@ -94,6 +80,15 @@ func (v *Vault) claimVault(ctx context.Context, o OwnOptions) (*claim, error) {
 // ownWriter returns the writer that this installation writes as: the vault's
 // only one, or a new one for a vault without.
 func (v *Vault) ownWriter() (WriterID, error) {
+	w, err := v.onlyWriter()
+	if w != "" || err != nil {
+		return w, err
+	}
+	return v.lostWriter()
+}
+
+// onlyWriter returns the vault's only writer, "" when none is named.
+func (v *Vault) onlyWriter() (WriterID, error) {
 	names, err := v.dir.List(writersDir)
 	if err != nil {
 		return "", err
@@ -101,7 +96,7 @@ func (v *Vault) ownWriter() (WriterID, error) {
 	names = slices.DeleteFunc(names, func(n string) bool { return !hexID.MatchString(n) })
 	switch len(names) {
 	case 0:
-		return v.lostWriter()
+		return "", nil
 	case 1:
 		return WriterID(names[0]), nil
 	}
@@ -126,19 +121,16 @@ func (v *Vault) lostWriter() (WriterID, error) {
 }
 
 func (v *Vault) tryClaim(w WriterID, reclaim bool) (*claim, error) {
-	lock, err := v.dir.Lock(ownerPath(w))
-	last, readErr := v.readOwner(w)
-	if errors.Is(err, backend.ErrLocked) {
-		return nil, &BusyError{Vault: v.dir.Root(), Owner: last} // what it says of itself is only for the message
-	}
+	c, err := v.lockOwner(w)
 	if err != nil {
 		return nil, err
 	}
-	c := &claim{lock: lock, owner: thisProcess(w), last: last, clean: readErr == nil && last.Clean}
-	if readErr == nil && !last.sameHost(c.owner) {
-		return nil, errors.Join(&BusyError{Vault: v.dir.Root(), Owner: last, OtherHost: true}, lock.Release())
+	if !c.unknown {
+		err = v.mayOwn(c)
 	}
-	err = v.writeOwner(c)
+	if err == nil {
+		err = v.writeOwner(c)
+	}
 	if reclaim && errors.Is(err, ErrFull) { // what is set aside for this goes now
 		if err = v.dir.Remove(reserveFile); err == nil {
 			c.spent = true
@@ -146,15 +138,59 @@ func (v *Vault) tryClaim(w WriterID, reclaim bool) (*claim, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, lock.Release())
+		return nil, errors.Join(err, c.lock.Release())
 	}
 	return c, nil
+}
+
+// lockOwner takes the lock and reads what the last owner said of itself. A
+// *BusyError tells who holds the lock, as far as that is known.
+func (v *Vault) lockOwner(w WriterID) (*claim, error) {
+	lock, err := v.dir.Lock(ownerPath(w))
+	if errors.Is(err, backend.ErrLocked) {
+		last, readErr := v.lookAtOwner(w)
+		busy := &BusyError{Vault: v.dir.Root(), Owner: last} // what it says of itself is only for the message
+		if readErr == nil && !last.isOf(v.host) {
+			busy.OtherHost = true
+		} else if readErr == nil {
+			busy.State = stateOfProcess(last, v.host)
+		}
+		return nil, busy
+	}
+	if err != nil {
+		return nil, err
+	}
+	last, readErr := v.readOwner(w)
+	return &claim{lock: lock, owner: v.thisProcess(w), last: last, unknown: readErr != nil, clean: readErr == nil && last.Clean}, nil
+}
+
+// mayOwn refuses a vault that belongs to another host, or is a copy of one that
+// is still there.
+func (v *Vault) mayOwn(c *claim) error {
+	if !c.last.isOf(v.host) {
+		return &BusyError{Vault: v.dir.Root(), Owner: c.last, OtherHost: true}
+	}
+	unmoved, err := v.checkPlace(c.last, c.owner.Place)
+	c.clean = c.clean && unmoved
+	return err
 }
 
 func (v *Vault) readOwner(w WriterID) (Ownership, error) {
 	var o Ownership
 	err := v.readRecord(ownerKind, ownerPath(w), &o)
 	return o, err
+}
+
+// lookAtOwner reads OWNER without its lock. It is rewritten in place, so a
+// damaged one is looked at again: it may have been half written.
+func (v *Vault) lookAtOwner(w WriterID) (o Ownership, err error) {
+	for range 5 {
+		if o, err = v.readOwner(w); !errors.Is(err, errRecord) {
+			return o, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return Ownership{}, err
 }
 
 func (v *Vault) writeOwner(c *claim) error {
@@ -168,12 +204,12 @@ func (v *Vault) writeOwner(c *claim) error {
 // stillOwner tells whether the vault was not taken over meanwhile, through
 // another mount of its file system for example.
 func (v *Vault) stillOwner(c *claim) error {
-	o, err := v.readOwner(c.owner.Writer)
+	o, err := v.lookAtOwner(c.owner.Writer)
 	if err != nil {
 		return fmt.Errorf("who owns vault %s: %w", v.dir.Root(), err)
 	}
 	if o.Nonce != c.owner.Nonce {
-		return &BusyError{Vault: v.dir.Root(), Owner: o, OtherHost: !o.sameHost(c.owner)}
+		return &BusyError{Vault: v.dir.Root(), Owner: o, OtherHost: !o.isOf(v.host), Lost: true}
 	}
 	return nil
 }

@@ -99,10 +99,13 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 	rec := (*buf)[:p.Length]
 	open := func() (*os.File, error) { return v.dir.Open(packPath(p.writer, p.pack)) }
 	err := v.files.with(p.pack, open, func(f *os.File) error {
-		if _, err := f.ReadAt(rec, int64(p.Offset)); err != nil {
+		done := v.dir.Call("read", packPath(p.writer, p.pack))
+		_, err := f.ReadAt(rec, int64(p.Offset))
+		done()
+		if err != nil {
 			return err
 		}
-		err := decode(rec)
+		err = decode(rec)
 		if err == nil || !errors.Is(err, pack.ErrDamaged) {
 			return err
 		}

@@ -32,6 +32,7 @@ const (
 	machineKind   recordKind = "machine"
 	ownerKind     recordKind = "owner"
 	clockKind     recordKind = "clock"
+	holdKind      recordKind = "hold"
 )
 
 var errRecord = errors.New("damaged record")

@@ -56,6 +56,7 @@ func copyVault(t testing.TB, from string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	forgetPlace(t, to)
 	return to
 }
 

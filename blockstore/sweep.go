@@ -72,9 +72,15 @@ func (o *Owner) Sweep(ctx context.Context, opts SweepOptions) (*SweepReport, err
 	if !o.sweeping.TryLock() {
 		return nil, ErrSweeping
 	}
-	defer o.sweeping.Unlock()
 	s := &sweep{o: o, opts: opts, now: opts.Clock(), report: &SweepReport{}}
-	if err := s.run(ctx); err != nil {
+	err := unlessHung(ctx, o.dir, func(ctx context.Context) error {
+		defer o.sweeping.Unlock()
+		return s.run(ctx)
+	})
+	if hang := o.dir.HangError(); hang != nil {
+		return nil, fmt.Errorf("sweep vault %s: %w", o.dir.Root(), hang) // the report may still be written
+	}
+	if err != nil {
 		return s.report, fmt.Errorf("sweep vault %s: %w", o.dir.Root(), err)
 	}
 	return s.report, nil
@@ -102,6 +108,9 @@ func (s *sweep) run(ctx context.Context) (err error) {
 	}
 	if s.opts.DryRun {
 		return s.forecast(ctx)
+	}
+	if err := s.o.mayRemove(); err != nil {
+		return err
 	}
 	if err := s.o.giveUpReserve(); err != nil {
 		return err

@@ -345,10 +345,11 @@ func (s *sweep) keptIn(id ID, in pack.ID) bool {
 // that it holds lies in another pack that is there. In one step it is taken
 // from what backups find, or found to be pinned.
 func (s *sweep) removePack(ctx context.Context, u *packUse) error {
+	return s.o.removing(func() error { return s.removeNow(ctx, u) })
+}
+
+func (s *sweep) removeNow(ctx context.Context, u *packUse) error {
 	o := s.o
-	if err := o.stillOwner(o.claim); err != nil {
-		return err
-	}
 	if why := s.needed(u); why != nil {
 		o.warn(fmt.Sprintf("pack %s stays: %v", u.id, why))
 		s.report.Damaged += u.Size
@@ -454,5 +455,8 @@ func (o *Owner) forgetGone(ctx context.Context) error {
 	if err := o.dir.CheckSpace(0, size); errors.Is(err, ErrFull) {
 		return nil // the next sweep has room for it
 	}
-	return o.merge(tables)
+	if err := o.merge(tables); !errors.Is(err, ErrHeld) {
+		return err
+	}
+	return nil
 }

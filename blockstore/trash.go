@@ -140,6 +140,10 @@ func (o *Owner) Note(p *Point, text string) error {
 // change appends an attribute when allow says so, which sees the state before.
 // Attributes are read and appended under one lock, which dropping holds, too.
 func (o *Owner) change(p *Point, a Attribute, allow func(PointState) (bool, error)) error {
+	return o.unlessHung(func() error { return o.changeNow(p, a, allow) })
+}
+
+func (o *Owner) changeNow(p *Point, a Attribute, allow func(PointState) (bool, error)) error {
 	o.attributing.Lock()
 	defer o.attributing.Unlock()
 	if _, err := o.dir.Size(pointPath(p.Machine, p.Seq, p.ID)); err != nil {
@@ -206,16 +210,25 @@ func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
 // forget removes the record of a point at name, and its attributes, for good.
 // The caller holds attributing.
 func (o *Owner) forget(name string, m MachineID, id PointID) error {
-	if err := o.stillOwner(o.claim); err != nil {
-		return err
-	}
 	o.committing.Lock()
-	err := o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}})
-	o.committing.Unlock()
-	if err != nil {
+	defer o.committing.Unlock()
+	told := false
+	err := o.removing(func() error {
+		if err := o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}}); err != nil {
+			return err
+		}
+		told = true
+		return o.forgetTold(name, m, id)
+	})
+	if !told {
 		o.mayDropNot(id)
-		return err
 	}
+	return err
+}
+
+// forgetTold removes a point that a segment tells as dropped. The caller holds
+// attributing and committing.
+func (o *Owner) forgetTold(name string, m MachineID, id PointID) error {
 	o.opts.Event("point.dropping")
 	if err := o.dir.Remove(name); err != nil {
 		return err

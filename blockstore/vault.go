@@ -25,6 +25,14 @@ type Options struct {
 	BlockCache int64        // bytes of decoded blocks kept; 0: 64 MiB
 	PageCache  int64        // bytes of decoded map pages kept; 0: 16 MiB
 	Warn       func(string) // told about what someone should look at; may be nil
+	Host       *Host        // that this process runs on; nil: found out
+
+	// Patience is how long a call into the vault's file system may take; 0:
+	// DefaultPatience, negative: for ever. Then Open and the methods of an Owner
+	// fail with a *HangError, and Hung, which may be nil, is told once the
+	// vault is open: other reads go on waiting.
+	Patience time.Duration
+	Hung     func(error)
 }
 
 // VaultInfo describes a vault.
@@ -51,6 +59,7 @@ type Vault struct {
 	fromPack bool
 	keys     *content.Keys
 	warn     func(string)
+	host     Host
 
 	files    *packFiles
 	pages    *lru.Cache[ID, *diskmap.Page]
@@ -78,17 +87,28 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 	if v.warn == nil {
 		v.warn = func(string) {}
 	}
-	if err := v.readVault(); err != nil {
+	if o.Host == nil {
+		h := thisHost()
+		o.Host = &h
+	}
+	v.host = *o.Host
+	v.dir.Watch(patience(o.Patience), nil)
+	if err := unlessHung(ctx, v.dir, func(ctx context.Context) error { return v.open(ctx, o) }); err != nil {
 		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+	}
+	v.dir.Watch(patience(o.Patience), o.Hung) // until here the error told
+	return v, nil
+}
+
+func (v *Vault) open(ctx context.Context, o Options) error {
+	if err := v.readVault(); err != nil {
+		return err
 	}
 	if err := v.makeCaches(o); err != nil {
-		return nil, fmt.Errorf("open vault %s: %w", dir, err)
+		return err
 	}
 	v.tables.Store(&tableSet{})
-	if err := v.refresh(ctx); err != nil {
-		return nil, fmt.Errorf("open vault %s: %w", dir, err)
-	}
-	return v, nil
+	return v.refresh(ctx)
 }
 
 func (v *Vault) makeCaches(o Options) (err error) {

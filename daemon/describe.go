@@ -59,6 +59,17 @@ func DescribeVault(v blockstore.VaultInfo) api.Vault {
 	}
 }
 
+// DescribeOwner returns an owner as programs see it, nil when nobody is known.
+func DescribeOwner(o blockstore.Ownership, otherHost bool) *api.Owner {
+	if o.Writer == "" {
+		return nil
+	}
+	return &api.Owner{
+		Writer: string(o.Writer), Host: o.Host, ThisHost: !otherHost, PID: o.PID, Command: o.Command,
+		Opened: api.At(o.Opened), Ended: o.Clean,
+	}
+}
+
 // DescribeCheck returns what a check found as programs see it. data says
 // whether every block was read.
 func DescribeCheck(r *blockstore.CheckReport, data bool) api.Check {

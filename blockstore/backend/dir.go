@@ -27,7 +27,8 @@ type Dir struct {
 		Sync    func(f *os.File, name string) error
 	}
 
-	root string
+	root  string
+	watch watch
 
 	mu   sync.Mutex
 	made map[string]bool // folders known to exist durably, by name
@@ -35,7 +36,7 @@ type Dir struct {
 
 // NewDir returns the backend of a folder, which is not touched yet.
 func NewDir(root string) *Dir {
-	d := &Dir{root: filepath.Clean(root), made: map[string]bool{}}
+	d := &Dir{root: filepath.Clean(root), made: map[string]bool{}, watch: watch{hung: make(chan struct{})}}
 	d.Ops.WriteAt = func(f *os.File, _ string, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
 	d.Ops.Sync = func(f *os.File, _ string) error { return f.Sync() }
 	return d
@@ -48,7 +49,10 @@ func (d *Dir) Root() string { return d.root }
 func (d *Dir) Path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
 
 // Open opens a file for reading.
-func (d *Dir) Open(name string) (*os.File, error) { return os.Open(d.Path(name)) }
+func (d *Dir) Open(name string) (*os.File, error) {
+	defer d.Call("open", name)()
+	return os.Open(d.Path(name))
+}
 
 // ReadFile returns a file's content, and an error for one larger than max
 // bytes.
@@ -58,6 +62,7 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	defer d.Call("read", name)()
 	b, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err != nil {
 		return nil, err
@@ -71,6 +76,7 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 // List returns the names in a folder, sorted, without the temporary ones. A
 // folder that is not there is empty.
 func (d *Dir) List(name string) ([]string, error) {
+	defer d.Call("list", name)()
 	entries, err := os.ReadDir(d.Path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -89,6 +95,7 @@ func (d *Dir) List(name string) ([]string, error) {
 
 // Size returns a file's size in bytes.
 func (d *Dir) Size(name string) (int64, error) {
+	defer d.Call("stat", name)()
 	st, err := os.Stat(d.Path(name))
 	if err != nil {
 		return 0, err
@@ -113,7 +120,12 @@ func (d *Dir) Write(name string, data []byte) error {
 // Remove removes a file and makes that durable. One that is not there is no
 // error.
 func (d *Dir) Remove(name string) error {
+	if err := d.HangError(); err != nil {
+		return err
+	}
+	done := d.Call("remove", name)
 	err := os.Remove(d.Path(name))
+	done()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -170,10 +182,12 @@ func (d *Dir) makeDir(name string) error {
 	if err := d.makeDir(path.Dir(name)); err != nil {
 		return err
 	}
+	done := d.Call("make folder", name)
 	err := os.Mkdir(d.Path(name), 0o700)
 	if err == nil {
 		err = os.Chmod(d.Path(name), 0o700)
 	}
+	done()
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return full(err)
 	}
@@ -190,6 +204,7 @@ func (d *Dir) syncDir(name string) error {
 		return err
 	}
 	defer f.Close()
+	defer d.Call("sync folder", name)()
 	if err := d.Ops.Sync(f, name); err != nil && !errors.Is(err, unix.EINVAL) {
 		return full(fmt.Errorf("sync folder %s: %w", d.Path(name), err))
 	}
@@ -204,6 +219,8 @@ func (d *Dir) SyncAll() error {
 		return err
 	}
 	defer f.Close()
+	// It writes back what other programs wrote, too.
+	defer d.call("sync", "file system", 10*d.watch.limit)()
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
 		return fmt.Errorf("sync the file system of %s: %w", d.root, err)
 	}

@@ -22,6 +22,9 @@ type File struct {
 
 // Create begins a new file, and makes the folders above it.
 func (d *Dir) Create(name string) (*File, error) {
+	if err := d.HangError(); err != nil {
+		return nil, err
+	}
 	folder := path.Dir(name)
 	if err := d.MakeDir(folder); err != nil {
 		return nil, err
@@ -29,7 +32,9 @@ func (d *Dir) Create(name string) (*File, error) {
 	var salt [8]byte
 	rand.Read(salt[:]) // never fails
 	temp := path.Join(folder, tempPrefix+hex.EncodeToString(salt[:]))
+	done := d.Call("create", name)
 	f, err := os.OpenFile(d.Path(temp), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	done()
 	if err != nil {
 		return nil, full(err)
 	}
@@ -45,7 +50,9 @@ func (f *File) Name() string { return f.name }
 
 // WriteAt writes into the file.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	done := f.dir.Call("write", f.name)
 	n, err := f.dir.Ops.WriteAt(f.f, f.name, p, off)
+	done()
 	return n, full(err)
 }
 
@@ -59,8 +66,12 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, o
 // very pages that a second try would report as written.
 func (f *File) Commit() error {
 	defer f.Abort()
-	if err := f.dir.Ops.Sync(f.f, f.name); err != nil {
+	if err := f.sync(); err != nil {
 		return full(fmt.Errorf("sync %s: %w", f.dir.Path(f.name), err))
+	}
+	// Who waited for this was told that it failed.
+	if err := f.dir.HangError(); err != nil {
+		return err
 	}
 	if err := f.link(); err != nil {
 		return full(err)
@@ -68,9 +79,15 @@ func (f *File) Commit() error {
 	return f.dir.syncDir(path.Dir(f.name))
 }
 
+func (f *File) sync() error {
+	defer f.dir.Call("sync", f.name)()
+	return f.dir.Ops.Sync(f.f, f.name)
+}
+
 // link gives the file its name, never replacing another. File systems without
 // hard links get a rename, which there is no second owner to race with.
 func (f *File) link() error {
+	defer f.dir.Call("link", f.name)()
 	from, to := f.dir.Path(f.temp), f.dir.Path(f.name)
 	err := os.Link(from, to)
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {

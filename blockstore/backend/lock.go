@@ -15,10 +15,15 @@ var ErrLocked = errors.New("locked by another process")
 // Lock is an exclusive lock on a file, which may be read and rewritten while
 // it is held. It is of the kind that belongs to the open file (F_OFD_SETLK), so
 // it ends with the process, however that ends.
-type Lock struct{ f *os.File }
+type Lock struct {
+	dir  *Dir
+	name string
+	f    *os.File
+}
 
 // Lock takes the lock of a file, which is made when it is not there.
 func (d *Dir) Lock(name string) (*Lock, error) {
+	defer d.Call("lock", name)()
 	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, full(err)
@@ -30,7 +35,7 @@ func (d *Dir) Lock(name string) (*Lock, error) {
 	whole := unix.Flock_t{Type: unix.F_WRLCK}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole)
 	if err == nil {
-		return &Lock{f}, nil
+		return &Lock{d, name, f}, nil
 	}
 	f.Close()
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -56,6 +61,10 @@ func (d *Dir) private(f *os.File, name string) error {
 
 // Rewrite replaces the file's content in place and syncs it.
 func (l *Lock) Rewrite(data []byte) error {
+	if err := l.dir.HangError(); err != nil {
+		return err
+	}
+	defer l.dir.Call("write", l.name)()
 	if _, err := l.f.WriteAt(data, 0); err != nil {
 		return full(err)
 	}

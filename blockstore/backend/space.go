@@ -9,6 +9,7 @@ import (
 // Space returns the bytes that the file system of the folder has, and those
 // that are free for this user.
 func (d *Dir) Space() (free, total int64, err error) {
+	defer d.Call("ask for the free space of", ".")()
 	var st unix.Statfs_t
 	if err := unix.Statfs(d.root, &st); err != nil {
 		return 0, 0, fmt.Errorf("free space of %s: %w", d.root, err)

@@ -65,6 +65,9 @@ type Logger interface {
 
 // Open opens the index in a folder, which is made when it is not there.
 func Open(dir string, log Logger) (*DB, error) {
+	if err := stamp(dir); err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
 	if err := beginOpening(dir); err != nil {
 		return nil, fmt.Errorf("open index %s: %w", dir, err)
 	}

@@ -145,7 +145,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 		err = whatHelps(ctx, o.vault, err)
 	}
 	if err != nil {
-		return leaving(ctx, orVaultMissing(o.vault, err), "nothing was stored")
+		return leaving(ctx, orUnreachable(o.vault, err), "nothing was stored")
 	}
 	began := time.Now()
 	var result *backup.Result

@@ -19,6 +19,7 @@ type console struct {
 	out, err io.Writer
 	in       io.Reader // a person's answers; nil: nobody can be asked
 	getenv   func(string) string
+	exit     func(int)      // ends the process; nil: it is not to be ended
 	terminal bool           // err is a terminal
 	outTerm  bool           // out is one
 	local    *time.Location // for --local
@@ -31,7 +32,7 @@ type console struct {
 // newConsole returns the console of this process.
 func newConsole() *console {
 	k := &console{
-		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, local: time.Local,
+		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
 		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}

@@ -101,6 +101,8 @@ func classify(err error) (code int, hint string) {
 		busy    *blockstore.BusyError
 		inUse   *image.InUseError
 		stopped *interruptedError
+		isCopy  *blockstore.CopyError
+		hang    *blockstore.HangError
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -112,10 +114,14 @@ func classify(err error) (code int, hint string) {
 		return exitDamaged, fmt.Sprintf("a backup of the same content may heal it; `holdfast point give-up %s@%s` drops such a point, so that the rest can be swept", p.MachineName, p.ID)
 	case errors.As(err, &corrupt):
 		return exitDamaged, "`holdfast check --data` lists everything that is damaged; `holdfast restore --skip-damaged` saves the rest"
-	case errors.As(err, &busy) && busy.OtherHost:
-		return exitBusy, fmt.Sprintf("run the command on %s, or make sure that it no longer writes there", busy.Owner.Host)
+	case errors.As(err, &hang):
+		return exitFailed, "look after the disk or server that it lies on (dmesg); the points that were there are whole, and what was stored is used by the next backup"
 	case errors.As(err, &busy):
-		return exitBusy, "try again when it has ended, or let the command wait with --wait"
+		return exitBusy, busyHint(busy)
+	case errors.As(err, &isCopy):
+		return exitRefused, "`holdfast vault takeover` makes the copy a vault of its own; reading works without"
+	case errors.Is(err, blockstore.ErrHeld):
+		return exitRefused, "somebody copies the vault; `holdfast vault hold-sweep --release` ends it"
 	case errors.As(err, &inUse):
 		return exitBusy, ""
 	case errors.Is(err, blockstore.ErrLocked):
@@ -130,6 +136,19 @@ func classify(err error) (code int, hint string) {
 		return exitFull, "make room in the vault's file system; the recovery points in it are whole and can be restored"
 	}
 	return classifyFailure(err)
+}
+
+// busyHint says what to do about a vault that another process or host has.
+func busyHint(e *blockstore.BusyError) string {
+	switch {
+	case e.Lost:
+		return "nothing that was committed is lost; see to it that one host alone backs up into this vault"
+	case e.OtherHost:
+		return fmt.Sprintf("run the command on %s; if that host is gone, `holdfast vault takeover` makes this one the owner", e.Owner.Host)
+	case e.State == "stopped":
+		return fmt.Sprintf("`kill -CONT %d` lets it go on; after `kill -9 %d` the next command takes over at once", e.Owner.PID, e.Owner.PID)
+	}
+	return "try again when it has ended, or let the command wait with --wait"
 }
 
 func classifyFailure(err error) (code int, hint string) {
@@ -148,6 +167,8 @@ func classifyFailure(err error) (code int, hint string) {
 		return exitFailed, "use the version of holdfast that wrote it, or a newer one"
 	case errors.Is(err, blockstore.ErrExists), errors.Is(err, fs.ErrExist):
 		return exitFailed, "nothing was changed"
+	case errors.Is(err, syscall.EROFS):
+		return exitFailed, "the disk is read-only: reading works; to write there, mount it for writing"
 	case errors.Is(err, fs.ErrPermission):
 		return exitFailed, "run it as a user who may read and write there, for example with sudo"
 	case errors.Is(err, fs.ErrNotExist):

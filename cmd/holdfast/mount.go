@@ -61,9 +61,12 @@ type mountOptions struct {
 // mountPoints mounts and waits until the mount is gone. That ctx ends is the
 // usual way to end it, and no failure.
 func mountPoints(ctx context.Context, k *console, o mountOptions) error {
-	v, err := blockstore.Open(ctx, o.vault, blockstore.Options{BlockCache: o.cache, Warn: k.warn})
+	v, err := openVaultWith(ctx, k, o.vault, blockstore.Options{
+		BlockCache: o.cache,
+		Hung:       func(err error) { k.say("warning: %v", err) }, // reads go on when it answers
+	})
 	if err != nil {
-		return orVaultMissing(o.vault, err)
+		return err
 	}
 	defer v.Close()
 	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{

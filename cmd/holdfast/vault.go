@@ -22,8 +22,8 @@ func vaultCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:  "vault",
 		Usage: "make a vault, and look after it",
-		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultRebuildIndexCommand(k), vaultSalvageCommand(k),
-			vaultTrustClockCommand(k)},
+		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultHoldSweepCommand(k), vaultTakeoverCommand(k),
+			vaultRebuildIndexCommand(k), vaultSalvageCommand(k), vaultTrustClockCommand(k)},
 	}
 }
 
@@ -31,7 +31,7 @@ func vaultInfoCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:        "info",
 		Usage:       "say what a vault is and how much lies in it",
-		Description: "Prints the vault's name, id, block size and age, how many machines and recovery\npoints it holds, and what its files take up.",
+		Description: "Prints the vault's name, id, block size and age, how many machines and recovery\npoints it holds, what its files take up, and which host writes into it.",
 		UsageText:   "holdfast vault info --vault /srv/vault",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
@@ -62,6 +62,10 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 	}
 	defer v.Close()
 	points, unread := v.Points(ctx)
+	st, err := v.Standing()
+	unread = errors.Join(unread, err)
+	held, err := v.Held(time.Now())
+	unread = errors.Join(unread, err)
 	info := api.VaultInfo{Vault: daemon.DescribeVault(v.Info()), Points: len(points)}
 	if info.Trash, info.Locked, err = setAside(ctx, v, points); err != nil {
 		unread = errors.Join(unread, err)
@@ -78,6 +82,11 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 		}
 	}
 	info.Machines = len(machines)
+	info.Owner, info.CopyOf = daemon.DescribeOwner(st.Owner, st.OtherHost), st.CopyOf
+	if held != nil {
+		t := api.At(held.Until)
+		info.HeldUntil = &t
+	}
 	if info.SizeOnDisk, info.Free, err = occupied(ctx, o.vault); err != nil {
 		return errors.Join(unread, err)
 	}
@@ -113,7 +122,27 @@ func showVault(k *console, v api.VaultInfo, local bool) error {
 	if v.Oldest != nil {
 		rows = append(rows, []string{"oldest point", k.moment(v.Oldest.Time, local)}, []string{"newest point", k.moment(v.Newest.Time, local)})
 	}
+	rows = append(rows, ownerRows(k, v, local)...)
 	return k.table(append(rows, []string{"size on disk", formatSize(v.SizeOnDisk)}, []string{"free there", formatSize(v.Free)}))
+}
+
+// ownerRows say whose the vault is, and what holds it.
+func ownerRows(k *console, v api.VaultInfo, local bool) (rows [][]string) {
+	if o := v.Owner; o != nil {
+		host := o.Host
+		if o.ThisHost {
+			host += " (this host)"
+		}
+		rows = append(rows, []string{"owner", host}, []string{"writer", o.Writer},
+			[]string{"last opened", fmt.Sprintf("%s by pid %d (%s)", k.moment(o.Opened.Time, local), o.PID, o.Command)})
+	}
+	if v.CopyOf != "" {
+		rows = append(rows, []string{"copy of", v.CopyOf})
+	}
+	if v.HeldUntil != nil {
+		rows = append(rows, []string{"held until", k.moment(v.HeldUntil.Time, local)})
+	}
+	return rows
 }
 
 func yesNo(b bool) string {
@@ -148,10 +177,4 @@ func occupied(ctx context.Context, path string) (used, free int64, err error) {
 		return 0, 0, fmt.Errorf("ask for the free space of vault %s: %w", path, err)
 	}
 	return used, int64(fsys.Bavail) * fsys.Bsize, nil
-}
-
-// openVault opens a vault for reading.
-func openVault(ctx context.Context, k *console, path string) (*blockstore.Vault, error) {
-	v, err := blockstore.Open(ctx, path, blockstore.Options{Warn: k.warn})
-	return v, orVaultMissing(path, err)
 }

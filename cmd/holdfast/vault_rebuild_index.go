@@ -37,7 +37,7 @@ func rebuildIndex(ctx context.Context, k *console, path string, wait time.Durati
 		return blockstore.RebuildIndex(ctx, path, o, func(packs, total int) { set(int64(packs), int64(total)) })
 	})
 	if err != nil {
-		return leaving(ctx, orVaultMissing(path, err), "the old index is still in place")
+		return leaving(ctx, orUnreachable(path, err), "the old index is still in place")
 	}
 	k.printf("made the index of vault %s again\n", path)
 	return nil

@@ -25,6 +25,36 @@ type VaultInfo struct {
 	// that has left, in bytes.
 	SizeOnDisk int64 `json:"size_on_disk"`
 	Free       int64 `json:"free"`
+	// Owner is who wrote into the vault last, CopyOf the path of the vault that it
+	// is a copy of, and HeldUntil when things may be removed from it again.
+	Owner     *Owner `json:"owner,omitempty"`
+	CopyOf    string `json:"copy_of,omitempty"`
+	HeldUntil *Time  `json:"held_until,omitempty"`
+}
+
+// Owner is a process that wrote, or writes, into a vault.
+type Owner struct {
+	Writer   string `json:"writer"` // the installation's id in packs and points
+	Host     string `json:"host"`
+	ThisHost bool   `json:"this_host"`
+	PID      int    `json:"pid"`
+	Command  string `json:"command"`
+	Opened   Time   `json:"opened"`
+	Ended    bool   `json:"ended"` // it left the vault in order; otherwise it may run still, or have died
+}
+
+// TakeOver is what taking a vault over did.
+type TakeOver struct {
+	Vault  Vault  `json:"vault"`            // as it is now
+	From   *Owner `json:"from,omitempty"`   // whom this host replaced
+	OldID  string `json:"old_id,omitempty"` // set when the vault has another id now
+	CopyOf string `json:"copy_of,omitempty"`
+}
+
+// Hold is until when nothing is removed from a vault.
+type Hold struct {
+	Until    *Time `json:"until,omitempty"`
+	Released int   `json:"released"` // holds that were ended
 }
 
 // Check is what walking the vault's invariants found.
