@@ -42,7 +42,8 @@ func TestAFileSystemThatTurnsReadOnlyWhileABackupRunsIsReadOn(t *testing.T) {
 		t.Errorf("the process did not end by itself: %v", err)
 	}
 	hear(&out, known)
-	if !strings.Contains(out.String(), "read-only") {
+	// What the kernel says of a journal that it gave up depends on the call.
+	if !strings.Contains(out.String(), "read-only") && !strings.Contains(out.String(), "input/output error") {
 		t.Errorf("the words do not say what is wrong: %q", out.String()[strings.LastIndex(out.String(), "failed"):])
 	}
 	v, err := blockstore.Open(t.Context(), dir, blockstore.Options{})
