@@ -63,6 +63,9 @@ func (v *Vault) checkPlace(last Ownership, here Place) (unmoved bool, err error)
 	case original:
 		return false, &CopyError{Vault: v.dir.Root(), Original: last.Place.Path}
 	case moved:
+		if last.Place.sameFolder(here) {
+			return true, nil // renamed: nothing was copied
+		}
 		v.warn(fmt.Sprintf("vault %s was at %s before; if that still exists and this is a copy, run `holdfast vault takeover --new-id` here before anything is written into both",
 			v.dir.Root(), last.Place.Path))
 		return false, nil
