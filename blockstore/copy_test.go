@@ -108,17 +108,29 @@ func TestAVaultThatWasMovedGoesOn(t *testing.T) {
 	if err := os.Rename(back, s.dir); err != nil { // a copy takes the old place: it does not pass for the original
 		t.Fatal(err)
 	}
-	var warned []string
-	o := ownVault(t, to, OwnOptions{Options: Options{Warn: func(w string) { warned = append(warned, w) }}})
-	if len(warned) != 1 || !strings.Contains(warned[0], s.dir) {
-		t.Errorf("warnings: %q", warned)
-	}
+	o := ownVault(t, to, OwnOptions{Options: Options{Warn: func(w string) { t.Error(w) }}})
 	backUp(t, o, "web1", map[string]Source{"vda": memory(s.last)})
 	mustCheck(t, o.Vault)
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
 	ownVault(t, to, OwnOptions{Options: Options{Warn: func(w string) { t.Error(w) }}}).Close()
+
+	// Copied, and the original is gone, or out of sight.
+	copied := copyWhole(t, to)
+	if err := os.RemoveAll(filepath.Join(copied, indexDir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} { // once
+		var warned []string
+		ownVault(t, copied, OwnOptions{Options: Options{Warn: func(w string) { warned = append(warned, w) }}}).Close()
+		if len(warned) != want || want == 1 && !strings.Contains(warned[0], to) {
+			t.Errorf("warnings: %q", warned)
+		}
+	}
 }
 
 func TestTheSameVaultByAnotherPathIsNoCopy(t *testing.T) {

@@ -64,7 +64,7 @@ func (v *Vault) checkPlace(last Ownership, here Place) (unmoved bool, err error)
 		return false, &CopyError{Vault: v.dir.Root(), Original: last.Place.Path}
 	case moved:
 		if last.Place.sameFolder(here) {
-			return true, nil // renamed
+			return true, nil // renamed: nothing was copied
 		}
 		v.warn(fmt.Sprintf("vault %s was at %s before; if that still exists and this is a copy, run `holdfast vault takeover --new-id` here before anything is written into both",
 			v.dir.Root(), last.Place.Path))
