@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -208,11 +209,19 @@ func TestAnotherUserIsToldWhoseTheVaultIsAndMayUseItOnceItIsTheirs(t *testing.T)
 	if err := os.Chmod(filepath.Dir(binary), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	state := filepath.Join(t.TempDir(), "state") // of that user
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chown(state, 65534, 65534), os.Chmod(filepath.Dir(state), 0o755)); err != nil {
+		t.Fatal(err)
+	}
 	asNobody := func(args ...string) *exec.Cmd {
 		cmd := v.command()
 		cmd.Path, _ = exec.LookPath("setpriv")
 		cmd.Args = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary}, args...)
 		cmd.Dir = "/"
+		cmd.Env = append(cmd.Env, "HOLDFAST_STATE="+state)
 		return cmd
 	}
 	for _, args := range [][]string{{"points"}, {"check"}, {"vault", "takeover", "--yes"}, {"backup", "web1", "--disk", "vda=" + image}} {
