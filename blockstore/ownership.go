@@ -194,7 +194,7 @@ func (v *Vault) lookAtOwner(w WriterID) (o Ownership, err error) {
 }
 
 func (v *Vault) writeOwner(c *claim) error {
-	b, err := encodeRecord(v.keys, ownerKind, ownerPath(c.owner.Writer), c.owner)
+	b, err := encodeRecord(v.keys, v.isSealed(), ownerKind, ownerPath(c.owner.Writer), c.owner)
 	if err != nil {
 		return err
 	}

@@ -281,6 +281,7 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		return 0, err
 	}
 	defer f.Close()
+	opener := s.o.opener(u.id)
 	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -298,7 +299,7 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, err
 		}
-		if err := pack.Decode(s.o.keys, kind, e.ID, rec, plain[:n]); err != nil {
+		if err := opener.Decode(kind, e.ID, rec, plain[:n]); err != nil {
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
 		}
