@@ -27,12 +27,12 @@ const (
 
 // CreateOptions of Create. The zero value works.
 type CreateOptions struct {
-	Name      string            // default: base name of the path
-	BlockSize int               // bytes; 0: 64 KiB, or what Like has
-	TrashDays int               // how long deleted points can be undeleted; 0: DefaultTrashDays
-	Seal      []SealWith        // ways to open a sealed vault; none: it is not sealed, unless Like is
-	Unlock    *keyring.Unlocker // opens Like
-	Like      string            // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
+	Name      string     // default: base name of the path
+	BlockSize int        // bytes; 0: 64 KiB, or what Like has
+	TrashDays int        // how long deleted points can be undeleted; 0: DefaultTrashDays
+	Seal      []SealWith // ways to open a sealed vault; none: it is not sealed, unless Like is
+	Unlock    *Unlocker  // opens Like
+	Like      string     // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
 }
 
 // vaultRecord is the body of VAULT.
@@ -67,7 +67,19 @@ func checkBlockSize(n int) error {
 }
 
 //go:embed README.txt
-var readme []byte
+var readme string
+
+// What README.txt ends with.
+const (
+	readmePlain = `This vault is not encrypted: who can read the folder can read the machines'
+disks.
+`
+	readmeSealed = `This vault is encrypted: each command asks for its passphrase, or takes it from
+--passphrase-file FILE, or takes the key of the recovery sheet, in a file of its
+own, as --identity FILE. Without one of these nobody can read it, its makers
+included.
+`
+)
 
 // Create makes a new vault in a folder that is not there or is empty.
 func Create(ctx context.Context, dir string, o CreateOptions) (VaultInfo, error) {
@@ -163,7 +175,11 @@ func (v *Vault) writeSkeleton() error {
 	if err := v.dir.MakeDir(path.Dir(ownerPath(WriterID(randomHex(8))))); err != nil {
 		return err
 	}
-	if err := v.dir.Write(readmeFile, readme); err != nil {
+	end := readmePlain
+	if v.isSealed() {
+		end = readmeSealed
+	}
+	if err := v.dir.Write(readmeFile, []byte(readme+"\n"+end)); err != nil {
 		return err
 	}
 	return v.writeRecord(vaultKind, path.Join(vaultDir, numbered(1, randomHex(4))), v.head)

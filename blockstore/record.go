@@ -42,6 +42,10 @@ var errRecord = errors.New("damaged record")
 // hold nothing secret, or are needed before the vault is open.
 func (k recordKind) sealable() bool { return k == pointKind || k == machineKind }
 
+func firstLine(kind recordKind, seal string) []byte {
+	return fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, seal)
+}
+
 // encodeRecord returns the record of v, bound to path, its body encrypted when
 // the vault is sealed and the kind asks for it.
 func encodeRecord(keys *content.Keys, sealed bool, kind recordKind, path string, v any) ([]byte, error) {
@@ -50,12 +54,9 @@ func encodeRecord(keys *content.Keys, sealed bool, kind recordKind, path string,
 		return nil, fmt.Errorf("encode %s: %w", path, err)
 	}
 	body = append(body, '\n')
-	word := unsealed
+	head := firstLine(kind, unsealed)
 	if sealed && kind.sealable() {
-		word = sealedWord
-	}
-	head := fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, word)
-	if word == sealedWord {
+		head = firstLine(kind, sealedWord)
 		body = content.SealRecord(keys, path, head, body)
 	}
 	mac := keys.MAC(path, head, body)

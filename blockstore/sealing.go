@@ -17,6 +17,17 @@ var (
 	ErrNotSealed = errors.New("the vault is not sealed, and a key is given: is it the vault that you mean?")
 )
 
+var errNeverSealed = errors.New("the vault is not sealed, which cannot be changed: make a sealed one, and copy the points into it")
+
+// Unlocker is what somebody who opens a sealed vault can give.
+type Unlocker = keyring.Unlocker
+
+// Key is one way to open a sealed vault.
+type Key = keyring.Key
+
+// NewIdentity makes an age identity, whose secret half is for keeping on paper.
+func NewIdentity() (secret, recipient string, err error) { return keyring.NewIdentity() }
+
 // SealWith is one way to open a sealed vault: a passphrase or an age recipient.
 type SealWith struct {
 	Passphrase string
@@ -38,8 +49,11 @@ func (w SealWith) wrap(v *freshVault) (k keyring.Key, err error) {
 // seal wraps the secret for every way to open the vault; a vault without one
 // keeps it in the clear.
 func (v *freshVault) seal(o CreateOptions) error {
-	if len(v.Keys) > 0 && len(o.Seal) > 0 {
-		return fmt.Errorf("a vault like %s is opened with the keys of that: name no others", o.Like)
+	if o.Like != "" && len(o.Seal) > 0 {
+		return fmt.Errorf("a vault like %s has the secret and the keys of that, and is sealed if that is: name no others", o.Like)
+	}
+	if len(o.Seal) > keyring.MaxKeys {
+		return fmt.Errorf("%d keys, at most %d can be", len(o.Seal), keyring.MaxKeys)
 	}
 	for _, w := range o.Seal {
 		k, err := w.wrap(v)
@@ -89,7 +103,10 @@ func (v *Vault) Keys() []keyring.Key {
 // AddKey adds a way to open a sealed vault, and returns its id.
 func (o *Owner) AddKey(w SealWith) (string, error) {
 	if !o.isSealed() {
-		return "", ErrNotSealed
+		return "", errNeverSealed
+	}
+	if len(o.head.Keys) >= keyring.MaxKeys {
+		return "", fmt.Errorf("the vault has %d keys, and no more can be: remove one first", len(o.head.Keys))
 	}
 	k, err := w.wrap(&freshVault{o.head, o.secret})
 	if err != nil {
@@ -102,6 +119,9 @@ func (o *Owner) AddKey(w SealWith) (string, error) {
 // VAULT in headers of packs that were written before still know it: whoever has
 // both the removed key and those packs can open the vault.
 func (o *Owner) RemoveKey(id string) error {
+	if !o.isSealed() {
+		return errNeverSealed
+	}
 	keys := slices.DeleteFunc(slices.Clone(o.head.Keys), func(k keyring.Key) bool { return k.ID == id })
 	switch {
 	case len(keys) == len(o.head.Keys):

@@ -23,11 +23,11 @@ import (
 
 // Options of Open. The zero value works.
 type Options struct {
-	BlockCache int64             // bytes of decoded blocks kept; 0: 64 MiB
-	PageCache  int64             // bytes of decoded map pages kept; 0: 16 MiB
-	Warn       func(string)      // told about what someone should look at; may be nil
-	Unlock     *keyring.Unlocker // opens a sealed vault; may be nil
-	Host       *Host             // that this process runs on; nil: found out
+	BlockCache int64        // bytes of decoded blocks kept; 0: 64 MiB
+	PageCache  int64        // bytes of decoded map pages kept; 0: 16 MiB
+	Warn       func(string) // told about what someone should look at; may be nil
+	Unlock     *Unlocker    // opens a sealed vault; may be nil
+	Host       *Host        // that this process runs on; nil: found out
 
 	// Patience is how long a call into the vault's file system may take; 0:
 	// DefaultPatience, negative: for ever. Then Open and the methods of an Owner
@@ -63,8 +63,8 @@ type Vault struct {
 	warn     func(string)
 	host     Host
 
-	secret  content.Secret    // master secret
-	unlock  *keyring.Unlocker // what a sealed vault is opened with
+	secret  content.Secret // master secret
+	unlock  *Unlocker      // what a sealed vault is opened with
 	openers *lru.Cache[pack.ID, *pack.Opener]
 
 	files    *packFiles

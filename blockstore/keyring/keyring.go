@@ -21,6 +21,13 @@ const (
 	Recipient  = "age"
 )
 
+// Limits, which also bound what a hostile VAULT can cost: memory for scrypt is
+// a KiB for each step of its cost.
+const (
+	MaxKeys = 32
+	MaxWork = 20 // binary logarithm of scrypt's cost: 1 GiB, a few seconds
+)
+
 // Errors of opening.
 var (
 	ErrNoKey    = errors.New("the vault is sealed, and no passphrase or identity is given")
@@ -43,6 +50,9 @@ func NewPassphrase(s content.Secret, passphrase string, work int) (Key, error) {
 	r, err := age.NewScryptRecipient(passphrase)
 	if err != nil {
 		return Key{}, fmt.Errorf("passphrase: %w", err)
+	}
+	if work < 0 || work > MaxWork {
+		return Key{}, fmt.Errorf("passphrase: a cost of 2^%d, at most 2^%d can be opened again", work, MaxWork)
 	}
 	if work != 0 {
 		r.SetWorkFactor(work)
@@ -98,6 +108,9 @@ type Unlocker struct {
 // Unlock returns the secret that some key wraps. Identities go first, since
 // they cost nothing to try.
 func (u *Unlocker) Unlock(keys []Key) (content.Secret, error) {
+	if len(keys) > MaxKeys {
+		return content.Secret{}, fmt.Errorf("the vault lists %d keys, at most %d can be", len(keys), MaxKeys)
+	}
 	ids, err := u.identities()
 	if err != nil {
 		return content.Secret{}, err
@@ -148,6 +161,7 @@ func byPassphrase(keys []Key, ask func() (string, error)) (content.Secret, error
 	if err != nil {
 		return content.Secret{}, fmt.Errorf("passphrase: %w", err)
 	}
+	i.SetMaxWorkFactor(MaxWork)
 	for _, k := range keys {
 		if k.Kind != Passphrase {
 			continue

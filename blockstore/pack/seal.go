@@ -93,3 +93,24 @@ func (o *Opener) withPayload(rec []byte, fn func(payload []byte) error) error {
 	*buf = payload
 	return fn(payload)
 }
+
+// Unseal returns a record without its seal in buf, grown when it must be: what
+// [Writer.Append] takes to give it another place. The content is not compared with
+// its ID; Decode does so.
+func (o *Opener) Unseal(buf, rec []byte) ([]byte, error) {
+	h, err := parseRecord(rec)
+	if err != nil {
+		return nil, err
+	}
+	if h.seal != o.seal() || int(h.stored) != len(rec)-RecordHeaderSize {
+		return nil, damaged("a record of %d bytes with seal %d in a pack with seal %d", len(rec), h.seal, o.seal())
+	}
+	if cap(buf) < len(rec)+tagSize {
+		buf = make([]byte, 0, len(rec)+tagSize)
+	}
+	buf = append(buf[:0], rec[:RecordHeaderSize]...)
+	err = o.withPayload(rec, func(p []byte) error { buf = append(buf, p...); return nil })
+	buf[6] = byte(Unsealed)
+	le.PutUint32(buf[12:], uint32(len(buf)-RecordHeaderSize))
+	return buf, err
+}
