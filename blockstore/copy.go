@@ -19,6 +19,9 @@ type CopyReport struct {
 // reported and passed over. Progress, which may be nil, is told bytes of disks.
 func (o *Owner) CopyFrom(ctx context.Context, src *Vault, points []*Point, progress func(p *Point, done, total int64)) (CopyReport, error) {
 	var r CopyReport
+	if err := o.differs(src); err != nil {
+		return r, err
+	}
 	if err := o.history.load(ctx, o); err != nil {
 		return r, err
 	}

@@ -112,15 +112,9 @@ func (h *history) putBack(p *Point) {
 func (h *history) drop(m MachineID, id PointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.dropped = nil
 	if h.points == nil {
 		return
-	}
-	if h.dropped != nil {
-		for _, p := range h.points[m] {
-			if p.ID == id {
-				h.dropped[pointPath(m, p.Seq, id)] = true
-			}
-		}
 	}
 	h.points[m] = slices.DeleteFunc(h.points[m], func(p *Point) bool { return p.ID == id })
 }

@@ -38,8 +38,8 @@ func (o *Owner) Import(ctx context.Context, src *Vault, p *Point, progress func(
 }
 
 func (o *Owner) importPoint(ctx context.Context, src *Vault, p *Point, progress func(done int64)) (*Point, error) {
-	if src.head.ID == o.head.ID {
-		return nil, fmt.Errorf("%s and %s are one vault, or a vault and its copy", src.dir.Root(), o.dir.Root())
+	if err := o.differs(src); err != nil {
+		return nil, err
 	}
 	m, err := o.importMachine(ctx, src, p)
 	if err != nil {
@@ -68,6 +68,13 @@ func (o *Owner) importPoint(ctx context.Context, src *Vault, p *Point, progress 
 		return nil, err
 	}
 	return b.Commit(ctx)
+}
+
+func (o *Owner) differs(src *Vault) error {
+	if src.head.ID == o.head.ID {
+		return fmt.Errorf("%s and %s are one vault, or a vault and a copy of its folder", src.dir.Root(), o.dir.Root())
+	}
+	return nil
 }
 
 // importMachine makes the machine known that a point belongs to. A machine of

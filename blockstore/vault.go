@@ -152,7 +152,7 @@ func (v *Vault) readVault() error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, ErrVersion) || errors.Is(err, ErrNotSealed) || errors.Is(err, keyring.ErrNoKey) {
+		if errors.Is(err, ErrVersion) || errors.Is(err, ErrNotSealed) || errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) {
 			return err // it is whole: a later version made it, or it stays closed
 		}
 		errs = append(errs, err)
@@ -181,6 +181,9 @@ func (v *Vault) adopt(name string, b []byte) error {
 	}
 	if err := json.Unmarshal(body, &claimed); err != nil {
 		return fmt.Errorf("read %s: %w: %v", name, errRecord, err)
+	}
+	if len(claimed.Keys) == 0 && claimed.Secret == (content.Secret{}) || keyring.Damaged(claimed.Keys) {
+		return fmt.Errorf("read %s: %w: its keys are not what was written", name, errRecord)
 	}
 	if len(claimed.Keys) == 0 && v.unlock.Given() {
 		return fmt.Errorf("read %s: %w", name, ErrNotSealed)

@@ -3,10 +3,12 @@ package keyring
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +44,21 @@ type Key struct {
 	Note      string    `json:"note,omitempty"`
 	Added     time.Time `json:"added"`
 	Wrapped   []byte    `json:"wrapped"` // an age file that holds the secret
+	// Check tells a damaged key from one that is not for whoever tries it.
+	Check string `json:"check"`
+}
+
+// sum is what Check must be: the beginning of the SHA-256 of kind and wrapped
+// form.
+func (k *Key) sum() string {
+	h := sha256.Sum256(append([]byte(k.Kind+"\x00"), k.Wrapped...))
+	return hex.EncodeToString(h[:8])
+}
+
+// Damaged tells whether some key is not what was written. Whoever can write
+// the vault can make it right: that it is not is damage, and no attack.
+func Damaged(keys []Key) bool {
+	return slices.ContainsFunc(keys, func(k Key) bool { return k.Check != k.sum() })
 }
 
 // NewPassphrase wraps a secret by a passphrase. Work is the binary logarithm
@@ -91,6 +108,7 @@ func wrap(s content.Secret, k Key, r age.Recipient) (Key, error) {
 		err = w.Close()
 	}
 	k.Wrapped = out.Bytes()
+	k.Check = k.sum()
 	return k, err
 }
 

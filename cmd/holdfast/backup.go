@@ -105,8 +105,12 @@ func parseDisks(values []string, allowInUse bool) ([]backup.Disk, error) {
 }
 
 func ownOptionsOf(k *console, c *cli.Context) (o blockstore.OwnOptions, err error) {
+	open, err := k.vaultOptions(c.Context)
+	if err != nil {
+		return o, err
+	}
 	o = blockstore.OwnOptions{
-		Options: blockstore.Options{Warn: k.warn}, Wait: waitOf(c), Waiting: k.waiting,
+		Options: open, Wait: waitOf(c), Waiting: k.waiting,
 		Acceleration: c.Int("acceleration"), Paranoid: c.Bool("paranoid"),
 	}
 	if c.IsSet("acceleration") && (o.Acceleration < 1 || o.Acceleration > 65537) {
