@@ -200,3 +200,180 @@ func TestASealedPackWhoseHeaderIsLostCanStillBeRead(t *testing.T) {
 		t.Error("the disk reads otherwise")
 	}
 }
+
+// swap exchanges the content of two files, or of ranges of them.
+func swap(t *testing.T, a string, fromA, toA int64, b string, fromB int64) {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := os.ReadFile(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a == b {
+		y = x
+	}
+	for i := range toA - fromA {
+		x[fromA+i], y[fromB+i] = y[fromB+i], x[fromA+i]
+	}
+	for name, data := range map[string][]byte{a: x, b: y} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// equalRecords finds two records of blocks of equal length, in one pack or in
+// two, by their files.
+func equalRecords(t *testing.T, v *Vault, samePack bool) (a string, x pack.Entry, b string, y pack.Entry) {
+	t.Helper()
+	type at struct {
+		file string
+		e    pack.Entry
+	}
+	seen := map[uint32][]at{}
+	err := v.eachPack(func(w WriterID, id pack.ID) error {
+		name := v.dir.Path(packPath(w, id))
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for _, e := range entriesOfPack(data) {
+			for _, s := range seen[e.Length] {
+				if (s.file == name) == samePack && s.e.ID != e.ID {
+					a, x, b, y = s.file, s.e, name, e
+				}
+			}
+			seen[e.Length] = append(seen[e.Length], at{name, e})
+		}
+		return nil
+	})
+	if err != nil || a == "" {
+		t.Fatalf("no two records of one length: %v", err)
+	}
+	return a, x, b, y
+}
+
+func TestSwappedRecordsOfASealedVaultAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, samePack := range []bool{true, false} {
+		for _, withHeader := range []bool{true, false} {
+			dir, identity := sealedVault(t)
+			open := Options{Unlock: &Unlocker{Identities: []string{identity}}}
+			noise := make([]byte, 400<<10)
+			for i := range noise {
+				noise[i] = byte(i*i>>7) ^ byte(i*31>>3) ^ byte(i>>11)*13
+			}
+			var points []*Point
+			for i := range 2 { // two packs of blocks that do not compress, so that lengths are equal
+				o := ownVault(t, dir, OwnOptions{Options: open})
+				r := bytes.Clone(noise)
+				keys := pack.ID{byte(i)}
+				for j := range r {
+					r[j] ^= byte(o.keys.PackKey(keys)[j%32]) * byte(j>>5|1)
+				}
+				points = append(points, backUp(t, o, "web1", map[string]Source{"vda": memory(r)}))
+				if err := o.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v, err := Open(t.Context(), dir, open)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, x, b, y := equalRecords(t, v, samePack)
+			skip := int64(0)
+			if !withHeader {
+				skip = pack.RecordHeaderSize
+			}
+			swap(t, a, int64(x.Offset)+skip, int64(x.End()), b, int64(y.Offset)+skip)
+			failed := 0
+			for _, p := range points {
+				d, err := v.OpenDisk(p, "vda")
+				if err != nil {
+					t.Fatal(err)
+				}
+				buf := make([]byte, 16<<10)
+				for at := int64(0); at < d.Size(); at += 16 << 10 {
+					var corrupt *CorruptError
+					if _, err := d.ReadAt(buf[:min(16<<10, d.Size()-at)], at); errors.As(err, &corrupt) {
+						failed++
+					} else if err != nil && err.Error() != "EOF" {
+						t.Fatal(err)
+					}
+				}
+			}
+			if failed == 0 {
+				t.Errorf("same pack %v, with header %v: swapped records are read", samePack, withHeader)
+			}
+			v.Close()
+		}
+	}
+}
+
+func TestAPointOfASealedVaultIsRefusedInThePlaceOfAnother(t *testing.T) {
+	t.Parallel()
+	dir, identity := sealedVault(t)
+	o := ownVault(t, dir, OwnOptions{Options: Options{Unlock: &Unlocker{Identities: []string{identity}}}})
+	a := backUp(t, o, "web1", map[string]Source{"vda": memory("one")})
+	b := backUp(t, o, "db1", map[string]Source{"vda": memory("two")})
+	for _, p := range []*Point{a, b} {
+		raw, err := o.dir.ReadFile(pointPath(p.Machine, p.Seq, p.ID), maxRecord)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []string{pointPath(a.Machine, 7, a.ID), pointPath(b.Machine, 1, a.ID), machinePath(a.Machine, 9)} {
+			if _, err := o.decodePoint(at, raw); !errors.Is(err, errRecord) {
+				t.Errorf("%s is read at %s: %v", p.ID, at, err)
+			}
+		}
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAVaultLikeASealedOneOpensWithItsKeys(t *testing.T) {
+	t.Parallel()
+	dir, identity := sealedVault(t)
+	like := filepath.Join(t.TempDir(), "like")
+	u := &Unlocker{Identities: []string{identity}}
+	if _, err := Create(t.Context(), like, CreateOptions{Like: dir}); !errors.Is(err, ErrNoKey) {
+		t.Errorf("made without a key: %v", err)
+	}
+	if _, err := Create(t.Context(), like, CreateOptions{Like: dir, Unlock: u, Seal: []SealWith{{Passphrase: "x", Work: 10}}}); err == nil {
+		t.Error("made with keys of its own")
+	}
+	plain := newVault(t, 0)
+	if _, err := Create(t.Context(), like, CreateOptions{Like: plain, Seal: []SealWith{{Passphrase: "x", Work: 10}}}); err == nil {
+		t.Error("sealed with a secret that lies in the clear elsewhere")
+	}
+	info, err := Create(t.Context(), like, CreateOptions{Like: dir, Unlock: u})
+	if err != nil || !info.Sealed || info.BlockSize != 16<<10 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	v, err := Open(t.Context(), like, Options{Unlock: passphrase("right")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+}
+
+func TestARemovedKeyOpensNothingThoughPacksRememberIt(t *testing.T) {
+	t.Parallel()
+	dir, identity := sealedVault(t)
+	u := &Unlocker{Identities: []string{identity}}
+	o := ownVault(t, dir, OwnOptions{Options: Options{Unlock: u}})
+	backUp(t, o, "web1", map[string]Source{"vda": memory(secretDisk())})
+	if err := o.RemoveKey(o.Keys()[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dir, Options{Unlock: passphrase("right")}); !errors.Is(err, ErrWrongKey) {
+		t.Errorf("opened with the removed key: %v", err)
+	}
+}

@@ -188,13 +188,10 @@ func (v *Vault) adopt(name string, b []byte) error {
 	if len(claimed.Keys) == 0 && v.unlock.Given() {
 		return fmt.Errorf("read %s: %w", name, ErrNotSealed)
 	}
-	if len(claimed.Keys) > 0 && v.secret == (content.Secret{}) {
-		if v.secret, err = v.unlock.Unlock(claimed.Keys); err != nil {
+	if len(claimed.Keys) > 0 {
+		if claimed.Secret, err = v.unlock.Unlock(claimed.Keys); err != nil {
 			return err
 		}
-	}
-	if len(claimed.Keys) > 0 {
-		claimed.Secret = v.secret
 	}
 	var head vaultRecord
 	keys := content.Derive(claimed.Secret)

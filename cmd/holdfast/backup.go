@@ -146,7 +146,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 	}
 	owner, err := blockstore.Own(ctx, o.vault, o.own)
 	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, o.vault, err)
+		err = whatHelps(ctx, k, o.vault, err)
 	}
 	if err != nil {
 		return leaving(ctx, orUnreachable(o.vault, err), "nothing was stored")
@@ -160,7 +160,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 	})
 	closed := owner.Close()
 	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, o.vault, err)
+		err = whatHelps(ctx, k, o.vault, err)
 	}
 	if err != nil {
 		return leaving(ctx, err, nothingMade)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
 // console is where a command writes: results to out, everything else to err.
@@ -28,6 +30,8 @@ type console struct {
 
 	work int      // binary logarithm of the cost of new passphrases; 0: the default
 	keys keyFiles // what the command line says of keys
+	// unlock opens the vault, once a command began to; only for its own goroutine.
+	unlock *blockstore.Unlocker
 	// ask asks a person for a secret; nil: nobody is there. guard keeps the
 	// memory of this process from others, before a secret is in it; nil: does not.
 	ask   func(ctx context.Context, prompt string) (string, error)

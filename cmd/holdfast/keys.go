@@ -88,10 +88,16 @@ func (k *console) unlocker(ctx context.Context, files keyFiles) (*blockstore.Unl
 }
 
 // vaultOptions are those with which every command opens a vault. One that is not sealed
-// asks for nothing.
+// asks for nothing; one that is opened again does not ask again.
 func (k *console) vaultOptions(ctx context.Context) (blockstore.Options, error) {
-	u, err := k.unlocker(ctx, k.keys)
-	return blockstore.Options{Warn: k.warn, Unlock: u}, err
+	if k.unlock == nil {
+		u, err := k.unlocker(ctx, k.keys)
+		if err != nil {
+			return blockstore.Options{}, err
+		}
+		k.unlock = u
+	}
+	return blockstore.Options{Warn: k.warn, Unlock: k.unlock}, nil
 }
 
 // once keeps what get returned: the same passphrase may open several vaults.
