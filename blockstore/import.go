@@ -257,9 +257,9 @@ func (im *importing) walk(ctx context.Context, d *Disk, work chan<- wanted) erro
 }
 
 // baseMap is the map of the disk of that name in the base, nil where nothing
-// can be taken from it.
+// can be taken from it. While something is damaged here, all is asked for, so that it heals.
 func (im *importing) baseMap(info DiskInfo) *diskmap.Map {
-	if im.b.parent == nil {
+	if im.b.parent == nil || im.b.o.damage.any() {
 		return nil
 	}
 	base, err := im.b.parent.Disk(info.Name)

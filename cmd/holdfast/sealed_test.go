@@ -292,3 +292,21 @@ func TestADamagedPointIsNotCopiedAndTheOthersAre(t *testing.T) {
 	o.says(t, "not copied: damaged data: machine web1, point "+y.points[1].ID)
 	y.must(exitDone, "check", "--data", "--quiet", "--vault", y.path("like"))
 }
+
+// TestEveryCommandOpensASealedVault runs what reads and what writes on a vault
+// that nobody can open by chance.
+func TestEveryCommandOpensASealedVault(t *testing.T) {
+	t.Parallel()
+	y := sealedYard(t)
+	y.backUpSealed()
+	y.backUpSealed()
+	for line, code := range map[string]int{
+		"points": 0, "point show web1@latest": 0, "diff web1@latest web1@latest": 0, "check": 0, "trash": 0, "sweep --dry-run": 0,
+		"point lock web1@latest --until 2030-01-01": 0, "vault rebuild-index": 0, "vault info": 0, "vault key list": 0,
+		"vault salvage " + y.path("salvaged"): 0, "sweep --full --now": 0, "check --data": 0,
+	} {
+		y.must(exitRefused, strings.Fields(line)...)
+		y.must(code, append(strings.Fields(line), "--passphrase-file", y.path("pass"))...)
+	}
+	y.must(exitDone, "check", "--data", "--vault", y.path("salvaged"), "--passphrase-file", y.path("pass"))
+}
