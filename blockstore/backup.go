@@ -93,26 +93,33 @@ func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Backup{o: o, machine: m, workers: b.Workers, counts: map[*openPack]bool{}}
-	if n.workers == 0 {
-		n.workers = runtime.GOMAXPROCS(0)
-	}
+	n := &Backup{o: o, machine: m, workers: o.workers(b.Workers), counts: map[*openPack]bool{}}
 	n.point = Point{
 		ID: newPointID(), Machine: m.ID, MachineName: m.Name, Time: b.Time.UTC(), Writer: o.claim.owner.Writer,
 		Tool: b.Tool, Asked: b.Asked, Reached: b.Reached, Reason: b.Reason,
 	}
-	if n.parent = o.pinParent(m.ID); n.parent != nil {
+	if n.parent = o.pinParent(m.ID, func(*Point) bool { return true }); n.parent != nil {
 		n.point.Parent = n.parent.ID
 	}
 	return n, nil
 }
 
-// pinParent returns the newest point of a machine that is neither in the trash
-// nor being dropped, and keeps it from being dropped.
-func (o *Owner) pinParent(m MachineID) *Point {
+func (o *Owner) workers(asked int) int {
+	if asked == 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return asked
+}
+
+// pinParent returns the newest point of a machine that fits and is neither in
+// the trash nor being dropped, and keeps it from being dropped.
+func (o *Owner) pinParent(m MachineID, fits func(*Point) bool) *Point {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	parent := o.history.newestOf(m, func(p *Point) bool {
+		if !fits(p) {
+			return false
+		}
 		s, err := o.State(p)
 		if err != nil {
 			o.warn(err.Error())

@@ -128,7 +128,7 @@ func (c *checker) pack(ctx context.Context, p namedPack, data bool, read func(in
 // packData reads every record of a pack.
 func (c *checker) packData(ctx context.Context, f *os.File, p namedPack, entries []pack.Entry, read func(int64)) error {
 	where := packPath(p.writer, p.ID)
-	plain := make([]byte, pack.MaxContent)
+	plain, opener := make([]byte, pack.MaxContent), c.v.opener(p.ID)
 	before := func(n int64) error {
 		c.mu.Lock()
 		c.report.BytesRead += n
@@ -139,7 +139,7 @@ func (c *checker) packData(ctx context.Context, f *os.File, p namedPack, entries
 	err := eachRecord(ctx, f, entries, before, func(i int, rec []byte, err error) error {
 		e, record := entries[i], fmt.Sprintf("%s record %d", where, i)
 		if err == nil {
-			err = c.recordData(e, rec, plain)
+			err = recordData(opener, e, rec, plain)
 		}
 		switch {
 		case err != nil:
@@ -161,7 +161,7 @@ func (c *checker) packData(ctx context.Context, f *os.File, p namedPack, entries
 	return nil
 }
 
-func (c *checker) recordData(e pack.Entry, rec, plain []byte) error {
+func recordData(opener *pack.Opener, e pack.Entry, rec, plain []byte) error {
 	kind, n, err := pack.Describe(rec)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (c *checker) recordData(e pack.Entry, rec, plain []byte) error {
 	if e.Kind != 0 { // segments do not say; footers do
 		kind = e.Kind
 	}
-	return pack.Decode(c.v.keys, kind, e.ID, rec, plain[:n])
+	return opener.Decode(kind, e.ID, rec, plain[:n])
 }
 
 // list lists a record for the owner to look at.
@@ -187,7 +187,7 @@ func (c *checker) damagedCopy(p namedPack, e pack.Entry, where string, first err
 		if e.Kind != 0 && e.Kind != k {
 			continue
 		}
-		again := c.v.readPlace(place{p.writer, p.ID, e.Location}, func(rec []byte) error { return decodes(c.v.keys, k, e.ID, rec) })
+		again := c.v.readPlace(place{p.writer, p.ID, e.Location}, func(op *pack.Opener, rec []byte) error { return decodes(op, k, e.ID, rec) })
 		if again == nil {
 			return // it was read wrongly, and lies there as it was stored
 		}

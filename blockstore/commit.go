@@ -86,7 +86,7 @@ func (b *Backup) commit() (*Point, error) {
 		return nil, err // it could not be read back
 	}
 	name := pointPath(point.Machine, point.Seq, point.ID)
-	record, err := encodeRecord(o.keys, pointKind, name, point)
+	record, err := encodeRecord(o.keys, o.isSealed(), pointKind, name, point)
 	if err != nil {
 		return nil, err
 	}

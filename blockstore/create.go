@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore/backend"
 	"github.com/holdfast-backup/holdfast/blockstore/content"
+	"github.com/holdfast-backup/holdfast/blockstore/keyring"
 )
 
 // Block sizes, in bytes. Others between the smallest and the largest are
@@ -26,10 +27,12 @@ const (
 
 // CreateOptions of Create. The zero value works.
 type CreateOptions struct {
-	Name      string // default: base name of the path
-	BlockSize int    // bytes; 0: 64 KiB, or what Like has
-	TrashDays int    // how long deleted points can be undeleted; 0: DefaultTrashDays
-	Like      string // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
+	Name      string     // default: base name of the path
+	BlockSize int        // bytes; 0: 64 KiB, or what Like has
+	TrashDays int        // how long deleted points can be undeleted; 0: DefaultTrashDays
+	Seal      []SealWith // ways to open a sealed vault; none: it is not sealed, unless Like is
+	Unlock    *Unlocker  // opens Like
+	Like      string     // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
 }
 
 // vaultRecord is the body of VAULT.
@@ -40,7 +43,8 @@ type vaultRecord struct {
 	BlockSize int            `json:"block_size"`
 	Codec     string         `json:"codec"`
 	TrashDays int            `json:"trash_days,omitempty"` // 0: DefaultTrashDays
-	Secret    content.Secret `json:"secret"`
+	Secret    content.Secret `json:"secret,omitzero"`      // of a vault that is not sealed
+	Keys      []keyring.Key  `json:"keys,omitempty"`       // of a sealed one
 }
 
 func (r *vaultRecord) check() error {
@@ -63,7 +67,19 @@ func checkBlockSize(n int) error {
 }
 
 //go:embed README.txt
-var readme []byte
+var readme string
+
+// What README.txt ends with.
+const (
+	readmePlain = `This vault is not encrypted: who can read the folder can read the machines'
+disks.
+`
+	readmeSealed = `This vault is encrypted: each command asks for its passphrase, or takes it from
+--passphrase-file FILE, or takes the key of the recovery sheet, in a file of its
+own, as --identity FILE. Without one of these nobody can read it, its makers
+included.
+`
+)
 
 // Create makes a new vault in a folder that is not there or is empty.
 func Create(ctx context.Context, dir string, o CreateOptions) (VaultInfo, error) {
@@ -74,18 +90,24 @@ func Create(ctx context.Context, dir string, o CreateOptions) (VaultInfo, error)
 	if err := makeEmpty(dir); err != nil {
 		return VaultInfo{}, fmt.Errorf("create vault %s: %w", dir, err)
 	}
-	v := &Vault{dir: backend.NewDir(dir), head: head, keys: content.Derive(head.Secret)}
+	v := &Vault{dir: backend.NewDir(dir), head: head.vaultRecord, keys: content.Derive(head.secret)}
 	if err := v.writeSkeleton(); err != nil {
 		return VaultInfo{}, fmt.Errorf("create vault %s: %w", dir, err)
 	}
 	return v.Info(), nil
 }
 
-func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (vaultRecord, error) {
-	head := vaultRecord{
+// freshVault is the record of a vault to be made, and its secret.
+type freshVault struct {
+	vaultRecord
+	secret content.Secret
+}
+
+func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (freshVault, error) {
+	head := freshVault{vaultRecord{
 		ID: VaultID(randomHex(8)), Name: o.Name, Created: time.Now().UTC().Truncate(time.Second),
-		BlockSize: DefaultBlockSize, Codec: "lz4", TrashDays: o.TrashDays, Secret: content.NewSecret(),
-	}
+		BlockSize: DefaultBlockSize, Codec: "lz4", TrashDays: o.TrashDays,
+	}, content.NewSecret()}
 	if head.Name == "" {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
@@ -100,12 +122,12 @@ func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (vaultReco
 		return head, fmt.Errorf("%d days in the trash: 1 to %d can be had", o.TrashDays, MaxTrashDays)
 	}
 	if o.Like != "" {
-		like, err := Open(ctx, o.Like, Options{})
+		like, err := Open(ctx, o.Like, Options{Unlock: o.Unlock})
 		if err != nil {
 			return head, err
 		}
 		defer like.Close()
-		head.BlockSize, head.Secret = like.head.BlockSize, like.head.Secret
+		head.BlockSize, head.secret, head.Keys = like.head.BlockSize, like.secret, like.head.Keys
 		if o.BlockSize != 0 && o.BlockSize != head.BlockSize {
 			return head, fmt.Errorf("block size %d: vault %s has %d, and a vault like it has the same", o.BlockSize, o.Like, head.BlockSize)
 		}
@@ -113,7 +135,10 @@ func newVaultRecord(ctx context.Context, dir string, o CreateOptions) (vaultReco
 	if o.BlockSize != 0 {
 		head.BlockSize = o.BlockSize
 	}
-	return head, checkBlockSize(head.BlockSize)
+	if err := checkBlockSize(head.BlockSize); err != nil {
+		return head, err
+	}
+	return head, head.seal(o)
 }
 
 // makeEmpty makes the folder, or finds it there and empty.
@@ -150,7 +175,11 @@ func (v *Vault) writeSkeleton() error {
 	if err := v.dir.MakeDir(path.Dir(ownerPath(WriterID(randomHex(8))))); err != nil {
 		return err
 	}
-	if err := v.dir.Write(readmeFile, readme); err != nil {
+	end := readmePlain
+	if v.isSealed() {
+		end = readmeSealed
+	}
+	if err := v.dir.Write(readmeFile, []byte(readme+"\n"+end)); err != nil {
 		return err
 	}
 	return v.writeRecord(vaultKind, path.Join(vaultDir, numbered(1, randomHex(4))), v.head)

@@ -29,7 +29,7 @@ func encodeDamage(keys *content.Keys, p string, n *DamageNote) ([]byte, error) {
 	if err := n.check(p); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", p, err)
 	}
-	return encodeRecord(keys, damageKind, p, n)
+	return encodeRecord(keys, false, damageKind, p, n)
 }
 
 // decodeDamage authenticates the note that lies at p.

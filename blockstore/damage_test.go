@@ -17,11 +17,27 @@ import (
 )
 
 func TestDamageInAnyFileIsReportedWithWhatItHarmsAndNeverReturnedAsData(t *testing.T) {
-	s := makeSample(t)
+	makeSample(t).damageAll(t)
+}
+
+func TestDamageInAnyFileOfASealedVaultIsReportedAndNeverReturnedAsData(t *testing.T) {
+	s := &sample{}
+	var err error
+	if s.identity, s.recipient, err = NewIdentity(); err != nil {
+		t.Fatal(err)
+	}
+	s.make(t)
+	s.damageAll(t)
+}
+
+// sealedKinds are the kinds of files that a sealed vault has otherwise.
+var sealedKinds = map[string]bool{"VAULT": true, "point": true, "machine": true, "pack of blocks": true, "pack of pages": true}
+
+func (s *sample) damageAll(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	for _, kind := range slices.Sorted(maps.Keys(s.files)) {
-		if strings.HasSuffix(kind, " 2") {
+		if strings.HasSuffix(kind, " 2") || s.identity != "" && !sealedKinds[kind] {
 			continue
 		}
 		ways := slices.Clone(generalWays)
@@ -56,7 +72,7 @@ func (s *sample) damage(t *testing.T, kind string, way damaged, r *rand.Rand) {
 			t.Fatal(err)
 		}
 	} else {
-		other = otherVaults(t, kind)
+		other = s.otherVaults(t, kind)
 	}
 	after := way.do(bytes.Clone(before), other, r)
 	if bytes.Equal(before, after) {
@@ -75,9 +91,9 @@ func (s *sample) damage(t *testing.T, kind string, way damaged, r *rand.Rand) {
 }
 
 // otherVaults returns a file of another vault.
-func otherVaults(t *testing.T, kind string) []byte {
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
+func (s *sample) otherVaults(t *testing.T, kind string) []byte {
+	dir := s.create(t)
+	o := ownVault(t, dir, OwnOptions{Options: s.options()})
 	name := map[string]string{"VAULT": o.name, "OWNER": ownerPath(o.claim.owner.Writer)}[kind]
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
@@ -93,7 +109,7 @@ func otherVaults(t *testing.T, kind string) []byte {
 // do. It returns the places that cannot be read.
 func (s *sample) examine(t *testing.T, dir string) map[string]bool {
 	t.Helper()
-	v, err := Open(t.Context(), dir, Options{})
+	v, err := Open(t.Context(), dir, s.options())
 	if err != nil {
 		t.Fatalf("the vault cannot be opened: %v", err)
 	}
@@ -105,7 +121,7 @@ func (s *sample) examine(t *testing.T, dir string) map[string]bool {
 	if len(report.Faults) == 0 && !strings.HasSuffix(t.Name(), "attribute_removed") { // nothing tells of attributes
 		t.Error("Check reports nothing")
 	}
-	fresh, err := Open(t.Context(), dir, Options{}) // nothing is cached
+	fresh, err := Open(t.Context(), dir, s.options()) // nothing is cached
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +242,9 @@ func mustBeCorrupt(t *testing.T, err error, p *Point, disk string, block int64) 
 // harmed, everything is readable afterwards, and what can be made good is.
 func (s *sample) goOn(t *testing.T, dir, kind string, harmed map[string]bool) {
 	t.Helper()
-	o := ownVault(t, dir, OwnOptions{Options: Options{Warn: func(string) {}}})
+	open := s.options()
+	open.Warn = func(string) {}
+	o := ownVault(t, dir, OwnOptions{Options: open})
 	disk := bytes.Clone(s.last)
 	copy(disk[50<<10:], "and something new")
 	p := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
@@ -236,7 +254,7 @@ func (s *sample) goOn(t *testing.T, dir, kind string, harmed map[string]bool) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	v, err := Open(t.Context(), dir, Options{})
+	v, err := Open(t.Context(), dir, s.options())
 	if err != nil {
 		t.Fatal(err)
 	}

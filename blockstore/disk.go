@@ -201,7 +201,7 @@ func (m *merger) flush() error {
 // bytes, ascending, as long as they are, up to the end of the larger disk. It reads
 // only pages of the maps that differ.
 func Diff(ctx context.Context, a, b *Disk, fn func(off, length int64) error) error {
-	if a.v.head.BlockSize != b.v.head.BlockSize || a.v.head.Secret != b.v.head.Secret {
+	if a.v.head.BlockSize != b.v.head.BlockSize || a.v.secret != b.v.secret {
 		return errors.New("disks of vaults with other keys cannot be compared")
 	}
 	bs, size := int64(a.v.head.BlockSize), max(a.info.Size, b.info.Size)

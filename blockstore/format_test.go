@@ -2,12 +2,16 @@ package blockstore_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pierrec/lz4/v4"
@@ -18,13 +22,14 @@ import (
 // knows what FORMAT.md says and nothing else.
 type reader struct {
 	t      *testing.T
+	dir    string
 	secret []byte
 }
 
 var num = binary.LittleEndian
 
 func (r reader) file(name string) []byte {
-	b, err := os.ReadFile(filepath.Join("testdata/vault", name))
+	b, err := os.ReadFile(filepath.Join(r.dir, name))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -33,11 +38,11 @@ func (r reader) file(name string) []byte {
 
 // the returns the name of the only file that a pattern fits.
 func (r reader) the(pattern string) string {
-	names, err := filepath.Glob(filepath.Join("testdata/vault", pattern))
+	names, err := filepath.Glob(filepath.Join(r.dir, pattern))
 	if err != nil || len(names) != 1 {
 		r.t.Fatalf("%s: %v, %v", pattern, names, err)
 	}
-	name, _ := filepath.Rel("testdata/vault", names[0])
+	name, _ := filepath.Rel(r.dir, names[0])
 	return name
 }
 
@@ -147,7 +152,7 @@ func (r reader) pack(name, vaultName string) {
 }
 
 func TestAReaderWrittenFromFORMATAloneReadsAVault(t *testing.T) {
-	r := reader{t: t}
+	r := reader{t: t, dir: "testdata/vault"}
 	vaultName := r.the("VAULT/*")
 	var vault struct {
 		BlockSize int `json:"block_size"`
@@ -193,4 +198,52 @@ func TestAReaderWrittenFromFORMATAloneReadsAVault(t *testing.T) {
 	r.must(bytes.Equal(disk[:point.Disks[0].Size], want), "the disk")
 	blob, _ := hex.DecodeString(point.Config[0].Parts[0])
 	r.must(string(r.content(segment, "blob", 3, blob)) == "<domain type='kvm'/>\n", "the configuration")
+}
+
+// TestASealedRecordIsOpenedFromFORMATAlone opens the first record of a sealed
+// pack and the body of a sealed text.
+func TestASealedRecordIsOpenedFromFORMATAlone(t *testing.T) {
+	r := reader{t: t, dir: "testdata/sealed", secret: make([]byte, 32)}
+	for i := range r.secret {
+		r.secret[i] = byte(i)
+	}
+	open := func(key, nonce, sealed, data []byte) []byte {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gcm, err := cipher.NewGCM(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := gcm.Open(nil, nonce, sealed, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plain
+	}
+	b := r.file(r.the("packs/*/a0/*"))
+	id, rec := b[16:32], b[num.Uint32(b[12:]):]
+	r.must(b[11] == 1 && rec[6] == 1, "seal of the pack and of the record")
+	length := num.Uint32(rec[12:])
+	payload := open(r.hash("seal of packs", id), append(bytes.Clone(rec[8:12]), make([]byte, 8)...), rec[56:56+length], append(bytes.Clone(id), rec[:52]...))
+	plain := make([]byte, num.Uint32(rec[16:]))
+	if n, err := lz4.UncompressBlock(payload, plain); err != nil || n != len(plain) {
+		t.Fatal(n, err)
+	}
+	r.must(bytes.Equal(plain, bytes.Repeat([]byte("holdfast"), 2048)), "content of the record")
+
+	name := r.the("points/*/*")
+	text := r.file(name)
+	first, rest, _ := bytes.Cut(text, []byte("\n"))
+	_, body, _ := bytes.Cut(rest, []byte("\n"))
+	r.must(string(first) == "holdfast point 1 aes-256-gcm", "first line of the point")
+	sealed, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(string(body), "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 32)
+	blake3.DeriveKey("holdfast 2026 v1 seal of records", r.secret, key)
+	point := open(key, sealed[:12], sealed[12:], append([]byte(name+"\x00"), append(first, '\n')...))
+	r.must(json.Valid(point) && bytes.Contains(point, []byte(`"machine_name": "web1"`)), "the point")
 }

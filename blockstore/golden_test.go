@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -30,6 +31,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // encoders that write every vault. FORMAT.md explains its bytes.
 const goldenVault = "testdata/vault"
 
+// goldenSealed is the same vault, sealed.
+const (
+	goldenSealed     = "testdata/sealed"
+	goldenPassphrase = "a golden passphrase"
+	goldenIdentity   = "AGE-SECRET-KEY-1MW826A69EGMQP4MWW4SF2Q84SYZQ7VFELUS65GTMC46FGM8PA8QQ9Q9W97"
+	goldenRecipient  = "age1ph9x68jphm87zd5whfsgn383dqp3agzh6v57h7nm73vv5yh2wsdqccwefy"
+)
+
 const (
 	goldenWriter  = WriterID("0102030405060708")
 	goldenMachine = MachineID("1111111111111111")
@@ -51,17 +60,74 @@ func goldenDisk() []byte {
 // goldens collects the files of the golden vault.
 type goldens struct {
 	t     *testing.T
+	dir   string // where they lie
 	keys  *content.Keys
 	files map[string][]byte
+	// sealed is set for the sealed vault: its VAULT and texts are encrypted with
+	// random numbers, so that the files that are there are taken when they say the same.
+	sealed bool
+}
+
+func (g *goldens) seal() pack.Seal {
+	if g.sealed {
+		return pack.AES256GCM
+	}
+	return pack.Unsealed
 }
 
 func (g *goldens) record(kind recordKind, path string, v any) []byte {
-	b, err := encodeRecord(g.keys, kind, path, v)
+	b, err := encodeRecord(g.keys, g.sealed, kind, path, v)
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	if g.sealed && kind.sealable() && !*update {
+		b = g.asThere(kind, path, v)
+	}
 	g.files[path] = b
 	return b
+}
+
+// asThere returns the record that is there, if it says what v does.
+func (g *goldens) asThere(kind recordKind, path string, v any) []byte {
+	b, err := os.ReadFile(filepath.Join(g.dir, path))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var body json.RawMessage
+	if err := decodeRecord(g.keys, kind, path, b, &body); err != nil {
+		g.t.Fatal(err)
+	}
+	want, err := json.MarshalIndent(v, "", " ")
+	if err != nil || !bytes.Equal(want, body) {
+		g.t.Errorf("%s says %s, want %s (%v)", path, body, want, err)
+	}
+	return b
+}
+
+// keyring wraps the secret of the sealed vault, for goldenIdentity and a
+// passphrase, or takes what is there.
+func (g *goldens) keyring(secret content.Secret, path string) (keys []Key) {
+	if !*update {
+		b, err := os.ReadFile(filepath.Join(g.dir, path))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		var head vaultRecord
+		if err := decodeRecord(g.keys, vaultKind, path, b, &head); err != nil {
+			g.t.Fatal(err)
+		}
+		return head.Keys
+	}
+	fresh := &freshVault{secret: secret}
+	for _, w := range []SealWith{{Passphrase: goldenPassphrase, Work: 10}, {Recipient: goldenRecipient, Note: "recovery key"}} {
+		k, err := w.wrap(fresh)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		k.Added = goldenTime.Add(-time.Hour)
+		keys = append(keys, k)
+	}
+	return keys
 }
 
 // file is a file of the golden vault that is written at offsets.
@@ -79,9 +145,9 @@ func (f goldenFile) WriteAt(p []byte, off int64) (int, error) {
 
 // writer begins a pack, whose id repeats one byte.
 func (g *goldens) writer(id byte, class pack.Class, vaultName string, vault []byte) *pack.Writer {
-	h := pack.Header{Writer: goldenWriter.bytes(), Class: class, Created: goldenTime, VaultName: vaultName, Vault: vault}
+	h := pack.Header{Writer: goldenWriter.bytes(), Class: class, Seal: g.seal(), Created: goldenTime, VaultName: vaultName, Vault: vault}
 	copy(h.ID[:], bytes.Repeat([]byte{id}, len(h.ID)))
-	w, err := pack.NewWriter(goldenFile{g, packPath(goldenWriter, h.ID)}, h)
+	w, err := pack.NewWriter(goldenFile{g, packPath(goldenWriter, h.ID)}, h, g.keys)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -101,7 +167,7 @@ func (g *goldens) store(w *pack.Writer, kind content.Kind, plain []byte) ID {
 	return id
 }
 
-func (g *goldens) seal(w *pack.Writer) sealedPack {
+func (g *goldens) close(w *pack.Writer) sealedPack {
 	entries, size, err := w.Seal()
 	if err != nil {
 		g.t.Fatal(err)
@@ -117,9 +183,13 @@ func (g *goldens) make() {
 	}
 	g.keys = content.Derive(secret)
 	vaultName := vaultDir + "/00000001-0a0a0a0a"
-	vault := g.record(vaultKind, vaultName, vaultRecord{
-		ID: "0f0f0f0f0f0f0f0f", Name: "example", Created: goldenTime.Add(-time.Hour), BlockSize: goldenBlock, Codec: "lz4", Secret: secret,
-	})
+	head := vaultRecord{ID: "0f0f0f0f0f0f0f0f", Name: "example", Created: goldenTime.Add(-time.Hour), BlockSize: goldenBlock, Codec: "lz4"}
+	if g.sealed {
+		head.Keys = g.keyring(secret, vaultName)
+	} else {
+		head.Secret = secret
+	}
+	vault := g.record(vaultKind, vaultName, head)
 
 	blocks := g.writer(0xa0, pack.Blocks, vaultName, vault)
 	disk := append(goldenDisk(), make([]byte, 3*goldenBlock-40_000)...)
@@ -135,7 +205,7 @@ func (g *goldens) make() {
 	}
 	domain := []byte("<domain type='kvm'/>\n")
 	config := ConfigBlob{Name: "domain.xml", Size: int64(len(domain)), Parts: []ID{g.store(pages, content.Blob, domain)}}
-	sealed := []sealedPack{g.seal(blocks), g.seal(pages)}
+	sealed := []sealedPack{g.close(blocks), g.close(pages)}
 
 	sizes := Sizes{Logical: 40_000, Protected: 40_000 - goldenBlock, Changed: 40_000 - goldenBlock, Stored: 500, Read: 40_000}
 	pointName := pointPath(goldenMachine, 1, goldenPoint)
@@ -187,14 +257,25 @@ func (g *goldens) damage(p pack.ID, id ID) {
 }
 
 func TestEveryFileOfAVaultIsEncodedAsEver(t *testing.T) {
-	g := &goldens{t: t, files: map[string][]byte{}}
+	g := &goldens{t: t, dir: goldenVault, files: map[string][]byte{}}
 	g.make()
+	g.compare()
+}
+
+func TestEveryFileOfASealedVaultIsEncodedAsEver(t *testing.T) {
+	g := &goldens{t: t, dir: goldenSealed, files: map[string][]byte{}, sealed: true}
+	g.make()
+	g.compare()
+}
+
+func (g *goldens) compare() {
+	t := g.t
 	if *update {
-		if err := os.RemoveAll(goldenVault); err != nil {
+		if err := os.RemoveAll(g.dir); err != nil {
 			t.Fatal(err)
 		}
 		for name, b := range g.files {
-			p := filepath.Join(goldenVault, name)
+			p := filepath.Join(g.dir, name)
 			if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -204,11 +285,11 @@ func TestEveryFileOfAVaultIsEncodedAsEver(t *testing.T) {
 		}
 	}
 	want := map[string][]byte{}
-	err := filepath.WalkDir(goldenVault, func(p string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(g.dir, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(goldenVault, p)
+		name, err := filepath.Rel(g.dir, p)
 		if err == nil {
 			want[name], err = os.ReadFile(p)
 		}
@@ -228,7 +309,17 @@ func TestEveryFileOfAVaultIsEncodedAsEver(t *testing.T) {
 }
 
 func TestAVaultOfVersion1IsReadAsEver(t *testing.T) {
-	v, err := Open(t.Context(), goldenVault, Options{Warn: func(s string) { t.Errorf("warning: %s", s) }})
+	readGolden(t, goldenVault, nil)
+}
+
+func TestASealedVaultOfVersion1IsReadAsEver(t *testing.T) {
+	readGolden(t, goldenSealed, passphrase(goldenPassphrase))
+	readGolden(t, goldenSealed, &Unlocker{Identities: []string{goldenIdentity}})
+}
+
+func readGolden(t *testing.T, dir string, u *Unlocker) {
+	t.Helper()
+	v, err := Open(t.Context(), dir, Options{Unlock: u, Warn: func(s string) { t.Errorf("warning: %s", s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +370,11 @@ func TestTheExamplesOfFORMATAreBytesOfTheGoldenVault(t *testing.T) {
 		line := lines.Text()
 		if m := fenceLine.FindStringSubmatch(line); m != nil {
 			kind, file = m[1], m[2]
-			if b, err = os.ReadFile(filepath.Join(goldenVault, file)); err != nil {
+			folder := goldenVault
+			if rest, ok := strings.CutPrefix(file, "sealed:"); ok {
+				folder, file = goldenSealed, rest
+			}
+			if b, err = os.ReadFile(filepath.Join(folder, file)); err != nil {
 				t.Fatal(err)
 			}
 			text.Reset()

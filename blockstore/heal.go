@@ -50,7 +50,7 @@ func (v *Vault) writeVault(head vaultRecord, names []string) error {
 		}
 	}
 	name := path.Join(vaultDir, numbered(generation+1, randomHex(4)))
-	raw, err := encodeRecord(v.keys, vaultKind, name, head)
+	raw, err := encodeRecord(v.keys, false, vaultKind, name, head)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (o *Owner) hasGoodCopy(id ID) bool {
 // confirm reads a record, the second time past the page cache, and notes it if
 // it is damaged both times. It returns what is wrong with it.
 func (o *Owner) confirm(p place, kind content.Kind, id ID) error {
-	err := o.readPlace(p, func(rec []byte) error { return decodes(o.keys, kind, id, rec) })
+	err := o.readPlace(p, func(op *pack.Opener, rec []byte) error { return decodes(op, kind, id, rec) })
 	if err != nil && isDamage(err) {
 		o.noteDamage(p, kind, id, err)
 	}
@@ -173,7 +173,7 @@ func (o *Owner) confirm(p place, kind content.Kind, id ID) error {
 }
 
 // decodes tells whether a record holds the content of id.
-func decodes(keys *content.Keys, kind content.Kind, id ID, rec []byte) error {
+func decodes(op *pack.Opener, kind content.Kind, id ID, rec []byte) error {
 	says, n, err := pack.Describe(rec)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func decodes(keys *content.Keys, kind content.Kind, id ID, rec []byte) error {
 	if kind == 0 {
 		kind = says
 	}
-	return pack.Decode(keys, kind, id, rec, make([]byte, n))
+	return op.Decode(kind, id, rec, make([]byte, n))
 }
 
 // noteDamage notes a record that was read twice and is damaged. A note that

@@ -16,6 +16,8 @@ type history struct {
 	points map[MachineID][]*Point // each machine's, oldest first; nil: not read yet
 	seqs   map[MachineID]uint64   // the highest number used; of records that cannot be read, too
 	newest time.Time              // of the commits
+	// dropped are paths of points that segments tell as dropped; nil: not read yet
+	dropped map[string]bool
 }
 
 // load reads the points that are there, once. What cannot be read serves nobody
@@ -70,24 +72,30 @@ func (h *history) enter(p *Point) {
 	}
 }
 
-// stamp gives a point its number and the time of its commit, which is after
-// that of every other. Numbers are not used twice, whatever becomes of the point.
+// stamp gives a point its number, unless it has one from another vault, and the
+// time of its commit, which is after that of every other. Numbers are not used
+// twice, whatever becomes of the point.
 func (h *history) stamp(p *Point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seqs[p.Machine]++
-	p.Seq, p.Committed = h.seqs[p.Machine], time.Now().UTC()
+	if p.Seq == 0 {
+		h.seqs[p.Machine]++
+		p.Seq = h.seqs[p.Machine]
+	}
+	p.Committed = time.Now().UTC()
 	if !p.Committed.After(h.newest) {
 		p.Committed = h.newest.Add(time.Nanosecond)
 	}
 	h.newest = p.Committed
 }
 
-// add notes a point that was committed.
+// add notes a point that was committed. One from another vault may be older
+// than others.
 func (h *history) add(p *Point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.enter(p)
+	slices.SortFunc(h.points[p.Machine], (*Point).Compare) // all but sorted
 }
 
 // putBack notes a point that was there before, if the others were read.
@@ -104,6 +112,7 @@ func (h *history) putBack(p *Point) {
 func (h *history) drop(m MachineID, id PointID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.dropped = nil
 	if h.points == nil {
 		return
 	}

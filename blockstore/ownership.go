@@ -29,7 +29,11 @@ type Ownership struct {
 
 // thisProcess describes this process as an owner.
 func (v *Vault) thisProcess(w WriterID) Ownership {
-	command := strings.Join(os.Args, " ")
+	args := os.Args
+	if v.isSealed() { // OWNER is not sealed, and arguments may name what is secret
+		args = args[:min(2, len(args))]
+	}
+	command := strings.Join(args, " ")
 	if len(command) > 200 {
 		command = strings.ToValidUTF8(command[:200], "") + "..."
 	}
@@ -194,7 +198,7 @@ func (v *Vault) lookAtOwner(w WriterID) (o Ownership, err error) {
 }
 
 func (v *Vault) writeOwner(c *claim) error {
-	b, err := encodeRecord(v.keys, ownerKind, ownerPath(c.owner.Writer), c.owner)
+	b, err := encodeRecord(v.keys, v.isSealed(), ownerKind, ownerPath(c.owner.Writer), c.owner)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,13 @@ var recordBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
+// decoder turns a record of a pack into content, or says what is wrong with it.
+type decoder func(o *pack.Opener, rec []byte) error
+
 // read finds the content of id and hands its record to decode, copy after
 // copy, until one decodes. When none does, or a pack is gone, the segments are read again, once:
 // sweep may have moved it. At last the packs that no segment names are looked into.
-func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) error {
+func (v *Vault) read(kind content.Kind, id ID, decode decoder) error {
 	set := v.tables.Load()
 	done, err := v.readFrom(set, kind, id, decode)
 	if done {
@@ -55,7 +58,7 @@ func (v *Vault) read(kind content.Kind, id ID, decode func(rec []byte) error) er
 }
 
 // readLoose tries the copies in packs that no good segment names.
-func (v *Vault) readLoose(set *tableSet, kind content.Kind, id ID, decode func(rec []byte) error) (done bool, err error) {
+func (v *Vault) readLoose(set *tableSet, kind content.Kind, id ID, decode decoder) (done bool, err error) {
 	var errs []error
 	for _, p := range (*set.loose.Load())[id] {
 		err := v.readPlace(p, decode)
@@ -68,7 +71,7 @@ func (v *Vault) readLoose(set *tableSet, kind content.Kind, id ID, decode func(r
 	return false, errors.Join(errs...)
 }
 
-func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode func(rec []byte) error) (done bool, err error) {
+func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode decoder) (done bool, err error) {
 	var errs []error
 	err = set.find(id, func(p place) bool {
 		err := v.readPlace(p, decode)
@@ -90,7 +93,7 @@ func (v *Vault) tellDamage(p place, kind content.Kind, id ID, err error) {
 }
 
 // readPlace reads one copy, a second time past the page cache if it is bad.
-func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
+func (v *Vault) readPlace(p place, decode decoder) error {
 	buf := recordBuffers.Get().(*[]byte)
 	defer recordBuffers.Put(buf)
 	if cap(*buf) < int(p.Length) {
@@ -98,6 +101,7 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 	}
 	rec := (*buf)[:p.Length]
 	open := func() (*os.File, error) { return v.dir.Open(packPath(p.writer, p.pack)) }
+	opener := v.opener(p.pack)
 	err := v.files.with(p.pack, open, func(f *os.File) error {
 		done := v.dir.Call("read", packPath(p.writer, p.pack))
 		_, err := f.ReadAt(rec, int64(p.Offset))
@@ -105,7 +109,7 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 		if err != nil {
 			return err
 		}
-		err = decode(rec)
+		err = decode(opener, rec)
 		if err == nil || !errors.Is(err, pack.ErrDamaged) {
 			return err
 		}
@@ -113,7 +117,7 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 		if _, err := f.ReadAt(rec, int64(p.Offset)); err != nil {
 			return err
 		}
-		return decode(rec)
+		return decode(opener, rec)
 	})
 	if err != nil && !isDamage(err) {
 		v.files.forget(p.pack) // what is in its place may be right again the next time
@@ -123,8 +127,8 @@ func (v *Vault) readPlace(p place, decode func(rec []byte) error) error {
 
 // readBlock decodes a block into dst, which has the vault's block size.
 func (v *Vault) readBlock(id ID, dst []byte) error {
-	return v.read(content.Block, id, func(rec []byte) error {
-		return pack.Decode(v.keys, content.Block, id, rec, dst)
+	return v.read(content.Block, id, func(o *pack.Opener, rec []byte) error {
+		return o.Decode(content.Block, id, rec, dst)
 	})
 }
 
@@ -142,13 +146,13 @@ func (v *Vault) readPart(id ID, dst []byte, skip int64) error {
 
 // readWhole returns content whose length is known only from its record.
 func (v *Vault) readWhole(kind content.Kind, id ID) (plain []byte, err error) {
-	err = v.read(kind, id, func(rec []byte) error {
+	err = v.read(kind, id, func(o *pack.Opener, rec []byte) error {
 		_, n, err := pack.Describe(rec)
 		if err != nil {
 			return err
 		}
 		plain = make([]byte, n)
-		return pack.Decode(v.keys, kind, id, rec, plain)
+		return o.Decode(kind, id, rec, plain)
 	})
 	return plain, err
 }

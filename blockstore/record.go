@@ -19,6 +19,7 @@ import (
 const (
 	recordVersion = 1
 	unsealed      = "plain"
+	sealedWord    = "aes-256-gcm"
 	maxRecord     = 4 << 20
 )
 
@@ -37,18 +38,27 @@ const (
 
 var errRecord = errors.New("damaged record")
 
-func firstLine(kind recordKind) []byte {
-	return fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, unsealed)
+// sealable tells the kinds whose body is encrypted in a sealed vault. The others
+// hold nothing secret, or are needed before the vault is open.
+func (k recordKind) sealable() bool { return k == pointKind || k == machineKind }
+
+func firstLine(kind recordKind, seal string) []byte {
+	return fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, seal)
 }
 
-// encodeRecord returns the record of v, bound to path.
-func encodeRecord(keys *content.Keys, kind recordKind, path string, v any) ([]byte, error) {
+// encodeRecord returns the record of v, bound to path, its body encrypted when
+// the vault is sealed and the kind asks for it.
+func encodeRecord(keys *content.Keys, sealed bool, kind recordKind, path string, v any) ([]byte, error) {
 	body, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", path, err)
 	}
 	body = append(body, '\n')
-	head := firstLine(kind)
+	head := firstLine(kind, unsealed)
+	if sealed && kind.sealable() {
+		head = firstLine(kind, sealedWord)
+		body = content.SealRecord(keys, path, head, body)
+	}
 	mac := keys.MAC(path, head, body)
 	head = fmt.Appendf(head, "mac %x\n", mac)
 	if n := len(head) + len(body); n > maxRecord {
@@ -80,7 +90,7 @@ func splitRecord(b []byte, kind recordKind) (head, body []byte, mac [content.MAC
 	if v, err := strconv.Atoi(string(words[2])); err != nil || v != recordVersion {
 		return head, body, mac, fmt.Errorf("%s of version %.20q, this program knows %d: %w", kind, words[2], recordVersion, ErrVersion)
 	}
-	if string(words[3]) != unsealed {
+	if w := string(words[3]); w != unsealed && (w != sealedWord || !kind.sealable()) {
 		return head, body, mac, fmt.Errorf("%s sealed with %.20q: %w", kind, words[3], ErrVersion)
 	}
 	return head, body, mac, nil
@@ -97,6 +107,11 @@ func decodeRecord(keys *content.Keys, kind recordKind, path string, b []byte, v 
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if bytes.HasSuffix(head, []byte(" "+sealedWord+"\n")) {
+		if body, err = content.OpenRecord(keys, path, head, body); err != nil {
+			return fmt.Errorf("read %s: %w: %v", path, errRecord, err)
+		}
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("read %s: %w: %v", path, errRecord, err)
@@ -115,7 +130,7 @@ func (v *Vault) readRecord(kind recordKind, path string, into any) error {
 
 // writeRecord makes a new record durable. A path that is taken is fs.ErrExist.
 func (v *Vault) writeRecord(kind recordKind, path string, from any) error {
-	b, err := encodeRecord(v.keys, kind, path, from)
+	b, err := encodeRecord(v.keys, v.isSealed(), kind, path, from)
 	if err != nil {
 		return err
 	}

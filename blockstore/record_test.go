@@ -22,7 +22,7 @@ func sign(path, first, body string) []byte {
 }
 
 func TestARecordIsRefusedWhenAnyBitOfItChangedOrItLiesElsewhere(t *testing.T) {
-	good, err := encodeRecord(recordKeys, machineKind, "machines/m/1", Machine{ID: "1111111111111111", Name: "web1", Generation: 3})
+	good, err := encodeRecord(recordKeys, false, machineKind, "machines/m/1", Machine{ID: "1111111111111111", Name: "web1", Generation: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestRecordsOfLaterVersionsAreRefusedByName(t *testing.T) {
 }
 
 func TestARecordThatCouldNotBeReadBackIsNotWritten(t *testing.T) {
-	_, err := encodeRecord(recordKeys, attributeKind, "p", Attribute{Text: strings.Repeat("x", maxRecord)})
+	_, err := encodeRecord(recordKeys, false, attributeKind, "p", Attribute{Text: strings.Repeat("x", maxRecord)})
 	if err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("%v", err)
 	}
@@ -149,7 +149,7 @@ func TestADamageNoteIsAboutTheRecordThatItsPathNames(t *testing.T) {
 		if _, err := encodeDamage(recordKeys, at, &n); err == nil {
 			t.Errorf("%s: encoded", name)
 		}
-		forged, err := encodeRecord(recordKeys, damageKind, at, n)
+		forged, err := encodeRecord(recordKeys, false, damageKind, at, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestADamageNoteIsAboutTheRecordThatItsPathNames(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	p := somePoint()
-	good, err := encodeRecord(recordKeys, pointKind, "p", p)
+	good, err := encodeRecord(recordKeys, false, pointKind, "p", p)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func FuzzVault(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var head vaultRecord
 		json.Unmarshal(body, &head) // whatever comes of it
-		first := firstLine(vaultKind)
+		first := firstLine(vaultKind, unsealed)
 		mac := content.Derive(head.Secret).MAC("VAULT/1", first, body)
 		v := &Vault{}
 		if err := v.adopt("VAULT/1", fmt.Appendf(nil, "%smac %x\n%s", first, mac, body)); err != nil {
@@ -226,7 +226,7 @@ func FuzzPoint(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := encodeRecord(recordKeys, pointKind, "p", p)
+		again, err := encodeRecord(recordKeys, false, pointKind, "p", p)
 		if err != nil {
 			return // it grew beyond what may be written
 		}

@@ -140,7 +140,7 @@ func openSalvage(ctx context.Context, from, to string, o SalvageOptions) (*salva
 // openBroken opens a vault of which nothing is believed but its keys. Segments
 // that cannot be read are noted as broken.
 func openBroken(dir string, o Options) (*Vault, error) {
-	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles()}
+	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock}
 	if v.warn == nil {
 		v.warn = func(string) {}
 	}
@@ -266,13 +266,17 @@ func (s *salvage) copyPack(ctx context.Context, w WriterID, id pack.ID) error {
 	}
 	defer f.Close()
 	entries := s.entries(f, id, where)
-	plain := make([]byte, pack.MaxContent)
+	plain, opener := make([]byte, pack.MaxContent), s.from.opener(id)
+	var moved []byte // a record without its seal: it gets that of its new place
 	none := func(int64) error { return nil }
 	err = eachRecord(ctx, f, entries, none, func(i int, rec []byte, err error) error {
 		if err == nil {
 			var kind content.Kind
-			if kind, err = s.good(entries[i], rec, plain); err == nil {
-				return s.copyRecord(kind, entries[i].ID, rec)
+			if kind, err = good(opener, entries[i], rec, plain); err == nil {
+				moved, err = opener.Unseal(moved, rec)
+			}
+			if err == nil {
+				return s.copyRecord(kind, entries[i].ID, moved)
 			}
 		}
 		s.mu.Lock()
@@ -302,7 +306,7 @@ func (s *salvage) entries(f *os.File, id pack.ID, where string) []pack.Entry {
 		return entries
 	}
 	s.from.warn(fmt.Sprintf("the footer of pack %s: %v; its records are searched for", id, err))
-	err = pack.Salvage(f, st.Size(), s.from.keys, func(e pack.Entry) error {
+	err = pack.Salvage(f, st.Size(), s.from.opener(id), func(e pack.Entry) error {
 		entries = append(entries, e)
 		return nil
 	})
@@ -314,12 +318,12 @@ func (s *salvage) entries(f *os.File, id pack.ID, where string) []pack.Entry {
 }
 
 // good tells what a record holds, if that hashes to its ID.
-func (s *salvage) good(e pack.Entry, rec, plain []byte) (content.Kind, error) {
+func good(opener *pack.Opener, e pack.Entry, rec, plain []byte) (content.Kind, error) {
 	kind, n, err := pack.Describe(rec)
 	if err != nil {
 		return 0, err
 	}
-	return kind, pack.Decode(s.from.keys, kind, e.ID, rec, plain[:n])
+	return kind, opener.Decode(kind, e.ID, rec, plain[:n])
 }
 
 func (s *salvage) copyRecord(kind content.Kind, id ID, rec []byte) error {

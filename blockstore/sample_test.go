@@ -66,6 +66,28 @@ type sample struct {
 	want  map[PointID]map[string][]byte // disks; configuration as config/NAME
 	files map[string]string             // one of each kind, by kind; another of the kind under kind + " 2"
 	last  []byte                        // what web1's disk held last
+
+	identity, recipient string // open a sealed vault; "": it is not sealed
+}
+
+// options open the sample.
+func (s *sample) options() Options {
+	if s.identity == "" {
+		return Options{}
+	}
+	return Options{Unlock: &Unlocker{Identities: []string{s.identity}}}
+}
+
+// create makes an empty vault as the sample's is.
+func (s *sample) create(t *testing.T) string {
+	if s.identity == "" {
+		return vaultIn(t, sampleBlock)
+	}
+	dir := filepath.Join(scratch(t), "vault")
+	if _, err := Create(t.Context(), dir, CreateOptions{BlockSize: sampleBlock, Seal: []SealWith{{Recipient: s.recipient}}}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 const sampleBlock = 16 << 10
@@ -73,9 +95,15 @@ const sampleBlock = 16 << 10
 // makeSample writes a vault of two machines, each with several points, so that
 // every kind of file is there at least twice.
 func makeSample(t *testing.T) *sample {
-	s := &sample{dir: vaultIn(t, sampleBlock), want: map[PointID]map[string][]byte{}, files: map[string]string{}}
+	s := &sample{}
+	s.make(t)
+	return s
+}
+
+func (s *sample) make(t *testing.T) {
+	s.dir, s.want, s.files = s.create(t), map[PointID]map[string][]byte{}, map[string]string{}
 	r := rand.New(rand.NewPCG(42, 0))
-	o := ownVault(t, s.dir, OwnOptions{})
+	o := ownVault(t, s.dir, OwnOptions{Options: s.options()})
 	s.last = make([]byte, 130*sampleBlock+100) // two levels of pages
 	db := make([]byte, 40*sampleBlock)
 	fill(r, db, len(db))
@@ -95,7 +123,6 @@ func makeSample(t *testing.T) *sample {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // note writes attributes and remembers one file of each kind.

@@ -192,7 +192,7 @@ func (o *Owner) newPack(class pack.Class, makesRoom bool) (*openPack, error) {
 			return nil, err
 		}
 	}
-	h := pack.Header{Writer: o.claim.owner.Writer.bytes(), Class: class, Created: time.Now(), VaultName: o.name, Vault: o.raw}
+	h := pack.Header{Writer: o.claim.owner.Writer.bytes(), Class: class, Seal: o.packSeal(), Created: time.Now(), VaultName: o.name, Vault: o.raw}
 	id, err := pack.ParseID(randomHex(16))
 	if err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (o *Owner) newPack(class pack.Class, makesRoom bool) (*openPack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create pack: %w", err)
 	}
-	w, err := pack.NewWriter(f, h)
+	w, err := pack.NewWriter(f, h, o.keys)
 	if err != nil {
 		f.Abort()
 		return nil, err

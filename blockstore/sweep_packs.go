@@ -281,7 +281,9 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		return 0, err
 	}
 	defer f.Close()
+	opener := s.o.opener(u.id)
 	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
+	var moved []byte // the record without its seal: it gets that of its new place
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return copied, err
@@ -298,11 +300,14 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, err
 		}
-		if err := pack.Decode(s.o.keys, kind, e.ID, rec, plain[:n]); err != nil {
+		if err := opener.Decode(kind, e.ID, rec, plain[:n]); err != nil {
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
 		}
-		n64, err := s.o.put(kind, e.ID, rec, b)
+		if moved, err = opener.Unseal(moved, rec); err != nil {
+			return copied, err
+		}
+		n64, err := s.o.put(kind, e.ID, moved, b)
 		copied += n64
 		if err != nil {
 			return copied, err

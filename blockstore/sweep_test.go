@@ -14,11 +14,20 @@ import (
 // TestForgettingFreesWhatNothingNamesAndHarmsNoOtherPoint runs random backups,
 // deletions and sweeps, with backups under way, against what each point held.
 func TestForgettingFreesWhatNothingNamesAndHarmsNoOtherPoint(t *testing.T) {
+	forget(t, newVault(t, 16<<10), Options{})
+}
+
+func TestForgettingInASealedVaultHarmsNoOtherPoint(t *testing.T) {
+	dir, identity := sealedVault(t)
+	forget(t, dir, Options{Unlock: &Unlocker{Identities: []string{identity}}})
+}
+
+func forget(t *testing.T, dir string, open Options) {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	dir := newVault(t, 16<<10)
-	o := ownVault(t, dir, OwnOptions{})
+	o := ownVault(t, dir, OwnOptions{Options: open})
 	o.store.packBytes = 1 << 20
 	disk := make([]byte, 8<<20)
 	fill(r, disk, len(disk))
@@ -53,7 +62,7 @@ func TestForgettingFreesWhatNothingNamesAndHarmsNoOtherPoint(t *testing.T) {
 			if err := o.Close(); err != nil {
 				t.Fatal(err)
 			}
-			o = ownVault(t, dir, OwnOptions{})
+			o = ownVault(t, dir, OwnOptions{Options: open})
 			o.store.packBytes = 1 << 20
 		}
 	}

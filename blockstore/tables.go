@@ -315,7 +315,7 @@ func (v *Vault) packEntries(w WriterID, id pack.ID) ([]pack.Entry, int64, error)
 	}
 	v.warn(fmt.Sprintf("the footer of pack %s: %v; its records are searched for", id, err))
 	entries = nil
-	err = pack.Salvage(f, st.Size(), v.keys, func(e pack.Entry) error {
+	err = pack.Salvage(f, st.Size(), v.opener(id), func(e pack.Entry) error {
 		entries = append(entries, e)
 		return nil
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/backend"
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
+	"github.com/holdfast-backup/holdfast/blockstore/keyring"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 	BlockCache int64        // bytes of decoded blocks kept; 0: 64 MiB
 	PageCache  int64        // bytes of decoded map pages kept; 0: 16 MiB
 	Warn       func(string) // told about what someone should look at; may be nil
+	Unlock     *Unlocker    // opens a sealed vault; may be nil
 	Host       *Host        // that this process runs on; nil: found out
 
 	// Patience is how long a call into the vault's file system may take; 0:
@@ -61,6 +63,10 @@ type Vault struct {
 	warn     func(string)
 	host     Host
 
+	secret  content.Secret // master secret
+	unlock  *Unlocker      // what a sealed vault is opened with
+	openers *lru.Cache[pack.ID, *pack.Opener]
+
 	files    *packFiles
 	pages    *lru.Cache[ID, *diskmap.Page]
 	blocks   *lru.Cache[ID, []byte]
@@ -83,7 +89,7 @@ type Vault struct {
 
 // Open opens a vault for reading.
 func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
-	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles()}
+	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock}
 	if v.warn == nil {
 		v.warn = func(string) {}
 	}
@@ -122,6 +128,9 @@ func (v *Vault) makeCaches(o Options) (err error) {
 		return err
 	}
 	v.parts.New = func() any { b := make([]byte, v.head.BlockSize); return &b }
+	if v.openers, err = lru.New[pack.ID, *pack.Opener](2 * maxOpenPacks); err != nil {
+		return err
+	}
 	v.pages, err = lru.New[ID, *diskmap.Page](int(max(16, o.PageCache/diskmap.MaxPage)))
 	return err
 }
@@ -143,8 +152,8 @@ func (v *Vault) readVault() error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, ErrVersion) {
-			return err // it is whole: a later version made it
+		if errors.Is(err, ErrVersion) || errors.Is(err, ErrNotSealed) || errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) {
+			return err // it is whole: a later version made it, or it stays closed
 		}
 		errs = append(errs, err)
 	}
@@ -166,33 +175,52 @@ func (v *Vault) adopt(name string, b []byte) error {
 	if err != nil && !errors.Is(err, ErrVersion) {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	var secret struct {
+	var claimed struct {
 		Secret content.Secret `json:"secret"`
+		Keys   []keyring.Key  `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &secret); err != nil {
+	if err := json.Unmarshal(body, &claimed); err != nil {
 		return fmt.Errorf("read %s: %w: %v", name, errRecord, err)
 	}
+	if len(claimed.Keys) == 0 && claimed.Secret == (content.Secret{}) || keyring.Damaged(claimed.Keys) {
+		return fmt.Errorf("read %s: %w: its keys are not what was written", name, errRecord)
+	}
+	if len(claimed.Keys) == 0 && v.unlock.Given() {
+		return fmt.Errorf("read %s: %w", name, ErrNotSealed)
+	}
+	if len(claimed.Keys) > 0 {
+		if claimed.Secret, err = v.unlock.Unlock(claimed.Keys); err != nil {
+			return err
+		}
+	}
 	var head vaultRecord
-	keys := content.Derive(secret.Secret)
+	keys := content.Derive(claimed.Secret)
 	if err := decodeRecord(keys, vaultKind, name, b, &head); err != nil {
 		return err
 	}
 	if err := head.check(); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
+	v.secret = claimed.Secret
 	v.head, v.raw, v.name, v.keys = head, b, name, keys
 	return nil
 }
 
 func (v *Vault) readVaultFromPacks() error {
 	found := errors.New("found")
+	tried := map[string]bool{} // by content: a passphrase takes a second to try
 	err := v.eachPack(func(w WriterID, id pack.ID) error {
 		f, err := v.dir.Open(packPath(w, id))
 		if err != nil {
 			return nil
 		}
 		defer f.Close()
-		if h, err := pack.ReadHeader(f); err == nil && v.adopt(h.VaultName, h.Vault) == nil {
+		h, err := pack.ReadHeader(f)
+		if err != nil || tried[string(h.Vault)] || len(tried) > 8 {
+			return nil
+		}
+		tried[string(h.Vault)] = true
+		if v.adopt(h.VaultName, h.Vault) == nil {
 			return found
 		}
 		return nil
@@ -205,7 +233,7 @@ func (v *Vault) readVaultFromPacks() error {
 
 // Info describes the vault.
 func (v *Vault) Info() VaultInfo {
-	return VaultInfo{ID: v.head.ID, Name: v.head.Name, BlockSize: v.head.BlockSize, Codec: v.head.Codec,
+	return VaultInfo{ID: v.head.ID, Name: v.head.Name, BlockSize: v.head.BlockSize, Codec: v.head.Codec, Sealed: v.isSealed(),
 		Created: v.head.Created, Path: v.dir.Root(), TrashDays: v.trashDays()}
 }
 

@@ -113,3 +113,12 @@ func DescribeSalvage(r *blockstore.SalvageReport) api.Salvage {
 	}
 	return s
 }
+
+// DescribeKeys returns the keys of a vault as programs see them.
+func DescribeKeys(keys []blockstore.Key) []api.Key {
+	list := make([]api.Key, 0, len(keys))
+	for _, k := range keys {
+		list = append(list, api.Key{ID: k.ID, Kind: k.Kind, Recipient: k.Recipient, Note: k.Note, Added: api.At(k.Added)})
+	}
+	return list
+}

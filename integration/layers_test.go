@@ -40,12 +40,13 @@ var arrows = map[string][]string{
 	"quiesce/nbd":     {"blockstore"},
 
 	"blockstore": {"blockstore/content", "blockstore/pack", "blockstore/segment", "blockstore/diskmap",
-		"blockstore/index", "blockstore/backend"},
+		"blockstore/index", "blockstore/backend", "blockstore/keyring"},
 	"blockstore/pack":    {"blockstore/content"},
 	"blockstore/segment": {"blockstore/content"},
 	"blockstore/diskmap": {"blockstore/content"},
 	"blockstore/index":   {"blockstore/content"},
 	"blockstore/backend": {"blockstore/content"},
+	"blockstore/keyring": {"blockstore/content"},
 	"blockstore/content": {},
 
 	"integration":             {},
@@ -66,6 +67,7 @@ var testArrows = map[string][]string{"integration/power": {"blockstore"}}
 // owners says which packages may import a module that is not ours. A module
 // that is not listed may be imported by none.
 var owners = map[string][]string{
+	"filippo.io/age":                     {"blockstore/keyring"},
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
 	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/power"},

@@ -42,6 +42,7 @@ const (
 	contextBlob  = "holdfast 2026 v1 id of blobs"
 	contextMAC   = "holdfast 2026 v1 mac of records and segments"
 	contextSeal  = "holdfast 2026 v1 seal of packs"
+	contextRest  = "holdfast 2026 v1 seal of records"
 )
 
 // Keys are the keys derived from one master secret. They are safe for
@@ -49,7 +50,8 @@ const (
 type Keys struct {
 	kinds [4]hasherPool // index: Kind
 	mac   hasherPool
-	seal  [32]byte
+	seal  hasherPool
+	rest  [32]byte // of SealRecord
 }
 
 // Derive computes the keys of a secret.
@@ -59,12 +61,18 @@ func Derive(s Secret) *Keys {
 	k.kinds[Page] = newPool(s, contextPage)
 	k.kinds[Blob] = newPool(s, contextBlob)
 	k.mac = newPool(s, contextMAC)
-	blake3.DeriveKey(contextSeal, s[:], k.seal[:])
+	k.seal = newPool(s, contextSeal)
+	blake3.DeriveKey(contextRest, s[:], k.rest[:])
 	return k
 }
 
-// SealKey is the key under which the keys of sealed packs are wrapped.
-func (k *Keys) SealKey() [32]byte { return k.seal }
+// PackKey is the key of the sealed pack of an id.
+func (k *Keys) PackKey(id [16]byte) (key [32]byte) {
+	h := k.seal.fresh()
+	h.Write(id[:])
+	h.Sum(key[:0])
+	return key
+}
 
 // ID names plaintext of a kind. The block of zeros is not treated apart: the
 // caller finds it more cheaply than by hashing.

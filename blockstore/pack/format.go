@@ -51,8 +51,7 @@ const (
 // Seal says how payloads are encrypted.
 type Seal uint8
 
-// The seals. Their values are part of the format; this version neither writes
-// nor opens sealed records.
+// The seals. Their values are part of the format.
 const (
 	Unsealed  Seal = 0
 	AES256GCM Seal = 1
@@ -103,7 +102,6 @@ func (id *ID) UnmarshalText(text []byte) (err error) {
 var (
 	ErrDamaged = errors.New("damaged")
 	ErrVersion = errors.New("unknown version")
-	ErrSealed  = errors.New("sealed, which this version cannot open")
 )
 
 func damaged(format string, args ...any) error {

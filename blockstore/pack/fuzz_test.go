@@ -71,7 +71,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 		dst := make([]byte, n)
 		id := content.ID(rec[20:52])
-		if Decode(keys, kind, id, rec, dst) == nil && keys.ID(kind, dst) != id {
+		if NewOpener(keys, ID{}, Unsealed).Decode(kind, id, rec, dst) == nil && keys.ID(kind, dst) != id {
 			t.Errorf("content that is not of its ID")
 		}
 		CheckSum(rec)
@@ -95,7 +95,7 @@ func FuzzEncodeRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		back := make([]byte, len(plain))
-		if err := Decode(keys, kind, id, rec, back); err != nil || !bytes.Equal(back, plain) {
+		if err := NewOpener(keys, ID{}, Unsealed).Decode(kind, id, rec, back); err != nil || !bytes.Equal(back, plain) {
 			t.Errorf("does not come back: %v", err)
 		}
 	})
@@ -108,7 +108,7 @@ func FuzzSalvage(f *testing.F) {
 	keys := testKeys()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		end := int64(0)
-		err := Salvage(bytes.NewReader(b), int64(len(b)), keys, func(e Entry) error {
+		err := Salvage(bytes.NewReader(b), int64(len(b)), NewOpener(keys, ID{}, Unsealed), func(e Entry) error {
 			if int64(e.Offset) < end || e.End() > int64(len(b)) {
 				t.Fatalf("record at %d, %d bytes, after one that ends at %d", e.Offset, e.Length, end)
 			}
@@ -118,7 +118,7 @@ func FuzzSalvage(f *testing.F) {
 			if err != nil {
 				return err
 			}
-			return Decode(keys, e.Kind, e.ID, rec, make([]byte, n))
+			return NewOpener(keys, ID{}, Unsealed).Decode(e.Kind, e.ID, rec, make([]byte, n))
 		})
 		if err != nil {
 			t.Error(err)

@@ -14,7 +14,7 @@ type Header struct {
 	Class     Class
 	Seal      Seal
 	Created   time.Time
-	Envelope  []byte // wrapped keys of a sealed pack; empty now
+	Envelope  []byte // for keys, should later versions wrap some; empty
 	VaultName string // name of the copied file, relative to the vault
 	Vault     []byte // its content
 }
@@ -87,9 +87,7 @@ func (h *Header) known() error {
 	switch {
 	case h.Class != Blocks && h.Class != Pages:
 		return fmt.Errorf("pack of class %d: %w", h.Class, ErrVersion)
-	case h.Seal == AES256GCM:
-		return fmt.Errorf("pack with seal %d (AES-256-GCM): %w", h.Seal, ErrSealed)
-	case h.Seal != Unsealed:
+	case h.Seal > AES256GCM:
 		return fmt.Errorf("pack with seal %d: %w", h.Seal, ErrVersion)
 	}
 	return nil

@@ -26,7 +26,7 @@ func TestSalvageOfAPackFullOfBeginningsOfRecordsHashesNoneOfThem(t *testing.T) {
 	if got := salvage(t, b); len(got) != 0 {
 		t.Errorf("%d records", len(got))
 	}
-	if e, ok := admit(bytes.Clone(block), testKeys(), make([]byte, MaxContent)); ok {
+	if e, ok := admit(bytes.Clone(block), plainOpener(), make([]byte, MaxContent)); ok {
 		t.Errorf("admitted: %v", e)
 	}
 }

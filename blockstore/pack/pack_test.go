@@ -29,6 +29,8 @@ func testKeys() *content.Keys {
 	return content.Derive(s)
 }
 
+func plainOpener() *Opener { return NewOpener(testKeys(), ID{}, Unsealed) }
+
 func testHeader() Header {
 	return Header{
 		ID:     ID{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f},
@@ -77,7 +79,7 @@ var goldenItems = []item{
 func write(t testing.TB, h Header, items []item) ([]byte, []Entry) {
 	t.Helper()
 	keys, m := testKeys(), &memory{}
-	w, err := NewWriter(m, h)
+	w, err := NewWriter(m, h, testKeys())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestPacksAreEncodedAsEver(t *testing.T) {
 	for i, it := range goldenItems {
 		plain := make([]byte, len(it.plain))
 		rec := want[entries[i].Offset:entries[i].End()]
-		if err := Decode(testKeys(), it.kind, entries[i].ID, rec, plain); err != nil || !bytes.Equal(plain, it.plain) {
+		if err := plainOpener().Decode(it.kind, entries[i].ID, rec, plain); err != nil || !bytes.Equal(plain, it.plain) {
 			t.Errorf("record %d: %v", i, err)
 		}
 		if err := CheckSum(rec); err != nil {
@@ -169,7 +171,7 @@ func TestAnEncoderStoresRawWhatDoesNotShrinkByAnEighth(t *testing.T) {
 				t.Errorf("%s: stored as %d of %d bytes by codec %d", name, h.stored, len(c.plain), h.codec)
 			}
 			back := make([]byte, len(c.plain))
-			if err := Decode(keys, c.kind, id, rec, back); err != nil || !bytes.Equal(back, c.plain) {
+			if err := NewOpener(keys, ID{}, Unsealed).Decode(c.kind, id, rec, back); err != nil || !bytes.Equal(back, c.plain) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -224,7 +226,7 @@ func TestABufferIsReusedAndNothingOfBeforeStaysInARecord(t *testing.T) {
 
 func TestRecordsAppendedByManyGoroutinesAreAllThereAndWhole(t *testing.T) {
 	keys, m := testKeys(), &memory{}
-	w, err := NewWriter(m, testHeader())
+	w, err := NewWriter(m, testHeader(), testKeys())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +265,7 @@ func TestRecordsAppendedByManyGoroutinesAreAllThereAndWhole(t *testing.T) {
 	for i, e := range read {
 		rec := m.b[e.Offset:e.End()]
 		plain := make([]byte, len(want[e.ID]))
-		if err := errors.Join(Decode(keys, e.Kind, e.ID, rec, plain), CheckSum(rec)); err != nil || !bytes.Equal(plain, want[e.ID]) {
+		if err := errors.Join(NewOpener(keys, ID{}, Unsealed).Decode(e.Kind, e.ID, rec, plain), CheckSum(rec)); err != nil || !bytes.Equal(plain, want[e.ID]) {
 			t.Errorf("record %d: %v", i, err)
 		}
 		if ordinal := le.Uint32(rec[8:]); ordinal != uint32(i) {
@@ -277,7 +279,7 @@ func TestRecordsAppendedByManyGoroutinesAreAllThereAndWhole(t *testing.T) {
 
 func salvage(t testing.TB, b []byte) (entries []Entry) {
 	t.Helper()
-	err := Salvage(bytes.NewReader(b), int64(len(b)), testKeys(), func(e Entry) error {
+	err := Salvage(bytes.NewReader(b), int64(len(b)), plainOpener(), func(e Entry) error {
 		entries = append(entries, e)
 		return nil
 	})
@@ -318,7 +320,7 @@ func TestSalvageFindsWhatIsWholeAndNothingThatAGuestMadeUp(t *testing.T) {
 	if got := salvage(t, b[100:]); len(got) != len(entries) || got[0].Offset != entries[0].Offset-100 {
 		t.Errorf("without its first bytes: %d records", len(got))
 	}
-	if err := Salvage(bytes.NewReader(b), int64(len(b)), keys, func(Entry) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
+	if err := Salvage(bytes.NewReader(b), int64(len(b)), NewOpener(keys, ID{}, Unsealed), func(Entry) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("error of the callback: %v", err)
 	}
 }
@@ -343,7 +345,7 @@ func whole(b []byte, entries []Entry) error {
 		rec := b[e.Offset:e.End()]
 		_, n, err := Describe(rec)
 		if err == nil {
-			err = Decode(testKeys(), e.Kind, e.ID, rec, make([]byte, n))
+			err = plainOpener().Decode(e.Kind, e.ID, rec, make([]byte, n))
 		}
 		errs = append(errs, err, CheckSum(rec))
 	}
@@ -361,13 +363,13 @@ func TestWhatALaterVersionWroteIsRefusedByName(t *testing.T) {
 	}{
 		"header version": {func(b []byte) { b[8] = 2; fixHeader(b, headerEnd) }, ErrVersion, "version 2"},
 		"class":          {func(b []byte) { b[10] = 3; fixHeader(b, headerEnd) }, ErrVersion, "class 3"},
-		"header seal":    {func(b []byte) { b[11] = 1; fixHeader(b, headerEnd) }, ErrSealed, "AES-256-GCM"},
+		"header seal":    {func(b []byte) { b[11] = 2; fixHeader(b, headerEnd) }, ErrVersion, "seal 2"},
 		"unknown seal":   {func(b []byte) { b[11] = 9; fixHeader(b, headerEnd) }, ErrVersion, "seal 9"},
 		"footer version": {func(b []byte) { b[len(b)-32] = 3; fixFooter(b, footer) }, ErrVersion, "version 3"},
 		"footer kind":    {func(b []byte) { b[footer+40] = 7; fixFooter(b, footer) }, ErrVersion, "kind 7"},
 		"record kind":    {func(b []byte) { fixRecord(b, entries[0], 4, 9) }, ErrVersion, "kind 9"},
 		"record codec":   {func(b []byte) { fixRecord(b, entries[0], 5, 2) }, ErrVersion, "codec 2"},
-		"record seal":    {func(b []byte) { fixRecord(b, entries[0], 6, 1) }, ErrSealed, "AES-256-GCM"},
+		"record seal":    {func(b []byte) { fixRecord(b, entries[0], 6, 2) }, ErrVersion, "seal 2"},
 		"record seal 5":  {func(b []byte) { fixRecord(b, entries[0], 6, 5) }, ErrVersion, "seal 5"},
 		"a flipped bit":  {func(b []byte) { b[entries[0].Offset+5] = 2 }, ErrDamaged, "codec 2"},
 		"another one":    {func(b []byte) { b[8] ^= 2 }, ErrDamaged, "header's checksum"},
@@ -465,7 +467,7 @@ func (f *fails) WriteAt(p []byte, off int64) (int, error) {
 func TestAPackWithAFailedWriteIsNeverSealed(t *testing.T) {
 	for after := range 4 {
 		f := &fails{after: after}
-		w, err := NewWriter(f, testHeader())
+		w, err := NewWriter(f, testHeader(), testKeys())
 		for range 2 {
 			if err == nil {
 				var enc Encoder

@@ -28,7 +28,7 @@ func (e *Encoder) Encode(buf []byte, kind content.Kind, id content.ID, plain []b
 	if len(plain) == 0 || len(plain) > MaxContent {
 		return nil, fmt.Errorf("encode %v of %d bytes: between 1 and %d are allowed", kind, len(plain), MaxContent)
 	}
-	if need := RecordHeaderSize + len(plain); cap(buf) < need {
+	if need := RecordHeaderSize + len(plain) + tagSize; cap(buf) < need {
 		buf = make([]byte, need)
 	}
 	codec, payload := e.compress(buf[RecordHeaderSize:cap(buf)], kind, plain)
@@ -93,12 +93,20 @@ func parseRecord(b []byte) (recordHeader, error) {
 		stored: le.Uint32(b[12:]), plain: le.Uint32(b[16:]), id: content.ID(b[20:52]),
 	}
 	switch {
-	case h.seal != Unsealed || !h.kind.Valid() || h.codec > LZ4:
+	case h.seal > AES256GCM || !h.kind.Valid() || h.codec > LZ4:
 		return h, h.unknown(b)
-	case h.plain == 0 || h.plain > MaxContent || h.stored > h.plain:
+	case h.plain == 0 || h.plain > MaxContent || h.stored > h.plain+h.tag():
 		return h, damaged("record of %d bytes for %d of content", h.stored, h.plain)
 	}
 	return h, nil
+}
+
+// tag is what a seal adds to a payload.
+func (h *recordHeader) tag() uint32 {
+	if h.seal == Unsealed {
+		return 0
+	}
+	return tagSize
 }
 
 // unknown names what the record of which b is the beginning has that this
@@ -109,9 +117,7 @@ func (h *recordHeader) unknown(b []byte) error {
 		return damaged("record of %v, codec %d, seal %d, whose checksum is wrong", h.kind, h.codec, h.seal)
 	}
 	switch {
-	case h.seal == AES256GCM:
-		return fmt.Errorf("record with seal %d (AES-256-GCM): %w", h.seal, ErrSealed)
-	case h.seal != Unsealed:
+	case h.seal > AES256GCM:
 		return fmt.Errorf("record with seal %d: %w", h.seal, ErrVersion)
 	case !h.kind.Valid():
 		return fmt.Errorf("record of %v: %w", h.kind, ErrVersion)
@@ -128,12 +134,14 @@ func Describe(rec []byte) (content.Kind, int, error) {
 
 // Decode turns a record back into content, in dst, which has the content's
 // length. It returns nil only when the content hashes to id.
-func Decode(keys *content.Keys, kind content.Kind, id content.ID, rec, dst []byte) error {
+func (o *Opener) Decode(kind content.Kind, id content.ID, rec, dst []byte) error {
 	h, err := parseRecord(rec)
 	if err != nil {
 		return err
 	}
 	switch {
+	case h.seal != o.seal():
+		return damaged("a record with seal %d in a pack with seal %d", h.seal, o.seal())
 	case h.kind != kind || h.id != id:
 		return damaged("it is %v %s, not %v %s", h.kind, h.id.Short(), kind, id.Short())
 	case int(h.stored) != len(rec)-RecordHeaderSize:
@@ -141,10 +149,10 @@ func Decode(keys *content.Keys, kind content.Kind, id content.ID, rec, dst []byt
 	case int(h.plain) != len(dst):
 		return damaged("its content has %d bytes, not %d", h.plain, len(dst))
 	}
-	if err := expand(h.codec, rec[RecordHeaderSize:], dst); err != nil {
+	if err := o.withPayload(rec, func(p []byte) error { return expand(h.codec, p, dst) }); err != nil {
 		return err
 	}
-	if got := keys.ID(kind, dst); got != id {
+	if got := o.keys.ID(kind, dst); got != id {
 		return damaged("its content is %s, not %v %s", got.Short(), kind, id.Short())
 	}
 	return nil

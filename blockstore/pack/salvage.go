@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-
-	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
 // Salvage finds the records of a pack whose footer is lost, by looking for
@@ -13,7 +11,7 @@ import (
 // Guests choose the content of blocks, so that anything that looks like a record may lie
 // within one: only the hash, whose key they do not know, admits it. Ordinals
 // are those of the order found. Memory is bounded by the largest record.
-func Salvage(r io.ReaderAt, size int64, keys *content.Keys, fn func(Entry) error) error {
+func Salvage(r io.ReaderAt, size int64, o *Opener, fn func(Entry) error) error {
 	const window = 4 << 20
 	buf := make([]byte, min(max(size, 0), window+RecordHeaderSize+MaxContent))
 	plain := make([]byte, MaxContent)
@@ -25,7 +23,7 @@ func Salvage(r io.ReaderAt, size int64, keys *content.Keys, fn func(Entry) error
 		if n == 0 {
 			return nil
 		}
-		step, err := salvageWindow(buf[:n], min(n, window), at, keys, plain, fn)
+		step, err := salvageWindow(buf[:n], min(n, window), at, o, plain, fn)
 		if err != nil {
 			return err
 		}
@@ -36,7 +34,7 @@ func Salvage(r io.ReaderAt, size int64, keys *content.Keys, fn func(Entry) error
 
 // salvageWindow looks at the records that begin in the first limit bytes of b
 // and returns how far it got, which is beyond limit when the last reaches over.
-func salvageWindow(b []byte, limit int, base int64, keys *content.Keys, plain []byte, fn func(Entry) error) (int, error) {
+func salvageWindow(b []byte, limit int, base int64, o *Opener, plain []byte, fn func(Entry) error) (int, error) {
 	at := 0
 	for at < limit {
 		i := bytes.Index(b[at:], []byte(recordMagic))
@@ -44,7 +42,7 @@ func salvageWindow(b []byte, limit int, base int64, keys *content.Keys, plain []
 			break
 		}
 		at += i
-		e, ok := admit(b[at:], keys, plain)
+		e, ok := admit(b[at:], o, plain)
 		if !ok {
 			at++
 			continue
@@ -59,7 +57,7 @@ func salvageWindow(b []byte, limit int, base int64, keys *content.Keys, plain []
 }
 
 // admit tells whether b begins with a whole record whose content is its own.
-func admit(b []byte, keys *content.Keys, plain []byte) (Entry, bool) {
+func admit(b []byte, o *Opener, plain []byte) (Entry, bool) {
 	h, err := parseRecord(b)
 	if err != nil || len(b) < RecordHeaderSize+int(h.stored) {
 		return Entry{}, false
@@ -67,7 +65,7 @@ func admit(b []byte, keys *content.Keys, plain []byte) (Entry, bool) {
 	rec := b[:RecordHeaderSize+int(h.stored)]
 	// The checksum goes first: a block full of beginnings of records would cost
 	// a hash of all that follows for each of them.
-	if CheckSum(rec) != nil || Decode(keys, h.kind, h.id, rec, plain[:h.plain]) != nil {
+	if CheckSum(rec) != nil || o.Decode(h.kind, h.id, rec, plain[:h.plain]) != nil {
 		return Entry{}, false
 	}
 	return Entry{h.id, h.kind, Location{Length: uint32(len(rec))}}, true

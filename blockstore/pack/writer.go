@@ -15,6 +15,7 @@ import (
 type Writer struct {
 	w      io.WriterAt
 	header Header
+	sealer *Opener // nil: records are not sealed
 
 	writes sync.WaitGroup // records that have a place and are being written
 
@@ -24,8 +25,13 @@ type Writer struct {
 	err     error   // the first failure; the pack is worth nothing then
 }
 
-// NewWriter writes the header of a pack to w.
-func NewWriter(w io.WriterAt, h Header) (*Writer, error) {
+// NewWriter writes the header of a pack to w. Keys seal its records, if the
+// header says so.
+func NewWriter(w io.WriterAt, h Header, keys *content.Keys) (*Writer, error) {
+	var sealer *Opener
+	if h.Seal != Unsealed {
+		sealer = NewOpener(keys, h.ID, h.Seal)
+	}
 	b := h.encode()
 	if len(b) > maxHeader || len(h.VaultName) > math.MaxUint16 {
 		return nil, fmt.Errorf("header of pack %s has %d bytes, at most %d are allowed", h.ID, len(b), maxHeader)
@@ -33,7 +39,7 @@ func NewWriter(w io.WriterAt, h Header) (*Writer, error) {
 	if _, err := w.WriteAt(b, 0); err != nil {
 		return nil, err
 	}
-	return &Writer{w: w, header: h, end: int64(len(b))}, nil
+	return &Writer{w: w, header: h, sealer: sealer, end: int64(len(b))}, nil
 }
 
 // ID is the pack's.
@@ -46,8 +52,8 @@ func (w *Writer) Size() (bytes int64, records int) {
 	return w.end, len(w.entries)
 }
 
-// Append gives a record of [Encoder.Encode] its place, completes its header in
-// rec and writes it.
+// Append gives a record of [Encoder.Encode] its place, completes it in rec,
+// sealing it where the pack is sealed, and writes it.
 func (w *Writer) Append(rec []byte) (Location, error) {
 	at, ordinal, err := w.reserve(rec)
 	if err != nil {
@@ -55,6 +61,9 @@ func (w *Writer) Append(rec []byte) (Location, error) {
 	}
 	defer w.writes.Done()
 	le.PutUint32(rec[8:], ordinal)
+	if w.sealer != nil {
+		rec = w.sealer.sealRecord(rec)
+	}
 	le.PutUint32(rec[RecordHeaderSize-crcSize:], checkSum(rec))
 	if _, err := w.w.WriteAt(rec, int64(at.Offset)); err != nil {
 		err = fmt.Errorf("write pack %s: %w", w.header.ID, err)
@@ -70,15 +79,23 @@ func (w *Writer) reserve(rec []byte) (Location, uint32, error) {
 	if w.err != nil {
 		return Location{}, 0, w.err
 	}
-	if w.end+int64(len(rec)) > math.MaxUint32 || len(w.entries) == MaxRecords {
+	if w.end+w.length(rec) > math.MaxUint32 || len(w.entries) == MaxRecords {
 		return Location{}, 0, fmt.Errorf("pack %s is full: it has at most 4 GiB and %d records", w.header.ID, MaxRecords)
 	}
-	at := Location{uint32(w.end), uint32(len(rec))}
+	at := Location{uint32(w.end), uint32(w.length(rec))}
 	ordinal := uint32(len(w.entries))
 	w.entries = append(w.entries, Entry{content.ID(rec[20:52]), content.Kind(rec[4]), at})
-	w.end += int64(len(rec))
+	w.end += w.length(rec)
 	w.writes.Add(1)
 	return at, ordinal, nil
+}
+
+// length is how long a record will be in the pack.
+func (w *Writer) length(rec []byte) int64 {
+	if w.sealer != nil {
+		return int64(len(rec)) + tagSize
+	}
+	return int64(len(rec))
 }
 
 func (w *Writer) fail(err error) {

@@ -24,7 +24,7 @@ func newApp(k *console) *cli.App {
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)),
 			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
 		},
-		Flags:                     []cli.Flag{vaultFlag(), quietFlag()},
+		Flags:                     commonFlags(),
 		Writer:                    k.out,
 		ErrWriter:                 k.err,
 		ExitErrHandler:            func(*cli.Context, error) {},
@@ -33,6 +33,7 @@ func newApp(k *console) *cli.App {
 		HideVersion:               true,
 	}
 	for _, c := range leaves(app.Commands) {
+		c.Before = k.keyFilesOf
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%s", strings.Replace(err.Error(), "for flag -", "for flag --", 1))
 		}
@@ -46,7 +47,7 @@ func group(category string, c *cli.Command) *cli.Command {
 	c.Category = category
 	for _, leaf := range leaves([]*cli.Command{c}) {
 		leaf.HideHelp = true
-		for _, f := range []cli.Flag{vaultFlag(), quietFlag()} {
+		for _, f := range commonFlags() {
 			if findFlag(leaf.Flags, f.Names()[0]) == nil {
 				leaf.Flags = append(leaf.Flags, f)
 			}

@@ -105,8 +105,12 @@ func parseDisks(values []string, allowInUse bool) ([]backup.Disk, error) {
 }
 
 func ownOptionsOf(k *console, c *cli.Context) (o blockstore.OwnOptions, err error) {
+	open, err := k.vaultOptions(c.Context)
+	if err != nil {
+		return o, err
+	}
 	o = blockstore.OwnOptions{
-		Options: blockstore.Options{Warn: k.warn}, Wait: waitOf(c), Waiting: k.waiting,
+		Options: open, Wait: waitOf(c), Waiting: k.waiting,
 		Acceleration: c.Int("acceleration"), Paranoid: c.Bool("paranoid"),
 	}
 	if c.IsSet("acceleration") && (o.Acceleration < 1 || o.Acceleration > 65537) {
@@ -142,7 +146,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 	}
 	owner, err := blockstore.Own(ctx, o.vault, o.own)
 	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, o.vault, err)
+		err = whatHelps(ctx, k, o.vault, err)
 	}
 	if err != nil {
 		return leaving(ctx, orUnreachable(o.vault, err), "nothing was stored")
@@ -156,7 +160,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 	})
 	closed := owner.Close()
 	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, o.vault, err)
+		err = whatHelps(ctx, k, o.vault, err)
 	}
 	if err != nil {
 		return leaving(ctx, err, nothingMade)

@@ -154,7 +154,12 @@ func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore
 		failed(errors.Join(errors.New("the vault belongs to another user"), err))
 		return
 	}
-	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: blockstore.Options{Warn: k.warn}, MinFree: -1})
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		failed(err)
+		return
+	}
+	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: open, MinFree: -1})
 	if err != nil {
 		failed(err)
 		return

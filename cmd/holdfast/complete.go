@@ -77,6 +77,7 @@ type typed struct {
 	valueOf  string         // flag whose value comes next
 	noFlags  bool           // -- was typed
 	vault    string
+	keys     keyFiles
 }
 
 func readTyped(app *cli.App, words []string) *typed {
@@ -95,8 +96,13 @@ func readTyped(app *cli.App, words []string) *typed {
 				}
 				value = words[i]
 			}
-			if name == "vault" {
+			switch name {
+			case "vault":
 				t.vault = value
+			case "passphrase-file":
+				t.keys.passphrase = value
+			case "identity":
+				t.keys.identities = append(t.keys.identities, value)
 			}
 		case len(t.commands) > 0:
 			if c := findCommand(t.commands, w); c != nil {
@@ -124,7 +130,7 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 		return filter(strings.Split(name, "|"), last)
 	case name == "MACHINE":
 		return filter(machineNames(t.points(ctx, k), ""), last)
-	case strings.HasPrefix(name, "MACHINE@"):
+	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)
 		machine, ref, chosen := strings.Cut(last, "@")
 		if !chosen {
@@ -163,7 +169,12 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	}
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
-	v, err := blockstore.Open(ctx, path, blockstore.Options{})
+	keys, err := k.unlocker(ctx, t.keys)
+	if err != nil {
+		return nil
+	}
+	keys.Ask = nil // nobody answers while completing
+	v, err := blockstore.Open(ctx, path, blockstore.Options{Unlock: keys})
 	if err != nil {
 		return nil
 	}

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
 // console is where a command writes: results to out, everything else to err.
@@ -24,6 +28,15 @@ type console struct {
 	outTerm  bool           // out is one
 	local    *time.Location // for --local
 
+	work int      // binary logarithm of the cost of new passphrases; 0: the default
+	keys keyFiles // what the command line says of keys
+	// unlock opens the vault, once a command began to; only for its own goroutine.
+	unlock *blockstore.Unlocker
+	// ask asks a person for a secret; nil: nobody is there. guard keeps the
+	// memory of this process from others, before a secret is in it; nil: does not.
+	ask   func(ctx context.Context, prompt string) (string, error)
+	guard func() error
+
 	mu       sync.Mutex
 	meter    *meter // that is drawing, nil: none
 	warnings int    // that were printed
@@ -32,12 +45,17 @@ type console struct {
 // newConsole returns the console of this process.
 func newConsole() *console {
 	k := &console{
-		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
+		guard: keepFromDumps,
+		out:   os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
 		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}
 	if k.terminal && term.IsTerminal(int(os.Stdin.Fd())) {
 		k.in = os.Stdin
+	}
+	if tty, err := os.OpenFile("/dev/tty", os.O_RDWR|syscall.O_NOCTTY, 0); err == nil && term.IsTerminal(int(os.Stderr.Fd())) {
+		tty.Close()
+		k.ask = askTerminal
 	}
 	return k
 }

@@ -22,7 +22,7 @@ const (
 	exitBusy        = 5 // vault or machine
 	exitNotFound    = 6
 	exitFull        = 7 // the vault
-	exitRefused     = 8 // by a lock or a role
+	exitRefused     = 8 // by a lock, a role or a seal
 	exitInterrupted = 130
 )
 
@@ -153,6 +153,14 @@ func busyHint(e *blockstore.BusyError) string {
 
 func classifyFailure(err error) (code int, hint string) {
 	switch {
+	case errors.Is(err, blockstore.ErrNoKey):
+		return exitRefused, "give --passphrase-file FILE, or --identity FILE with the key of its recovery sheet, for example"
+	case errors.Is(err, blockstore.ErrWrongKey):
+		return exitRefused, "the key of the recovery sheet opens it, in a file of its own: --identity FILE"
+	case errors.Is(err, blockstore.ErrNotSealed):
+		return exitRefused, "name no key (flags, $HOLDFAST_PASSPHRASE_FILE, $HOLDFAST_IDENTITY) if it is"
+	case errors.Is(err, blockstore.ErrForgotten):
+		return exitFailed, ""
 	case errors.Is(err, blockstore.ErrNotVault):
 		return exitNotFound, "is the vault's disk mounted? A new vault is made with `holdfast vault create PATH`"
 	case errors.Is(err, blockstore.ErrClock):

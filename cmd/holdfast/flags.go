@@ -17,6 +17,9 @@ func vaultFlag() cli.Flag {
 	return &cli.StringFlag{Name: "vault", Usage: "`PATH`: the vault; without it $HOLDFAST_VAULT names it"}
 }
 
+// commonFlags work on every command.
+func commonFlags() []cli.Flag { return append([]cli.Flag{vaultFlag(), quietFlag()}, keyFlags()...) }
+
 func quietFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"}
 }

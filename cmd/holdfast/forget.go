@@ -17,8 +17,12 @@ import (
 // forgetting opens a vault to forget points in it, full or not, does that, and
 // leaves it.
 func (k *console) forgetting(ctx context.Context, path string, wait time.Duration, do func(*blockstore.Owner) error) error {
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
 	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
-		Options: blockstore.Options{Warn: k.warn}, Wait: wait, Waiting: k.waiting, Reclaim: true,
+		Options: open, Wait: wait, Waiting: k.waiting, Reclaim: true,
 	})
 	if err != nil {
 		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")

@@ -15,10 +15,15 @@ const fullPatience = 10 * time.Second
 
 // whatHelps adds to an error of a full vault what gives space back, in bytes.
 // It reads and writes nothing.
-func whatHelps(ctx context.Context, path string, err error) error {
+func whatHelps(ctx context.Context, k *console, path string, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, fullPatience)
 	defer cancel()
-	v, e := blockstore.Open(ctx, path, blockstore.Options{})
+	o, e := k.vaultOptions(ctx)
+	if e != nil {
+		return err
+	}
+	o.Warn = nil
+	v, e := blockstore.Open(ctx, path, o)
 	if e != nil {
 		return err
 	}

@@ -21,7 +21,11 @@ func openVault(ctx context.Context, k *console, path string) (*blockstore.Vault,
 }
 
 func openVaultWith(ctx context.Context, k *console, path string, o blockstore.Options) (*blockstore.Vault, error) {
-	o.Warn = k.warn
+	keyed, err := k.vaultOptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.Warn, o.Unlock = keyed.Warn, keyed.Unlock
 	if o.Hung == nil {
 		o.Hung = k.hung
 	}

@@ -45,8 +45,12 @@ A point whose record is damaged is named by its id.`,
 }
 
 func giveUp(ctx context.Context, k *console, path string, wait time.Duration, ref pointRef, yes bool) error {
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
 	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
-		Options: blockstore.Options{Warn: k.warn}, Wait: wait, Waiting: k.waiting, MinFree: -1,
+		Options: open, Wait: wait, Waiting: k.waiting, MinFree: -1,
 	})
 	if err != nil {
 		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")

@@ -30,7 +30,7 @@ func newShell(t *testing.T) *shell {
 func (s *shell) run(words ...string) outcome {
 	s.t.Helper()
 	var out, err bytes.Buffer
-	k := &console{out: &out, err: &err, getenv: func(n string) string { return s.env[n] }, local: time.FixedZone("X", 3600)}
+	k := &console{work: 10, out: &out, err: &err, getenv: func(n string) string { return s.env[n] }, local: time.FixedZone("X", 3600)}
 	code := run(s.ctx, k, words)
 	return outcome{out.String(), err.String(), code}
 }

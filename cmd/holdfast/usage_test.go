@@ -133,14 +133,17 @@ func join(lists ...[]string) []string { return slices.Concat(lists...) }
 
 // wordsFor returns the words that name c, and as many arguments as it takes.
 func wordsFor(app *cli.App, c *cli.Command) (path, args []string) {
-	for _, top := range app.Commands {
-		if top == c {
-			path = []string{c.Name}
-		}
-		if slices.Contains(top.Subcommands, c) {
-			path = []string{top.Name, c.Name}
+	var find func(commands []*cli.Command, above []string)
+	find = func(commands []*cli.Command, above []string) {
+		for _, at := range commands {
+			names := append(slices.Clone(above), at.Name)
+			if at == c {
+				path = names
+			}
+			find(at.Subcommands, names)
 		}
 	}
+	find(app.Commands, nil)
 	for i := range strings.Fields(c.ArgsUsage) {
 		args = append(args, fmt.Sprintf("argument%d", i))
 	}

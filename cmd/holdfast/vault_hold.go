@@ -53,7 +53,12 @@ type holdOptions struct {
 
 // holdSweep makes or ends a hold.
 func holdSweep(ctx context.Context, k *console, o holdOptions) error {
-	v, err := blockstore.Open(ctx, o.vault, blockstore.Options{Warn: k.warn, Hung: k.hung})
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
+	open.Hung = k.hung
+	v, err := blockstore.Open(ctx, o.vault, open)
 	if err != nil {
 		return orUnreachable(o.vault, err)
 	}

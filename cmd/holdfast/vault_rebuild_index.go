@@ -26,13 +26,16 @@ seldom needed, since a backup does so by itself when it cannot open the index.`,
 			if err != nil {
 				return err
 			}
-			return rebuildIndex(c.Context, k, path, waitOf(c), c.Bool("quiet"))
+			o, err := ownOptionsOf(k, c)
+			if err != nil {
+				return err
+			}
+			return rebuildIndex(c.Context, k, path, o, c.Bool("quiet"))
 		},
 	}
 }
 
-func rebuildIndex(ctx context.Context, k *console, path string, wait time.Duration, quiet bool) error {
-	o := blockstore.OwnOptions{Options: blockstore.Options{Warn: k.warn}, Wait: wait, Waiting: k.waiting}
+func rebuildIndex(ctx context.Context, k *console, path string, o blockstore.OwnOptions, quiet bool) error {
 	err := k.measure("index", false, quiet, func(set func(done, total int64)) error {
 		return blockstore.RebuildIndex(ctx, path, o, func(packs, total int) { set(int64(packs), int64(total)) })
 	})

@@ -55,10 +55,15 @@ type vaultSalvage struct {
 }
 
 func salvageVault(ctx context.Context, k *console, o vaultSalvage) error {
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
+	open.Warn = func(s string) { k.say("note: %s", s) }
 	var report *blockstore.SalvageReport
-	err := k.measure("salvage", true, o.quiet, func(set func(done, total int64)) (err error) {
+	err = k.measure("salvage", true, o.quiet, func(set func(done, total int64)) (err error) {
 		report, err = blockstore.Salvage(ctx, o.from, o.out, blockstore.SalvageOptions{
-			Options: blockstore.Options{Warn: func(s string) { k.say("note: %s", s) }}, KeepHarmed: o.keep, MinFree: o.minFree, Progress: set,
+			Options: open, KeepHarmed: o.keep, MinFree: o.minFree, Progress: set,
 		})
 		return err
 	})

@@ -61,7 +61,11 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 	if err := k.confirm(o.yes, info.Name, fmt.Sprintf("this host becomes the owner of vault %s", info.Name)); err != nil {
 		return err
 	}
-	t, err := blockstore.TakeOver(ctx, o.vault, blockstore.TakeOverOptions{Options: blockstore.Options{Warn: k.warn}, NewID: o.newID})
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := blockstore.TakeOver(ctx, o.vault, blockstore.TakeOverOptions{Options: open, NewID: o.newID})
 	if err != nil {
 		return orUnreachable(o.vault, err)
 	}
@@ -78,7 +82,12 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 
 // standingOf looks whose a vault is.
 func standingOf(ctx context.Context, k *console, path string) (blockstore.VaultInfo, blockstore.Standing, error) {
-	v, err := blockstore.Open(ctx, path, blockstore.Options{Warn: k.warn, Hung: k.hung})
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return blockstore.VaultInfo{}, blockstore.Standing{}, err
+	}
+	open.Hung = k.hung
+	v, err := blockstore.Open(ctx, path, open)
 	if err != nil {
 		return blockstore.VaultInfo{}, blockstore.Standing{}, orUnreachable(path, err)
 	}

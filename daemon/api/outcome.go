@@ -9,6 +9,15 @@ type Backup struct {
 	Seconds  float64  `json:"seconds"`
 }
 
+// Copy is the outcome of copying points from one vault into another.
+type Copy struct {
+	Copied    []Point `json:"copied"`
+	Present   int     `json:"present"`   // points that were there already
+	Forgotten int     `json:"forgotten"` // points that were dropped there before, and are not copied again
+	Damaged   []Harm  `json:"damaged"`   // points that cannot be read, and where
+	Seconds   float64 `json:"seconds"`
+}
+
 // Restore is the outcome of one restore.
 type Restore struct {
 	Machine  string         `json:"machine"`

@@ -12,6 +12,15 @@ type Vault struct {
 	TrashDays int    `json:"trash_days"` // how long deleted points can be undeleted
 }
 
+// Key is one way to open a sealed vault.
+type Key struct {
+	ID        string `json:"id"`
+	Kind      string `json:"kind"` // passphrase, or age
+	Recipient string `json:"recipient,omitempty"`
+	Note      string `json:"note,omitempty"`
+	Added     Time   `json:"added"`
+}
+
 // VaultInfo is a vault and what it holds.
 type VaultInfo struct {
 	Vault

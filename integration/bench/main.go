@@ -36,6 +36,7 @@ var groups = []struct {
 	run  func(*bench, context.Context) error
 }{
 	{"full", (*bench).fullBackup},
+	{"sealed", (*bench).sealedBackup},
 	{"second", (*bench).secondDay},
 	{"scan", (*bench).noChangeScan},
 	{"restore", (*bench).restore},
