@@ -19,9 +19,9 @@ import (
 )
 
 // forgetPlace makes a copy of a vault pass for a vault that lay there always.
-func forgetPlace(t testing.TB, dir string) {
+func forgetPlace(t testing.TB, dir string, o Options) {
 	t.Helper()
-	v, err := Open(t.Context(), dir, Options{})
+	v, err := Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,13 +21,7 @@ func TestDamageInAnyFileIsReportedWithWhatItHarmsAndNeverReturnedAsData(t *testi
 }
 
 func TestDamageInAnyFileOfASealedVaultIsReportedAndNeverReturnedAsData(t *testing.T) {
-	s := &sample{}
-	var err error
-	if s.identity, s.recipient, err = NewIdentity(); err != nil {
-		t.Fatal(err)
-	}
-	s.make(t)
-	s.damageAll(t)
+	makeSealedSample(t).damageAll(t)
 }
 
 // sealedKinds are the kinds of files that a sealed vault has otherwise.
@@ -60,7 +54,7 @@ func (s *sample) damageAll(t *testing.T) {
 }
 
 func (s *sample) damage(t *testing.T, kind string, way damaged, r *rand.Rand) {
-	dir := copyVault(t, s.dir)
+	dir := copyVaultWith(t, s.dir, s.options())
 	file := filepath.Join(dir, s.files[kind])
 	before, err := os.ReadFile(file)
 	if err != nil {

@@ -46,13 +46,20 @@ func (s *sample) breakVault(t *testing.T, dir string, r *rand.Rand) {
 // TestWhatIsSalvagedOfABrokenVaultIsRight breaks vaults at random: every point
 // of the new vault is what was backed up, and what is missing was said.
 func TestWhatIsSalvagedOfABrokenVaultIsRight(t *testing.T) {
-	s := makeSample(t)
+	makeSample(t).salvageBroken(t, 40)
+}
+
+func TestWhatIsSalvagedOfABrokenSealedVaultIsRight(t *testing.T) {
+	makeSealedSample(t).salvageBroken(t, 10)
+}
+
+func (s *sample) salvageBroken(t *testing.T, times uint64) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for i := range uint64(40) {
+	for i := range times {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			dir := copyVault(t, s.dir)
+			dir := copyVaultWith(t, s.dir, s.options())
 			s.breakVault(t, dir, rand.New(rand.NewPCG(seed, i)))
 			s.salvage(t, dir)
 		})
@@ -63,7 +70,7 @@ func (s *sample) salvage(t *testing.T, dir string) {
 	t.Helper()
 	before := treeOf(t, dir)
 	out := dir + ".new"
-	report, err := Salvage(t.Context(), dir, out, SalvageOptions{MinFree: -1})
+	report, err := Salvage(t.Context(), dir, out, SalvageOptions{Options: s.options(), MinFree: -1})
 	if errors.Is(err, ErrNotVault) && s.keysAreLost(t, dir) {
 		return
 	}
@@ -73,7 +80,7 @@ func (s *sample) salvage(t *testing.T, dir string) {
 	if treeOf(t, dir) != before {
 		t.Error("the old vault was changed")
 	}
-	v, err := Open(t.Context(), out, Options{})
+	v, err := Open(t.Context(), out, s.options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +120,7 @@ func (s *sample) saysWhatIsMissing(t *testing.T, dir string, report *SalvageRepo
 			t.Errorf("point %s is missing, and nothing is said to be lost", id)
 		}
 	}
-	old, err := Open(t.Context(), dir, Options{})
+	old, err := Open(t.Context(), dir, s.options())
 	if err != nil {
 		return
 	}
@@ -133,7 +140,7 @@ func (s *sample) saysWhatIsMissing(t *testing.T, dir string, report *SalvageRepo
 
 // keysAreLost tells whether neither VAULT nor any pack's header is left.
 func (s *sample) keysAreLost(t *testing.T, dir string) bool {
-	_, err := Open(t.Context(), dir, Options{})
+	_, err := Open(t.Context(), dir, s.options())
 	return errors.Is(err, ErrNotVault)
 }
 

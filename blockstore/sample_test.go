@@ -35,6 +35,12 @@ func vaultIn(t testing.TB, blockSize int) string {
 // copyVault copies a vault without its index, which the next owner makes anew.
 func copyVault(t testing.TB, from string) string {
 	t.Helper()
+	return copyVaultWith(t, from, Options{})
+}
+
+// copyVaultWith copies one that is opened by options.
+func copyVaultWith(t testing.TB, from string, o Options) string {
+	t.Helper()
 	to := filepath.Join(scratch(t), "vault")
 	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -56,7 +62,7 @@ func copyVault(t testing.TB, from string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forgetPlace(t, to)
+	forgetPlace(t, to, o)
 	return to
 }
 
@@ -96,6 +102,17 @@ const sampleBlock = 16 << 10
 // every kind of file is there at least twice.
 func makeSample(t *testing.T) *sample {
 	s := &sample{}
+	s.make(t)
+	return s
+}
+
+// makeSealedSample writes the same, sealed.
+func makeSealedSample(t *testing.T) *sample {
+	s := &sample{}
+	var err error
+	if s.identity, s.recipient, err = NewIdentity(); err != nil {
+		t.Fatal(err)
+	}
 	s.make(t)
 	return s
 }
