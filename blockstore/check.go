@@ -77,7 +77,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 
 func newChecker(v *Vault, o CheckOptions) *checker {
 	return &checker{v: v, o: o, pace: pace{rate: o.Rate}, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{},
-		gone: map[pack.ID]*Fault{}, read: map[pack.ID]bool{}, report: &CheckReport{}}
+		gone: map[pack.ID]*Fault{}, short: map[pack.ID]shortPack{}, read: map[pack.ID]bool{}, report: &CheckReport{}}
 }
 
 // finish puts all faults into the report.
@@ -108,11 +108,12 @@ type checker struct {
 
 	readings *readings // with Data
 
-	mu         sync.Mutex         // guards what follows while several goroutines look at packs
-	bad        map[ID]*Fault      // content that cannot be read; that of one pack shares a fault
-	gone       map[pack.ID]*Fault // packs that cannot be read at all
-	unreadable []*Fault           // of those in gone, the packs that are there
-	read       map[pack.ID]bool   // packs all of whose records were read
+	mu         sync.Mutex            // guards what follows while several goroutines look at packs
+	bad        map[ID]*Fault         // content that cannot be read; that of one pack shares a fault
+	gone       map[pack.ID]*Fault    // packs that cannot be read at all
+	short      map[pack.ID]shortPack // packs of another size than their segment says
+	unreadable []*Fault              // of those in gone, the packs that are there
+	read       map[pack.ID]bool      // packs all of whose records were read
 	report     *CheckReport
 }
 

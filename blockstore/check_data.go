@@ -22,8 +22,25 @@ type namedPack struct {
 	writer WriterID
 }
 
-// listPacks returns every pack that a segment names.
-func (c *checker) listPacks() (list []namedPack) {
+// wrongSize notes a pack whose size is not what its segment says. What it ends
+// before cannot be read; the fault is that of all of it.
+func (c *checker) wrongSize(where string, id pack.ID, size, want int64) {
+	f := &Fault{Where: where, What: fmt.Sprintf("it has %d bytes, its segment says %d", size, want)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.short[id] = shortPack{size, f}
+	c.unreadable = append(c.unreadable, f)
+}
+
+// shortPack is a pack that ends early.
+type shortPack struct {
+	size  int64
+	fault *Fault
+}
+
+// listPacks returns every pack that a segment names and, when records are
+// read, those that none names: its segment may be lost, or its backup unfinished.
+func (c *checker) listPacks() (list []namedPack, err error) {
 	seen := map[pack.ID]bool{}
 	for _, t := range c.tables.tables {
 		for _, p := range t.Packs {
@@ -33,7 +50,21 @@ func (c *checker) listPacks() (list []namedPack) {
 			}
 		}
 	}
-	return list
+	if !c.o.Data {
+		return list, nil
+	}
+	err = c.v.eachPack(func(w WriterID, id pack.ID) error {
+		if seen[id] {
+			return nil
+		}
+		size, err := c.v.dir.Size(packPath(w, id))
+		if isNotExist(err) {
+			return nil
+		}
+		list = append(list, namedPack{segment.Pack{ID: id, Size: size}, w})
+		return err
+	})
+	return list, err
 }
 
 // choose returns the packs whose records are read, and their bytes. It sorts
@@ -111,7 +142,7 @@ func (c *checker) pack(ctx context.Context, p namedPack, data bool, read func(in
 		c.fault(where, fmt.Errorf("it is pack %s under another name", h.ID))
 	}
 	if st.Size() != p.Size {
-		c.fault(where, fmt.Errorf("it has %d bytes, its segment says %d", st.Size(), p.Size))
+		c.wrongSize(where, p.ID, st.Size(), p.Size)
 	}
 	entries, err := pack.ReadFooter(f, st.Size(), p.ID)
 	if err != nil {

@@ -124,6 +124,10 @@ func (c *checker) exists(id ID, kind content.Kind) {
 				gone = f
 				continue
 			}
+			if s, ok := c.short[p]; ok && int64(e.Offset)+int64(e.Length) > s.size {
+				gone = s.fault
+				continue
+			}
 			if n := c.notes[id][p]; n != nil && !c.read[p] {
 				note, where = n, fmt.Sprintf("%s record %d", packPath(writerID(t.Writer), p), n.Ordinal)
 				continue

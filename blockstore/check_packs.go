@@ -83,7 +83,10 @@ func (c *checker) cutShort() string {
 // packs looks at every pack that a segment names: header, footer, size, and
 // with Data every record, or those of the packs that were not read for longest.
 func (c *checker) packs(ctx context.Context) error {
-	list := c.listPacks()
+	list, err := c.listPacks()
+	if err != nil {
+		return err
+	}
 	c.report.Packs = int64(len(list))
 	chosen, total, err := c.choose(list)
 	if err != nil {

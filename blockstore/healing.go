@@ -22,6 +22,10 @@ type damage struct {
 	// that meets one stores it again, and does not take it over from its parent.
 	lost  map[ID]bool
 	count atomic.Int64 // of lost, so that an undamaged vault pays nothing
+	// doubt is set while packs are gone that sweep did not remove: whether the
+	// content of an ID is still there is looked up each time. Set before the
+	// owner is used.
+	doubt func(ID) (good bool)
 }
 
 // isNoted tells whether a pack's copy of id is damaged.
@@ -33,6 +37,9 @@ func (d *damage) isNoted(id ID, in pack.ID) bool {
 
 // isLost tells whether no good copy of id is known.
 func (d *damage) isLost(id ID) bool {
+	if d.doubt != nil && !id.IsZero() && !d.doubt(id) {
+		return true
+	}
 	if d.count.Load() == 0 {
 		return false
 	}
@@ -42,7 +49,7 @@ func (d *damage) isLost(id ID) bool {
 }
 
 // any tells whether anything is lost.
-func (d *damage) any() bool { return d.count.Load() > 0 }
+func (d *damage) any() bool { return d.count.Load() > 0 || d.doubt != nil }
 
 // stored notes that good copies of what a pack holds are durable.
 func (d *damage) stored(entries []pack.Entry) {

@@ -212,5 +212,31 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 		}
 		points = append(points, p)
 	})
-	return points, err
+	if err != nil {
+		return nil, err
+	}
+	removed, err := removedPacks(tables, all)
+	return append(points, removed...), err
+}
+
+// removedPacks joins what segments tell of packs that sweep removed, as long
+// as any segment names them. The merged ones count here, too.
+func removedPacks(tables, all []*segment.Table) (removed []segment.Point, err error) {
+	named := map[string]bool{}
+	for _, t := range all {
+		for _, p := range t.Packs {
+			named[packPath(writerID(t.Writer), p.ID)] = true
+		}
+	}
+	for _, t := range tables {
+		if err := t.EachRemoved(func(path string) {
+			if named[path] {
+				named[path] = false // once
+				removed = append(removed, segment.Point{Event: segment.Removed, Path: path})
+			}
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return removed, nil
 }

@@ -168,6 +168,9 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err != nil {
 		return err
 	}
+	if err := o.findVanished(present); err != nil {
+		return err
+	}
 	if err := o.openIndexIfSafe(rebuild); err != nil {
 		return err
 	}

@@ -181,11 +181,28 @@ func (s *sweep) remove(ctx context.Context) error {
 	}
 	done := int64(0)
 	step := func(u *packUse) { done += u.Size; s.opts.Progress(done, total) }
+	vanished := s.vanished()
+	// Where there is no room to tell, there is when they are gone. An end in
+	// between only makes the next owner look for what nobody names.
+	untold := s.tellRemoval(slices.Concat(dead, vanished))
+	if untold != nil && !errors.Is(untold, ErrFull) {
+		return untold
+	}
+	for _, u := range vanished {
+		if err := s.o.dir.Remove(packPath(s.o.claim.owner.Writer, u.id)); err != nil {
+			return err
+		}
+	}
 	for _, u := range dead {
 		if err := s.removePack(ctx, u); err != nil {
 			return err
 		}
 		step(u)
+	}
+	if untold != nil {
+		if err := s.tellRemoval(slices.Concat(dead, vanished)); err != nil {
+			return err
+		}
 	}
 	for len(rewrite) > 0 {
 		n, err := s.fit(rewrite)
@@ -230,6 +247,34 @@ func (s *sweep) fit(packs []*packUse) (n int, err error) {
 	return n, nil
 }
 
+// vanished returns packs that segments name and that do not count as being
+// there: gone, or cut short. All that points name was found elsewhere, or there
+// would be no sweep, so that nobody needs to look for them any more.
+func (s *sweep) vanished() (packs []*packUse) {
+	seen := map[pack.ID]bool{}
+	for _, t := range s.set.tables {
+		for _, p := range t.Packs {
+			if id := pack.ID(p.ID); !seen[id] && !s.present(id) && writerID(t.Writer) == s.o.claim.owner.Writer {
+				seen[id] = true
+				packs = append(packs, &packUse{Pack: p, id: id})
+			}
+		}
+	}
+	return packs
+}
+
+// tellRemoval writes a segment that tells which packs are about to go, and makes
+// findable what was copied out of them.
+func (s *sweep) tellRemoval(packs []*packUse) error {
+	told := make([]segment.Point, 0, len(packs))
+	for _, u := range packs {
+		told = append(told, segment.Point{Event: segment.Removed, Path: packPath(s.o.claim.owner.Writer, u.id)})
+	}
+	s.o.committing.Lock()
+	defer s.o.committing.Unlock()
+	return s.o.writeSegment(told)
+}
+
 // rewrite copies what is live in some packs into new ones, makes those durable
 // and findable, and removes the old ones.
 func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
@@ -256,10 +301,7 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	if err := b.seal(); err != nil {
 		return err
 	}
-	s.o.committing.Lock()
-	err := s.o.writeSegment(nil)
-	s.o.committing.Unlock()
-	if err != nil {
+	if err := s.tellRemoval(copied); err != nil {
 		return err
 	}
 	s.o.opts.Event("sweep.copied")

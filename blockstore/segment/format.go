@@ -97,19 +97,20 @@ func compareIDs(a, b *content.ID) int {
 	return 0
 }
 
-// Event tells what became of a recovery point.
+// Event tells what became of a recovery point, or of a pack.
 type Event uint8
 
 // The events. Their values are part of the format.
 const (
 	Committed Event = 1
 	Dropped   Event = 2
+	Removed   Event = 3 // a pack, by sweep: its being gone is no loss
 )
 
 // Point is a recovery point that a segment tells of.
 type Point struct {
 	Event  Event
-	Path   string // of its record, relative to the vault
+	Path   string // of its record, or of the pack, relative to the vault
 	Record []byte // the whole record of a committed point; empty for a dropped one
 }
 
@@ -157,7 +158,7 @@ func eachPoint(b []byte, fn func(Point) error) error {
 		path, record := int64(le.Uint32(b[4:])), int64(le.Uint32(b[8:]))
 		event := Event(b[0])
 		b = b[pointHead:]
-		if path > maxPoint || record > maxPoint || path+record > int64(len(b)) || (event != Committed && event != Dropped) {
+		if path > maxPoint || record > maxPoint || path+record > int64(len(b)) || event < Committed || event > Removed {
 			return damaged("its list of points does not add up")
 		}
 		if err := fn(Point{event, string(b[:path]), b[path : path+record : path+record]}); err != nil {

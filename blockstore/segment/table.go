@@ -104,7 +104,25 @@ func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
 func (t *Table) EachPoint(fn func(Point) error) (err error) {
 	defer guard(&err)()
 	defer runtime.KeepAlive(t)
-	return eachPoint(t.points, fn)
+	return eachPoint(t.points, func(p Point) error {
+		if p.Event == Removed {
+			return nil
+		}
+		return fn(p)
+	})
+}
+
+// EachRemoved calls fn with the path of each pack that the segment tells to be
+// removed.
+func (t *Table) EachRemoved(fn func(path string)) (err error) {
+	defer guard(&err)()
+	defer runtime.KeepAlive(t)
+	return eachPoint(t.points, func(p Point) error {
+		if p.Event == Removed {
+			fn(p.Path)
+		}
+		return nil
+	})
 }
 
 // Bytes is the size of the segment's file.

@@ -150,7 +150,7 @@ func (b *bench) secondDay(ctx context.Context) error {
 	var ours, peer cost
 	for round := range b.rounds {
 		b.say("second day, round %d of %d", round+1, b.rounds)
-		if err := s.goBack(); err != nil {
+		if err := s.goBack(ctx); err != nil {
 			return err
 		}
 		if ours, err = b.timed(ours, func() (cost, error) { return s.ours.backup(ctx) }); err != nil {
@@ -191,13 +191,13 @@ func (s stores) save() error {
 	return s.ours.save()
 }
 
-func (s stores) goBack() error {
+func (s stores) goBack(ctx context.Context) error {
 	if s.borg != nil {
 		if err := s.borg.goBack(); err != nil {
 			return err
 		}
 	}
-	return s.ours.goBack()
+	return s.ours.goBack(ctx)
 }
 
 // timed touches memory, runs something and keeps the better of it and what was

@@ -64,11 +64,19 @@ func (v *vault) save() error {
 	return copyTree(v.path, v.path+".saved", "packs", "segments")
 }
 
-func (v *vault) goBack() error {
+// goBack leaves the index, which is not believed in another folder than its
+// own, made anew: no part of what is measured.
+func (v *vault) goBack(ctx context.Context) error {
 	if err := os.RemoveAll(v.path); err != nil {
 		return err
 	}
-	return copyTree(v.path+".saved", v.path, "packs", "segments")
+	if err := copyTree(v.path+".saved", v.path, "packs", "segments"); err != nil {
+		return err
+	}
+	if _, err := v.run(ctx, "vault", "rebuild-index", "--quiet"); err != nil {
+		return fmt.Errorf("rebuild the index of the vault gone back to: %w", err)
+	}
+	return nil
 }
 
 // remove gives the memory of the vault and its saved state back.
