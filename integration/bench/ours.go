@@ -47,7 +47,7 @@ func (v *vault) restore(ctx context.Context, target string) (cost, error) {
 
 // stored is what the vault keeps, in bytes: packs, segments, points and all small
 // records, but not the index, which can be made from those at any time.
-func (v *vault) stored() (int64, error) { return treeSize(v.path, "index", "RESERVE") }
+func (v *vault) stored() (int64, error) { return treeSize(v.path, "index", "reserve") }
 
 // mount serves the vault's points and returns the path of the disk's newest.
 func (v *vault) mount(ctx context.Context) (*server, string, error) {
