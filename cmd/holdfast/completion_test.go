@@ -59,10 +59,10 @@ esac
 	}
 	script := need(t, "script") // gives Readline the terminal that it wants
 	for typed, want := range map[string]string{
-		"web1@la\t":                                       "web1@latest",
-		"web1@2026\t":                                     "web1@2026-11-22T22-00-05Z",
-		"we\tla\t":                                        "web1@latest",
-		"--x=web1@la\t":                                   "--x=web1@latest",
+		"web1@la\t":     "web1@latest",
+		"web1@2026\t":   "web1@2026-11-22T22-00-05Z",
+		"we\tla\t":      "web1@latest",
+		"--x=web1@la\t": "--x=web1@latest",
 		"x\x15COMP_WORDBREAKS=' '\nholdfast web1@latest\t": "web1@latest",
 	} {
 		cmd := exec.Command(script, "-qec", bash+" --noprofile --rcfile "+dir+"/rc -i", "/dev/null")
