@@ -28,6 +28,10 @@ type Options struct {
 	// cannot be listed. nil: nothing is logged.
 	Log *slog.Logger
 
+	// Busy is told who keeps the mount from being taken down after the context of
+	// [Mount] ended, at first and whenever that changes. nil: Log is told.
+	Busy func(error)
+
 	// ReadAhead is how far the kernel reads ahead, in bytes, where this process may
 	// set that (root); 0: 4 MiB.
 	ReadAhead int
@@ -49,6 +53,10 @@ func (o Options) withDefaults(info blockstore.VaultInfo) Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Busy == nil {
+		log := o.Log
+		o.Busy = func(err error) { log.Warn("the mount cannot be taken down yet", "error", err) }
 	}
 	o.ReadAhead = cmp.Or(o.ReadAhead, 4<<20)
 	o.Refresh = cmp.Or(o.Refresh, 2*time.Second)

@@ -117,7 +117,7 @@ func (s *Server) unmountAfter(ctx context.Context) {
 		}
 		if err.Error() != said {
 			said = err.Error()
-			s.t.o.Log.Warn("the mount cannot be taken down yet", "error", err)
+			s.t.o.Busy(err)
 		}
 		select {
 		case <-s.gone:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,10 +34,13 @@ func newApp(k *console) *cli.App {
 		HideVersion:               true,
 	}
 	for _, c := range leaves(app.Commands) {
-		c.Before = k.keyFilesOf
-		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return usagef("%s", strings.Replace(err.Error(), "for flag -", "for flag --", 1))
+		c.Before = func(c *cli.Context) error {
+			if c.IsSet("wait") && c.Bool("no-wait") {
+				return usagef("--wait and --no-wait exclude each other")
+			}
+			return k.keyFilesOf(c)
 		}
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return wrongValue(c.Flags, err) }
 	}
 	return app
 }
@@ -64,7 +68,7 @@ func run(ctx context.Context, k *console, words []string) int {
 		return exitDone
 	}
 	app := newApp(k)
-	if len(words) == 1 && words[0] == "--version" {
+	if len(words) == 1 && slices.Contains([]string{"--version", "-version", "-v", "-V"}, words[0]) {
 		words = []string{"version"}
 	}
 	l, err := arrange(app, words)

@@ -188,7 +188,11 @@ func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) e
 	for _, d := range r.Skipped {
 		k.printf("disk %s was not touched since the point before: taken over unread\n", d)
 	}
-	k.printf("made %s@%s (%s)\n", p.MachineName, p.Label(), p.ID)
+	note := ""
+	if p.Reason == backup.InUse {
+		note = ", " + consistency(p)
+	}
+	k.printf("made %s@%s (%s)%s\n", p.MachineName, p.Label(), p.ID, note)
 	rate := ""
 	if p.Sizes.Read > 0 && took > 100*time.Millisecond {
 		rate = fmt.Sprintf(" (%s/s)", formatSize(int64(float64(p.Sizes.Read)/took.Seconds())))

@@ -114,9 +114,9 @@ func checkVault(ctx context.Context, k *console, o checkOptions) error {
 	case err != nil || len(found.Faults) == 0:
 		return err
 	case report.Harmed():
-		return &damagedError{fmt.Sprintf("vault %s is damaged: %d faults", o.vault, len(found.Faults))}
+		return &damagedError{fmt.Sprintf("vault %s is damaged: %s", o.vault, count(len(found.Faults), "fault"))}
 	}
-	k.warn(fmt.Sprintf("vault %s has %d faults, none of which harms a recovery point", o.vault, len(found.Faults)))
+	k.warn(fmt.Sprintf("vault %s has %s that harm no recovery point", o.vault, count(len(found.Faults), "fault")))
 	return nil
 }
 
@@ -179,11 +179,22 @@ func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore
 	}
 }
 
+// place says which part of a point something is about; no disk: all of it.
+func place(disk string, offset, length int64) string {
+	switch {
+	case disk == "":
+		return "all of it"
+	case length <= 0:
+		return fmt.Sprintf("disk %s, all of it", disk)
+	}
+	return fmt.Sprintf("disk %s, offset %d, %s", disk, offset, count(int(length), "byte"))
+}
+
 func showCheck(k *console, c api.Check) {
 	for _, f := range c.Faults {
 		k.printf("fault: %s: %s\n", f.Where, f.What)
 		for _, h := range f.Harms {
-			k.printf("  harms machine %s, point %s, disk %s, offset %d, %d bytes\n", h.Machine, h.Point, h.Disk, h.Offset, h.Length)
+			k.printf("  harms machine %s, point %s, %s\n", h.Machine, h.Point, place(h.Disk, h.Offset, h.Length))
 		}
 		if len(f.Harms) == 0 {
 			k.printf("  harms no recovery point\n")

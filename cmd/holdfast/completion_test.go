@@ -40,21 +40,37 @@ func TestBashCompletesWordsThatHoldAtSigns(t *testing.T) {
 	bash := need(t, "bash")
 	dir := t.TempDir()
 	// A stand-in for the program, which answers for a vault with one machine.
-	stub := "#!/bin/sh\n[ \"$1\" = __complete ] || exit 1\nfor last; do :; done\ncase $last in\n*@*) echo web1@latest; echo web1@2026-11-22T22-00-05Z;;\n*) echo web1@;;\nesac\n"
+	stub := `#!/bin/sh
+for last; do :; done
+[ "$1" = __complete ] || { echo "$last" > ${0%/*}/asked; exit; }
+case $last in
+--x=web1@la*) echo --x=web1@latest;;
+*@l*) echo web1@latest;;
+*@2*) echo web1@2026-11-22T22-00-05Z;;
+*) echo web1@;;
+esac
+`
 	if err := os.WriteFile(dir+"/holdfast", []byte(stub), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for line, want := range map[string]string{
-		"holdfast point show we":      "web1@",
-		"holdfast point show web1@":   "latest 2026-11-22T22-00-05Z",
-		"holdfast point show web1@la": "latest 2026-11-22T22-00-05Z",
+	rc := bashScript + "\nPATH=" + dir + ":$PATH\nPS1=\nbind 'set bell-style none' 'set enable-bracketed-paste off'\n"
+	if err := os.WriteFile(dir+"/rc", []byte(rc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := need(t, "script") // gives Readline the terminal that it wants
+	for typed, want := range map[string]string{
+		"web1@la\t":     "web1@latest",
+		"web1@2026\t":   "web1@2026-11-22T22-00-05Z",
+		"we\tla\t":      "web1@latest",
+		"--x=web1@la\t": "--x=web1@latest",
+		"x\x15COMP_WORDBREAKS=' '\nholdfast web1@latest\t": "web1@latest",
 	} {
-		script := bashScript + "\ncompopt() { :; }\nCOMP_LINE='" + line + "'\nCOMP_POINT=${#COMP_LINE}\n_holdfast\necho \"${COMPREPLY[*]}\"\n"
-		cmd := exec.Command(bash, "--norc", "-c", script)
-		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		cmd := exec.Command(script, "-qec", bash+" --noprofile --rcfile "+dir+"/rc -i", "/dev/null")
+		cmd.Stdin = strings.NewReader("holdfast point show " + typed + "\nexit\n")
 		out, err := cmd.CombinedOutput()
-		if err != nil || strings.TrimSpace(string(out)) != want {
-			t.Errorf("%q offers %q, %v; want %q", line, out, err, want)
+		asked, read := os.ReadFile(dir + "/asked")
+		if read != nil || strings.TrimSpace(string(asked)) != want {
+			t.Errorf("%q becomes %q, want %q (%v, %v): %s", typed, asked, want, read, err, out)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type console struct {
 	mu       sync.Mutex
 	meter    *meter // that is drawing, nil: none
 	warnings int    // that were printed
+	second   func() // before a second signal ends the process, nil: nothing
 }
 
 // newConsole returns the console of this process.
@@ -83,6 +84,29 @@ func (k *console) warned() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.warnings > 0
+}
+
+// onSecondSignal has do called before a second signal ends the process, until
+// the function that it returns is called.
+func (k *console) onSecondSignal(do func()) (undo func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.second = do
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.second = nil
+	}
+}
+
+// secondSignal does what is to be done then, nothing where nobody asked.
+func (k *console) secondSignal() {
+	k.mu.Lock()
+	do := k.second
+	k.mu.Unlock()
+	if do != nil {
+		do()
+	}
 }
 
 // json prints v as the result.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/restore"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -19,7 +20,7 @@ const (
 	exitUsage       = 2
 	exitWarnings    = 3 // done, with warnings
 	exitDamaged     = 4
-	exitBusy        = 5 // vault or machine
+	exitBusy        = 5 // vault, machine or target
 	exitNotFound    = 6
 	exitFull        = 7 // the vault
 	exitRefused     = 8 // by a lock, a role or a seal
@@ -100,6 +101,7 @@ func classify(err error) (code int, hint string) {
 		harmed  *blockstore.HarmedError
 		busy    *blockstore.BusyError
 		inUse   *image.InUseError
+		target  *restore.InUseError
 		stopped *interruptedError
 		isCopy  *blockstore.CopyError
 		hang    *blockstore.HangError
@@ -122,7 +124,7 @@ func classify(err error) (code int, hint string) {
 		return exitRefused, "`holdfast vault takeover` makes the copy a vault of its own; reading works without"
 	case errors.Is(err, blockstore.ErrHeld):
 		return exitRefused, "somebody copies the vault; `holdfast vault hold-sweep --release` ends it"
-	case errors.As(err, &inUse):
+	case errors.As(err, &inUse), errors.As(err, &target):
 		return exitBusy, ""
 	case errors.Is(err, blockstore.ErrLocked):
 		return exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"

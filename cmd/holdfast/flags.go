@@ -29,7 +29,7 @@ func jsonFlag() cli.Flag {
 }
 
 func localFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "local", Usage: "print times as the clock on the wall shows them, not in UTC"}
+	return &cli.BoolFlag{Name: "local", Usage: "print times as the clock on the wall shows them, not in UTC (in which POINT is written)"}
 }
 
 // vaultPath says which vault is meant, by flag or environment.

@@ -49,8 +49,8 @@ POINT is latest, a point's id (it begins with p), a time such as 2026-11-22T22-0
 or the beginning of either. Flags may stand before and after the arguments; -- ends them.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done with warnings, 4 damaged data,
-5 vault or machine busy, 6 not found, 7 vault full, 8 refused by a lock, role or
-missing key, 130 interrupted.
+5 vault, machine or target busy, 6 not found, 7 vault full, 8 refused by a lock,
+role or missing key, 130 interrupted.
 
 `+"`holdfast COMMAND --help`"+` says more about each command.
 `)

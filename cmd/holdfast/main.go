@@ -20,7 +20,8 @@ func main() {
 }
 
 // untilSignalled runs the command with a context that the first signal ends, so
-// that it can leave things in order; a second one kills.
+// that it can leave things in order; a second one kills, after the little that a
+// command may have to do even then.
 func untilSignalled(words []string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -32,8 +33,15 @@ func untilSignalled(words []string) int {
 		defer close(watched)
 		select {
 		case <-signals:
-			signal.Stop(signals)
 			cancel()
+		case <-ended:
+			return
+		}
+		select {
+		case s := <-signals:
+			k.secondSignal()
+			signal.Reset()
+			syscall.Kill(os.Getpid(), s.(syscall.Signal)) // as if it had never been caught
 		case <-ended:
 		}
 	}()

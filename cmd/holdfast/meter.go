@@ -12,6 +12,9 @@ import (
 // plainEvery is how often progress is told where there is no terminal.
 const plainEvery = 5 * time.Second
 
+// barAfter is when a bar appears: rates of the first instant say nothing.
+const barAfter = time.Second
+
 // meter shows how far something has come: a bar on a terminal, a line every
 // few seconds elsewhere. set is cheap and may be called by many goroutines.
 type meter struct {
@@ -83,7 +86,7 @@ func (m *meter) show(now time.Time) {
 		fmt.Fprintln(m.k.err, m.plain(done, total, now.Sub(m.began)))
 		return
 	}
-	if total > 0 {
+	if total > 0 && now.Sub(m.began) >= barAfter {
 		if m.bar.GetMax64() != total {
 			m.bar.ChangeMax64(total)
 		}
@@ -132,5 +135,7 @@ func (m *meter) newBar() *progressbar.ProgressBar {
 	if m.bytes {
 		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
 	}
-	return progressbar.NewOptions64(1, options...)
+	bar := progressbar.NewOptions64(1, options...)
+	bar.StartWithoutRender() // time counts from here, not from the first look
+	return bar
 }

@@ -50,7 +50,7 @@ func TestAProgressBarMayBeFedByManyAndLeavesTheScreen(t *testing.T) {
 			k.say("waiting: somebody")
 			feeders.Wait()
 			k.mu.Lock()
-			k.meter.show(time.Now())
+			k.meter.show(time.Now().Add(barAfter))
 			k.mu.Unlock()
 			return failed
 		})

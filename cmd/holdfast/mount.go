@@ -18,7 +18,8 @@ func mountCommand(k *console) *cli.Command {
 		ArgsUsage: "MOUNTPOINT",
 		Description: `Shows every point as a folder, <machine>/<time>/, with disks/<disk>.raw, config/ and
 point.json. Nothing can be written there, backups go on meanwhile, and new points appear
-within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere.
+within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere; while
+somebody uses it, it waits for that, and a second Ctrl-C takes it away at once.
 Only the user who mounts sees it, unless --allow-other or --group says otherwise.`,
 		UsageText: "holdfast mount /mnt/points --vault /srv/vault\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
 		Flags: []cli.Flag{
@@ -69,25 +70,29 @@ func mountPoints(ctx context.Context, k *console, o mountOptions) error {
 		return err
 	}
 	defer v.Close()
+	busy := func(err error) {
+		k.say("warning: %v", err)
+		k.say("hint: it is unmounted when it is free; a second Ctrl-C takes it away at once, and who uses it gets errors")
+	}
 	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{
 		AllowOther: o.allowOther,
 		Group:      o.group,
 		Describe:   func(p *blockstore.Point) any { return daemon.DescribePoint(p) },
-		Log:        slog.New(slog.NewTextHandler(lines{k}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:        slog.New(warnings{k: k}),
+		Busy:       busy,
 	})
 	if err != nil {
 		return err
 	}
+	defer k.onSecondSignal(func() {
+		if err := s.UnmountLazily(); err != nil {
+			k.say("error: %v", err)
+			return
+		}
+		k.say("unmounted %s while it was in use", s.Mountpoint())
+	})()
 	k.say("mounted at %s, Ctrl-C unmounts", s.Mountpoint())
 	s.Wait()
 	k.say("unmounted %s", s.Mountpoint())
 	return nil
-}
-
-// lines is a console as a writer of whole lines.
-type lines struct{ k *console }
-
-func (l lines) Write(p []byte) (int, error) {
-	l.k.say("%s", trimLine(string(p)))
-	return len(p), nil
 }

@@ -31,14 +31,7 @@ func (p *pot) String() string {
 
 func TestAMountShowsThePointsUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("no mount without /dev/fuse: %v", err)
-	} else {
-		f.Close()
-	}
+	needFuse(t)
 	cmp := need(t, "cmp")
 	y := newYard(t)
 	y.write("expected", y.vda[1])
@@ -71,5 +64,49 @@ func TestAMountShowsThePointsUntilItIsInterrupted(t *testing.T) {
 	cancel()
 	if code := <-ended; code != exitDone || !strings.Contains(said.String(), "unmounted "+at) {
 		t.Errorf("ended with %d: %s", code, said)
+	}
+}
+
+func needFuse(t *testing.T) {
+	t.Helper()
+	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
+		if os.Getenv("HOLDFAST_CI") == "1" {
+			t.Fatal(err)
+		}
+		t.Skipf("no mount without /dev/fuse: %v", err)
+	} else {
+		f.Close()
+	}
+}
+
+func TestASecondSignalLeavesNoStaleMount(t *testing.T) {
+	t.Parallel()
+	needFuse(t)
+	y := newYard(t)
+	at := y.path("mnt")
+	if err := os.Mkdir(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd, said := y.start("mounted at "+at, "mount", at)
+	user := exec.Command("sleep", "60")
+	user.Dir = at
+	if err := user.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer user.Wait()
+	defer user.Process.Kill()
+	cmd.Process.Signal(os.Interrupt)
+	for _, want := range []string{"warning: mount " + at + " is in use by sleep (pid ", "hint: it is unmounted when it is free"} {
+		if line, err := said.ReadString('\n'); err != nil || !strings.HasPrefix(line, want) {
+			t.Errorf("%q was said, want %q: %v", line, want, err)
+		}
+	}
+	cmd.Process.Signal(os.Interrupt)
+	code, rest := end(t, cmd, said)
+	if code != -1 || !strings.Contains(rest, "unmounted "+at+" while it was in use") {
+		t.Errorf("exit code %d: %s", code, rest)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), " "+at+" ") {
+		t.Errorf("it is mounted still, %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/backup"
 )
 
 func pointsCommand(k *console) *cli.Command {
@@ -111,7 +112,7 @@ func (o pointListing) rows(k *console, points []*blockstore.Point, described []a
 			when = k.moment(p.Time, true)
 		}
 		s := p.Sizes
-		row := []string{p.MachineName, when, string(p.ID), string(p.Reached),
+		row := []string{p.MachineName, when, string(p.ID), consistency(p),
 			formatSize(s.Logical), formatSize(s.Protected), formatSize(s.Changed), formatSize(s.Stored)}
 		if o.trash {
 			deleted := "-"
@@ -123,6 +124,14 @@ func (o pointListing) rows(k *console, points []*blockstore.Point, described []a
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// consistency is that of a point in a word or two.
+func consistency(p *blockstore.Point) string {
+	if p.Reason == backup.InUse {
+		return string(p.Reached) + " (in use)"
+	}
+	return string(p.Reached)
 }
 
 // pointsOf picks the points of one machine, by its id or a name that it has in
@@ -155,6 +164,9 @@ func findPoint(ctx context.Context, v *blockstore.Vault, ref pointRef) (*blockst
 		return nil, errors.Join(err, unread)
 	}
 	p, err := blockstore.FindPoint(of, ref.machine, ref.point)
+	if errors.Is(err, blockstore.ErrNotFound) && !errors.Is(err, blockstore.ErrAmbiguous) {
+		err = &hintError{err, fmt.Sprintf("`holdfast points %s` lists what there is; POINT is an id or a time in UTC, as it is listed without --local", ref.machine)}
+	}
 	if err != nil {
 		return nil, errors.Join(err, unread)
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -36,7 +39,7 @@ func (o *restoreOptions) plan(k *console, v *blockstore.Vault, p *blockstore.Poi
 	if o.to != "" {
 		if len(disks) != 1 {
 			return nil, usagef("point %s@%s has %d disks (%s), and %s takes one", p.MachineName, p.ID, len(names), strings.Join(names, ", "), o.to).
-				hinted("choose one with --disk %s, or give a folder: --to %s/", names[0], strings.TrimRight(o.to, "-"))
+				hinted("%s", oneDisk(o.to, names[0]))
 		}
 		targets = []diskTarget{{names[0], o.to}}
 	}
@@ -44,6 +47,14 @@ func (o *restoreOptions) plan(k *console, v *blockstore.Vault, p *blockstore.Poi
 	return func(ctx context.Context, run restore.Options) (restore.Result, error) {
 		return restore.Run(ctx, jobs, run)
 	}, err
+}
+
+// oneDisk says what to do where a target takes one disk and there are several.
+func oneDisk(to, disk string) string {
+	if info, err := os.Stat(to); to == "-" || err == nil && !info.Mode().IsRegular() {
+		return fmt.Sprintf("choose one with --disk %s, or restore all to a folder: --to /vms/restored/, for example", disk)
+	}
+	return fmt.Sprintf("choose one with --disk %s, or give a folder: --to %s/", disk, to)
 }
 
 func openDisks(v *blockstore.Vault, p *blockstore.Point, names []string) ([]restore.Disk, error) {
@@ -102,11 +113,17 @@ func (o *restoreOptions) jobs(k *console, disks []restore.Disk, targets []diskTa
 	}
 	switch {
 	case o.device && devices == 0:
+		for _, t := range targets {
+			if _, err := os.Stat(t.target); t.target != "-" && errors.Is(err, fs.ErrNotExist) {
+				return nil, usagef("--device is given, and there is no device %s", t.target).
+					hinted("`lsblk -p` lists the devices of this host")
+			}
+		}
 		return nil, usagef("--device is given, but no target is a block device")
 	case streams > 1:
 		return nil, usagef("only one disk can go to standard output")
-	case o.format != "" && devices+streams == len(jobs):
-		return nil, usagef("--format is for files; a device or standard output gets the disk's bytes as they are")
+	case o.format == "qcow2" && devices+streams == len(jobs):
+		return nil, usagef("--format qcow2 is for files; a device or standard output gets the disk's bytes as they are, which is raw")
 	}
 	return jobs, nil
 }
@@ -129,8 +146,20 @@ func (o *restoreOptions) spec(k *console, info blockstore.DiskInfo, target strin
 	if isFolder(target) {
 		return restore.Spec{}, usagef("the target of disk %s is the folder %s: name a file in it", info.Name, target)
 	}
-	kind, err := restore.KindOf(info, o.format)
+	kind, err := restore.KindOf(info, cmp.Or(o.format, formatByName(target)))
 	return restore.Spec{Kind: kind, Path: target}, err
+}
+
+// formatByName is the format that the name of a file promises, "" where it
+// promises none.
+func formatByName(path string) string {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".qcow2":
+		return "qcow2"
+	case ".raw", ".img":
+		return "raw"
+	}
+	return ""
 }
 
 // parseMode reads permissions in octal; "" is 0, the default.

@@ -33,7 +33,9 @@ func reportRestore(k *console, p *blockstore.Point, res restore.Result, json boo
 		showRestore(write, outcome)
 	}
 	if damaged := countDamaged(outcome); damaged > 0 {
-		err = errors.Join(err, &damagedError{fmt.Sprintf("%d damaged ranges were filled with zeros: what was restored is not whole", damaged)})
+		err = errors.Join(err, &hintError{
+			&damagedError{count(damaged, "damaged range") + map[bool]string{true: " was", false: " were"}[damaged == 1] + " filled with zeros: what was restored is not whole"},
+			"another point of the machine may be whole; a backup of the machine stores again what it still holds"})
 	}
 	return err
 }
@@ -71,8 +73,8 @@ func describeRestore(p *blockstore.Point, res restore.Result, took time.Duration
 			r.Notes = append(r.Notes, fmt.Sprintf("disk %s: %s", one.Name, n))
 		}
 		for _, x := range d.Uncompared {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("disk %s: %d bytes at offset %d were restored whole, but could not be read again to be compared: %v",
-				one.Name, x.Length, x.Offset, x.Cause))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: restored whole, but could not be read again to be compared: %v",
+				place(one.Name, x.Offset, x.Length), x.Cause))
 		}
 	}
 	return r
@@ -87,7 +89,7 @@ func showRestore(write func(string, ...any), r api.Restore) {
 		write("restored disk %s of %s@%s to %s (%s, %s, %s of data%s)\n",
 			d.Name, r.Machine, r.Point, d.Target, d.Format, formatSize(d.Size), formatSize(d.Written), verified)
 		for _, x := range d.Damaged {
-			write("damaged: disk %s, offset %d, %d bytes: zeros were written\n", d.Name, x.Offset, x.Length)
+			write("damaged: %s: zeros were written\n", place(d.Name, x.Offset, x.Length))
 		}
 	}
 	for _, c := range r.Config {

@@ -166,7 +166,7 @@ func TestARestoreThatIsNotClearIsRefused(t *testing.T) {
 	y.must(exitUsage, "restore", "web1@latest", "--to", y.path("x")).says(t, "2 disks (vda, vdb)")
 	y.must(exitUsage, "restore", "web1@latest", "--to", "-").says(t, "2 disks (vda, vdb)")
 	y.must(exitNotFound, "restore", "web1@latest", "--disk", "vdc", "--to", y.path("x")).says(t, "the point has vda, vdb")
-	y.must(exitUsage, "restore", "web1@latest", "--disk", "vda", "--to", y.path("x"), "--device").says(t, "no target is a block device")
+	y.must(exitUsage, "restore", "web1@latest", "--disk", "vda", "--to", y.path("there"), "--device").says(t, "no target is a block device")
 	y.must(exitUsage, "restore", "web1@latest", "--disk", "vda=-", "--disk", "vdb=-").says(t, "only one disk")
 	y.must(exitUsage, "restore", "web1@latest", "--disk", "vda="+y.dir).says(t, "name a file in it")
 	if _, err := os.Stat(y.path("x")); err == nil {
@@ -193,6 +193,7 @@ func TestASoundVaultHasNoFaultsAndADamagedOneSaysWhatItHarms(t *testing.T) {
 		t.Error("a restore that failed left a file")
 	}
 	y.must(exitDamaged, "restore", "web1@"+y.points[0].ID, "--disk", "vda", "--to", y.path("x"), "--skip-damaged").says(t, "damaged: disk vda, offset ")
+	y.must(exitDamaged, "restore", "web1@"+y.points[0].ID, "--disk", "vda", "--to", y.path("x"), "--skip-damaged", "--force").says(t, "hint: another point of the machine")
 	if info, err := os.Stat(y.path("x")); err != nil || info.Size() != 4<<20+512 {
 		t.Errorf("what could be saved was not: %v", err)
 	}

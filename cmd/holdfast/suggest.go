@@ -36,6 +36,17 @@ func unknownFlag(l *line, flags []cli.Flag, name string) error {
 	return e
 }
 
+// wrongValue is the library's error about a flag's value in our words.
+func wrongValue(flags []cli.Flag, err error) error {
+	text := strings.Replace(err.Error(), "for flag -", "for flag --", 1)
+	name, _, _ := strings.Cut(text[strings.LastIndex(text, "--")+2:], ":")
+	if _, ok := findFlag(flags, name).(*cli.DurationFlag); ok {
+		text = strings.TrimSuffix(text, ": parse error")
+		return usagef("%s: write a time with its unit, for example 5s or 10m", text)
+	}
+	return usagef("%s", text)
+}
+
 // closest returns the name that word was probably meant to be, "" where none is
 // near: one that begins with word, else the one that the fewest slips lead to.
 func closest(word string, names []string) string {

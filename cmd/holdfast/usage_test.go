@@ -41,6 +41,8 @@ func TestAWrongCommandLineIsExplained(t *testing.T) {
 		{"backup web1 --disk a=/x --memory 0", "--memory is 0"},
 		{"backup web1 --disk a=/x --min-free 5%", "--min-free"},
 		{"backup web1 --disk a=/x --wait soon", "--wait"},
+		{"backup web1 --disk a=/x --wait 5", `"5" for flag --wait: write a time with its unit, for example 5s`},
+		{"backup web1 --disk a=/x --wait 5s --no-wait", "exclude each other"},
 		{"vault create", "PATH is missing"},
 		{"vault create /x --vault /y", "named twice"},
 		{"vault create /x --block-size 100000", "power of two"},
@@ -217,6 +219,7 @@ func TestTheProgramExplainsItself(t *testing.T) {
 	}
 	newShell(t).must(exitUsage, "vault").says(t, "rebuild-index")
 	newShell(t).must(exitDone, "--version").says(t, "holdfast ")
+	newShell(t).must(exitDone, "-v").says(t, "holdfast ")
 	newShell(t).must(exitDone, "version", "--json").says(t, `"version": `)
 }
 

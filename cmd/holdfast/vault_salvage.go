@@ -94,7 +94,7 @@ func showSalvage(k *console, s api.Salvage, out string) {
 		}
 		k.printf("harmed: %s@%s of %s, %s\n", h.Machine, h.Point, k.moment(h.Time.Time, false), kept)
 		for _, l := range h.Lost {
-			k.printf("  lost disk %s, offset %d, %d bytes\n", l.Disk, l.Offset, l.Length)
+			k.printf("  lost %s\n", place(l.Disk, l.Offset, l.Length))
 		}
 	}
 	k.printf("searched %d packs: copied %d records (%s); %d could not be used\n", s.Packs, s.Records, formatSize(s.Bytes), s.Bad)

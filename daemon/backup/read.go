@@ -9,6 +9,10 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
+// InUse is the reason of the consistency of a point whose image somebody used
+// while it was read.
+const InUse = "image was in use"
+
 // guarded calls do with a context that ends, with the reason as its cause, when
 // a writer appears on any disk.
 func (r *run) guarded(ctx context.Context, do func(context.Context) error) error {
@@ -37,7 +41,7 @@ func (r *run) guarded(ctx context.Context, do func(context.Context) error) error
 func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
 	for _, d := range r.opened {
 		if err := r.take(ctx, b, d); err != nil {
-			return fmt.Errorf("disk %s: %w", d.Name, err)
+			return err // it names the disk
 		}
 	}
 	for _, d := range r.opened {
@@ -45,7 +49,7 @@ func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
 		}
 		if d.image.InUse() {
-			b.SetConsistency(blockstore.Crash, "image was in use")
+			b.SetConsistency(blockstore.Crash, InUse)
 			r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(
 				"disk %s: %s was in use: its content may mix several moments, and a guest may not start from it", d.Name, d.Source))
 		}

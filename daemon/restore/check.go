@@ -62,6 +62,9 @@ func checkTarget(s Spec, o Options) (key string, err error) {
 		return "", err
 	}
 	folder := filepath.Dir(s.Path)
+	if err := checkHome(folder); err != nil {
+		return "", err
+	}
 	if err := refuseVaultFolder(folder, o.VaultPath); err != nil {
 		return "", err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -45,7 +44,7 @@ func openDevice(path, vault string, need int64) (*device, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_EXCL, 0) // O_EXCL: nobody may mount it while it is written
 	if errors.Is(err, unix.EBUSY) {
-		return nil, fmt.Errorf("device %s is in use by something in the kernel (a mount, swap, LVM, RAID); stop that first; %s: %w", path, otherHosts, err)
+		return nil, &InUseError{"device " + path, "is in use by something in the kernel (a mount, swap, LVM, RAID): stop that first (" + otherHosts + ")", err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open device: %w", err)
@@ -65,11 +64,7 @@ func inUse(path string, users []image.User) error {
 	if len(users) == 0 {
 		return nil
 	}
-	var list []string
-	for _, u := range users {
-		list = append(list, u.String())
-	}
-	return fmt.Errorf("device %s is in use, stop that first: %s (%s)", path, strings.Join(list, "; "), otherHosts)
+	return &InUseError{Path: "device " + path, Cause: fmt.Sprintf("is in use, stop that first: %s (%s)", listed(users), otherHosts)}
 }
 
 // Blank is false: a device holds what it held.

@@ -8,12 +8,12 @@
 //
 //   - A file appears under its final name only when it is whole and synced. Until
 //     then it lies beside it under a hidden name, and goes when the restore fails
-//     or is cancelled; only a kill leaves it, as .NAME.holdfast-RANDOM. Of several
-//     targets none is renamed before all are whole.
+//     or is cancelled; only a kill leaves it, as .NAME.holdfast-RANDOM, until the next
+//     restore to that name. Of several targets none is renamed before all are whole.
 //   - A file that exists is replaced only with [Options].Force, also one that
 //     appears meanwhile. A symbolic link at the final name counts as existing;
-//     it is replaced itself, never followed. An image that QEMU writes to is never
-//     replaced.
+//     it is replaced itself, never followed. An image that QEMU writes to or a loop
+//     device shows is never replaced ([InUseError]). No file is made among the devices of /dev.
 //   - A block device is written only when the Spec says [Device] and nothing on
 //     this host is seen to use it. What a device held is overwritten in place: a
 //     restore that fails half-way leaves it neither old nor new, and says so.

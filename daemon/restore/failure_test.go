@@ -92,8 +92,12 @@ func TestASymbolicLinkIsReplacedAndNeverFollowed(t *testing.T) {
 		if _, err := Run(t.Context(), toFile(d, Raw, link), Options{}); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("error is %v", err)
 		}
-		if _, err := Run(t.Context(), toFile(d, Raw, link), Options{Force: true}); err != nil {
+		res, err := Run(t.Context(), toFile(d, Raw, link), Options{Force: true})
+		if err != nil {
 			t.Fatal(err)
+		}
+		if n := res.Disks[0].Notes; len(n) != 1 || !strings.Contains(n[0], "the link was replaced") {
+			t.Errorf("notes are %q", n)
 		}
 		if info, err := os.Lstat(link); err != nil || !info.Mode().IsRegular() {
 			t.Errorf("the link became %v, %v", info, err)

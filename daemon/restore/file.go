@@ -45,12 +45,16 @@ func createTemp(final string, size int64, opt fileOptions) (*tempFile, error) {
 	var random [6]byte
 	rand.Read(random[:]) // never fails
 	folder, name := filepath.Split(final)
-	temp := fmt.Sprintf("%s.%.200s.holdfast-%s", folder, name, hex.EncodeToString(random[:]))
+	temp := folder + hiddenName(name, hex.EncodeToString(random[:]))
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make a file beside %s: %w", final, err)
 	}
 	t := &tempFile{File: f, final: final, opt: opt}
+	if err := claim(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("keep the file beside %s: %w", final, err)
+	}
 	if err := f.Truncate(size); err != nil {
 		return nil, errors.Join(fmt.Errorf("make room for %d bytes (does the file system take files of that size?): %w", size, err), t.Abort())
 	}

@@ -38,11 +38,20 @@ func Folder(ctx context.Context, f FolderJob, o Options) (Result, error) {
 	if !isNew {
 		return f.into(ctx, path, path, o)
 	}
-	stage, err := os.MkdirTemp(filepath.Dir(path), fmt.Sprintf(".%.200s.holdfast-", filepath.Base(path)))
+	swept := sweepLeftovers(path)
+	stage, err := os.MkdirTemp(filepath.Dir(path), hiddenName(filepath.Base(path), ""))
 	if err != nil {
 		return Result{}, fmt.Errorf("make a folder beside %s: %w", path, err)
 	}
+	lock, err := claimFolder(stage)
+	if err != nil {
+		return Result{}, fmt.Errorf("keep the folder beside %s: %w", path, err)
+	}
+	defer lock.Close()
 	res, err := f.into(ctx, stage, path, o)
+	if len(res.Disks) > 0 {
+		res.Disks[0].Notes = append(swept, res.Disks[0].Notes...)
+	}
 	if err == nil {
 		err = renameNew(stage, path)
 		if errors.Is(err, fs.ErrExist) {
@@ -71,6 +80,9 @@ func checkFolder(path string, o Options) (isNew bool, err error) {
 	path = filepath.Clean(path) // Lstat follows a link before a slash
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := checkHome(filepath.Dir(path)); err != nil {
+			return false, err
+		}
 		return true, refuseVaultFolder(filepath.Dir(path), o.VaultPath)
 	}
 	if err != nil {
@@ -81,6 +93,9 @@ func checkFolder(path string, o Options) (isNew bool, err error) {
 	}
 	if !info.IsDir() {
 		return false, fmt.Errorf("%s is not a folder: %w", path, fs.ErrExist)
+	}
+	if err := refuseDevices(path); err != nil {
+		return false, err
 	}
 	if err := refuseVaultFolder(path, o.VaultPath); err != nil || o.Force {
 		return false, err

@@ -91,6 +91,7 @@ func (r *run) plan(ctx context.Context) error {
 		if err := t.plan(ctx, r.opt.SkipDamaged); err != nil {
 			return t.failed(err)
 		}
+		t.noteLink()
 		work := t.data
 		if spec.Kind == Device || spec.Kind == Stream {
 			work = t.src.size // zeros are work there
@@ -112,6 +113,7 @@ func (r *run) prepare() error {
 			bytes = t.layout.clusters() << clusterBits
 		}
 		if k := t.job.Target.Kind; k == Raw || k == Qcow2 {
+			t.result.Notes = append(t.result.Notes, sweepLeftovers(t.job.Target.Path)...) // before space is asked for
 			if err := needs.add(t.job.Target.Path, bytes); err != nil {
 				return t.failed(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
@@ -62,6 +63,17 @@ func (t *task) plan(ctx context.Context, skip bool) (err error) {
 	}
 	t.result.Data = t.data
 	return err
+}
+
+// noteLink says that a symbolic link will be replaced, if one is in the way:
+// who made it may have meant the file behind it.
+func (t *task) noteLink() {
+	if k := t.job.Target.Kind; k != Raw && k != Qcow2 {
+		return
+	}
+	if behind, err := os.Readlink(t.job.Target.Path); err == nil {
+		t.result.Notes = append(t.result.Notes, fmt.Sprintf("%s was a symbolic link to %s: the link was replaced, what it points to is as it was", t.result.Target, behind))
+	}
 }
 
 // openTarget opens or makes what a task writes to.

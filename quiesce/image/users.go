@@ -38,6 +38,15 @@ func loops(devs map[device]bool) []User {
 	})
 }
 
+// LoopUsers says which loop devices, also read-only ones, show the file at path.
+func LoopUsers(path string) ([]User, error) {
+	var at unix.Statx_t
+	if err := statx(path, &at); err != nil {
+		return nil, &fs.PathError{Op: "look at", Path: path, Err: err}
+	}
+	return loopsOver(func(st *unix.Statx_t) bool { return sameFile(st, &at) }), nil
+}
+
 // loopsOver finds the loop devices whose backing match knows. The backing is
 // asked from sysfs, so that no loop device is opened.
 func loopsOver(match func(*unix.Statx_t) bool) []User {
