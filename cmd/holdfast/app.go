@@ -49,8 +49,8 @@ func newApp(k *console) *cli.App {
 // command knows the flags that work everywhere.
 func group(category string, c *cli.Command) *cli.Command {
 	c.Category = category
+	hideHelp(c)
 	for _, leaf := range leaves([]*cli.Command{c}) {
-		leaf.HideHelp = true
 		for _, f := range commonFlags() {
 			if findFlag(leaf.Flags, f.Names()[0]) == nil {
 				leaf.Flags = append(leaf.Flags, f)
@@ -58,6 +58,15 @@ func group(category string, c *cli.Command) *cli.Command {
 		}
 	}
 	return c
+}
+
+// hideHelp keeps the library's own help, a variable that all apps would share,
+// out of c and what is under it.
+func hideHelp(c *cli.Command) {
+	c.HideHelp = true
+	for _, sub := range c.Subcommands {
+		hideHelp(sub)
+	}
 }
 
 // run obeys a command line, without the program's name, and returns the exit

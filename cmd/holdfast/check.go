@@ -187,7 +187,7 @@ func place(disk string, offset, length int64) string {
 	case length <= 0:
 		return fmt.Sprintf("disk %s, all of it", disk)
 	}
-	return fmt.Sprintf("disk %s, offset %d, %s", disk, offset, count(int(length), "byte"))
+	return fmt.Sprintf("disk %s, offset %d, %s", disk, offset, count(length, "byte"))
 }
 
 func showCheck(k *console, c api.Check) {
@@ -207,8 +207,8 @@ func showCheck(k *console, c api.Check) {
 	if c.ReadSince != nil {
 		how = append(how, "all was read since "+k.moment(c.ReadSince.Time, false))
 	}
-	k.printf("checked %d points, %d pages, %d blocks in %d packs and %d segments (%s)\n",
-		c.Points, c.Pages, c.Blocks, c.Packs, c.Segments, strings.Join(how, "; "))
+	k.printf("checked %s, %s, %s in %s and %s (%s)\n", count(c.Points, "point"), count(c.Pages, "page"), count(c.Blocks, "block"),
+		count(c.Packs, "pack"), count(c.Segments, "segment"), strings.Join(how, "; "))
 	if len(c.Faults) == 0 {
 		k.printf("no faults\n")
 	}

@@ -56,7 +56,7 @@ func (t *diffText) endDisk(d api.DiskDiff) {
 	case t.ranges == 0:
 		t.k.printf("disk %s: no block differs\n", d.Name)
 	default:
-		t.k.printf("disk %s: %s differ in %d ranges\n", d.Name, formatSize(d.Bytes), t.ranges)
+		t.k.printf("disk %s: %s differ in %s\n", d.Name, formatSize(d.Bytes), count(t.ranges, "range"))
 	}
 }
 

@@ -118,7 +118,7 @@ func pointNames(points []*blockstore.Point) string {
 }
 
 // count writes a number of things.
-func count(n int, thing string) string {
+func count[N int | int64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

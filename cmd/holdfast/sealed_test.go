@@ -232,8 +232,8 @@ func TestPointsAreCopiedIntoAnotherVaultOnce(t *testing.T) {
 		return y.must(code, append([]string{"vault", "copy", "--quiet", "--min-free=none", "--to", y.path(to)}, more...)...)
 	}
 	for to, key := range map[string][]string{"like": nil, "small": nil, "sealed": {"--to-passphrase-file", y.path("pass")}} {
-		copyTo(exitDone, to, append([]string{"web1@" + y.points[0].ID}, key...)...).says(t, "copied 1 points")
-		copyTo(exitDone, to, key...).says(t, "copied 1 points")
+		copyTo(exitDone, to, append([]string{"web1@" + y.points[0].ID}, key...)...).says(t, "copied 1 point ")
+		copyTo(exitDone, to, key...).says(t, "copied 1 point ")
 		var c api.Copy
 		o := copyTo(exitDone, to, append(key, "--json")...)
 		if err := json.Unmarshal([]byte(o.out), &c); err != nil || len(c.Copied) != 0 || c.Present != 2 {
@@ -288,7 +288,7 @@ func TestADamagedPointIsNotCopiedAndTheOthersAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := y.must(exitDamaged, "vault", "copy", "--quiet", "--min-free=none", "--to", y.path("like"))
-	o.says(t, "copied 1 points")
+	o.says(t, "copied 1 point ")
 	o.says(t, "not copied: damaged data: machine web1, point "+y.points[1].ID)
 	y.must(exitDone, "check", "--data", "--quiet", "--vault", y.path("like"))
 }

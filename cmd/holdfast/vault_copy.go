@@ -189,7 +189,7 @@ func reportCopy(k *console, o vaultCopy, r blockstore.CopyReport, took time.Dura
 		for _, p := range r.Copied {
 			stored += p.Sizes.Stored
 		}
-		k.printf("copied %d points into %s, %s stored, in %s; %d were there\n", len(r.Copied), o.to, formatSize(stored), took.Round(100*time.Millisecond), r.Present)
+		k.printf("copied %s into %s, %s stored, in %s; %d were there\n", count(len(r.Copied), "point"), o.to, formatSize(stored), took.Round(100*time.Millisecond), r.Present)
 		if r.Forgotten > 0 {
 			k.printf("%d were dropped there before, and were not copied again\n", r.Forgotten)
 		}

@@ -97,6 +97,6 @@ func showSalvage(k *console, s api.Salvage, out string) {
 			k.printf("  lost %s\n", place(l.Disk, l.Offset, l.Length))
 		}
 	}
-	k.printf("searched %d packs: copied %d records (%s); %d could not be used\n", s.Packs, s.Records, formatSize(s.Bytes), s.Bad)
-	k.printf("saved %d points into vault %s\n", s.Points, out)
+	k.printf("searched %s: copied %s (%s); %d could not be used\n", count(s.Packs, "pack"), count(s.Records, "record"), formatSize(s.Bytes), s.Bad)
+	k.printf("saved %s into vault %s\n", count(s.Points, "point"), out)
 }
