@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync/atomic"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
-	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // ErrForgotten reports a point that was in the vault and was dropped.
@@ -68,84 +66,6 @@ func (o *Owner) importPoint(ctx context.Context, src *Vault, p *Point, progress 
 		return nil, err
 	}
 	return b.Commit(ctx)
-}
-
-func (o *Owner) differs(src *Vault) error {
-	if src.head.ID == o.head.ID {
-		return fmt.Errorf("%s and %s are one vault, or a vault and a copy of its folder", src.dir.Root(), o.dir.Root())
-	}
-	return nil
-}
-
-// importMachine makes the machine known that a point belongs to. A machine of
-// another id and the same name is not mixed with it.
-func (o *Owner) importMachine(ctx context.Context, src *Vault, p *Point) (Machine, error) {
-	if err := o.checkSpace(0); err != nil {
-		return Machine{}, err
-	}
-	if err := o.history.load(ctx, o); err != nil {
-		return Machine{}, err
-	}
-	m := Machine{ID: p.Machine, Name: p.MachineName, Generation: 1}
-	if now, err := src.machine(p.Machine); err == nil {
-		m.Name = now.Name // it may be called otherwise by now
-	}
-	machines, err := o.Machines(ctx)
-	for _, there := range machines {
-		if there.ID == m.ID {
-			return there, nil
-		}
-	}
-	for _, there := range machines {
-		if there.Name == m.Name {
-			return Machine{}, fmt.Errorf("another machine of this vault is called %s, too (%s, and this is %s): %w", m.Name, there.ID, m.ID, ErrExists)
-		}
-	}
-	if err != nil {
-		return Machine{}, err
-	}
-	return m, o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m)
-}
-
-// pinBase returns the newest point of p's machine that is not newer than p, and
-// keeps it: most of p lies in it. It is nil where there is none.
-func (o *Owner) pinBase(p *Point) (*Point, error) {
-	if o.history.has(p.Machine, p.ID) {
-		return nil, ErrExists
-	}
-	if dropped, err := o.history.wasDropped(o, pointPath(p.Machine, p.Seq, p.ID)); err != nil || dropped {
-		return nil, errors.Join(err, ErrForgotten)
-	}
-	return o.pinParent(p.Machine, func(q *Point) bool { return q.Seq <= p.Seq }), nil
-}
-
-// has tells whether a point is there, in the trash or not.
-func (h *history) has(m MachineID, id PointID) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.points[m], func(p *Point) bool { return p.ID == id })
-}
-
-// wasDropped tells whether a segment still tells that the point of a path was
-// dropped: its name cannot be used again then.
-func (h *history) wasDropped(o *Owner, path string) (bool, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.dropped == nil {
-		dropped := map[string]bool{}
-		for _, t := range o.tables.Load().tables {
-			if err := t.EachPoint(func(p segment.Point) error {
-				if p.Event == segment.Dropped {
-					dropped[p.Path] = true
-				}
-				return nil
-			}); err != nil {
-				return false, err
-			}
-		}
-		h.dropped = dropped
-	}
-	return h.dropped[path], nil
 }
 
 // importing is one point on its way from another vault.
@@ -332,113 +252,4 @@ func (c *copier) copy(kind content.Kind, id ID) error {
 	stored, err := o.put(kind, id, c.rec, c.im.b)
 	c.stored += stored
 	return err
-}
-
-// storeAgain reads a point of a vault of other keys and stores it as a backup
-// does.
-func (im *importing) storeAgain(ctx context.Context) error {
-	for _, info := range im.p.Disks {
-		d, err := im.src.OpenDisk(im.p, info.Name)
-		if err != nil {
-			return err
-		}
-		before := im.done.Load()
-		err = im.b.AddDisk(ctx, info, im.source(d), func(_ Sizes, done int64) { im.done.Store(before + done); im.progress(before + done) })
-		if err != nil {
-			return err
-		}
-		im.done.Store(before + info.Size)
-	}
-	for _, f := range im.p.Config {
-		data, err := im.src.ReadConfig(ctx, im.p, f.Name)
-		if err != nil {
-			return err
-		}
-		if err := im.b.AddConfig(f.Name, data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// source is a disk of the other vault. What it has in common with the base is
-// not read, where the other vault holds that, too.
-func (im *importing) source(d *Disk) Source {
-	s := importSource{Disk: d}
-	if base := im.b.parent; base != nil {
-		p, err := im.src.point(pointPath(base.Machine, base.Seq, base.ID))
-		if err != nil || p == nil {
-			return s
-		}
-		here, err := base.Disk(d.info.Name)
-		there, e := im.src.OpenDisk(p, d.info.Name)
-		if err == nil && e == nil && here.Size == d.Size() && there.Size() == d.Size() {
-			s.base = there
-		}
-	}
-	return s
-}
-
-type importSource struct {
-	*Disk
-	base *Disk // nil: none
-}
-
-// Extents implements [Source].
-func (s importSource) Extents(ctx context.Context, fn func(Extent) error) error {
-	if s.base == nil {
-		return s.Disk.Extents(ctx, 0, s.Size(), fn)
-	}
-	at := int64(0)
-	same := func(to int64) error {
-		if to <= at {
-			return nil
-		}
-		e := Extent{Offset: at, Length: to - at, Kind: Same}
-		at = to
-		return fn(e)
-	}
-	err := Diff(ctx, s.base, s.Disk, func(off, length int64) error {
-		if err := same(off); err != nil {
-			return err
-		}
-		at = off + length
-		return s.Disk.Extents(ctx, off, length, fn)
-	})
-	if err != nil {
-		return s.corrupt(err)
-	}
-	return same(s.Size())
-}
-
-// importAttributes adds the locks and notes of a point to its copy, as far as
-// they are not there.
-func (o *Owner) importAttributes(src *Vault, p, q *Point) error {
-	from, err := src.Attributes(p)
-	if err != nil || len(from) == 0 {
-		return err
-	}
-	have, err := o.Attributes(q)
-	if err != nil {
-		return err
-	}
-	notes := map[string]bool{}
-	for _, a := range have {
-		if a.Kind == Note {
-			notes[a.Text] = true
-		}
-	}
-	add := maps.Clone(notes)
-	for _, a := range from {
-		if a.Kind == Note && !add[a.Text] {
-			add[a.Text] = true
-			if err := o.change(q, Attribute{Kind: Note, Text: a.Text, By: a.By}, func(PointState) (bool, error) { return true, nil }); err != nil {
-				return err
-			}
-		}
-	}
-	if until := stateOf(from).Until; until.After(stateOf(have).Until) {
-		return o.Lock(q, until)
-	}
-	return nil
 }

@@ -12,7 +12,7 @@ import (
 func TestABackupStoresAgainWhatALostOrShortenedPackHeld(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(string) error{
-		"gone":      os.Remove,
+		"gone": os.Remove,
 		"shortened": func(p string) error {
 			st, err := os.Stat(p)
 			if err != nil {
@@ -20,7 +20,7 @@ func TestABackupStoresAgainWhatALostOrShortenedPackHeld(t *testing.T) {
 			}
 			return os.Truncate(p, st.Size()/2)
 		},
-		"empty":     func(p string) error { return os.Truncate(p, 0) },
+		"empty": func(p string) error { return os.Truncate(p, 0) },
 	} {
 		for _, machine := range []string{"web1", "another"} {
 			t.Run(name+" "+machine, func(t *testing.T) {

@@ -1,0 +1,137 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/holdfast-backup/holdfast/blockstore/pack"
+	"github.com/holdfast-backup/holdfast/blockstore/segment"
+)
+
+// tellRemoval writes a segment that tells which packs are about to go, and makes
+// findable what was copied out of them.
+func (s *sweep) tellRemoval(packs []*packUse) error {
+	told := make([]segment.Point, 0, len(packs))
+	for _, u := range packs {
+		told = append(told, segment.Point{Event: segment.Removed, Path: packPath(s.o.claim.owner.Writer, u.id)})
+	}
+	s.o.committing.Lock()
+	defer s.o.committing.Unlock()
+	return s.o.writeSegment(told)
+}
+
+// rewrite copies what is live in some packs into new ones, makes those durable
+// and findable, and removes the old ones.
+func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
+	// A backup that is never committed: what it counts on is sealed by seal.
+	b := &Backup{o: s.o, counts: map[*openPack]bool{}, sweeps: true}
+	defer s.o.store.unpin(b)
+	var copied []*packUse
+	for _, u := range group {
+		n, err := s.copyLive(ctx, u, b)
+		s.report.Copied += n
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if errors.Is(err, ErrFull) {
+			return err
+		}
+		if err != nil {
+			s.o.warn(fmt.Sprintf("pack %s stays: %v", u.id, err))
+			s.report.Damaged += u.Size
+			continue
+		}
+		copied = append(copied, u)
+	}
+	if err := b.seal(); err != nil {
+		return err
+	}
+	if err := s.tellRemoval(copied); err != nil {
+		return err
+	}
+	s.o.opts.Event("sweep.copied")
+	for _, u := range copied {
+		if err := s.removePack(ctx, u); err != nil {
+			return err
+		}
+		s.report.Rewritten++
+		s.report.Freed -= u.live
+	}
+	return ctx.Err()
+}
+
+// copyLive appends the marked records of a pack to the open ones, each after
+// its hash matched.
+func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int64, err error) {
+	f, entries, err := s.openPack(u)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	opener := s.o.opener(u.id)
+	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
+	var moved []byte // the record without its seal: it gets that of its new place
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return copied, err
+		}
+		if !s.keptIn(e.ID, u.id) {
+			continue
+		}
+		rec = slices.Grow(rec[:0], int(e.Length))[:e.Length]
+		if _, err := f.ReadAt(rec, int64(e.Offset)); err != nil {
+			return copied, err
+		}
+		kind, n, err := pack.Describe(rec)
+		if err != nil {
+			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
+			return copied, err
+		}
+		if err := opener.Decode(kind, e.ID, rec, plain[:n]); err != nil {
+			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
+			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
+		}
+		if moved, err = opener.Unseal(moved, rec); err != nil {
+			return copied, err
+		}
+		n64, err := s.o.put(kind, e.ID, moved, b)
+		copied += n64
+		if err != nil {
+			return copied, err
+		}
+	}
+	return copied, nil
+}
+
+func (s *sweep) openPack(u *packUse) (*os.File, []pack.Entry, error) {
+	w := s.o.claim.owner.Writer
+	entries, _, err := s.o.packEntries(w, u.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := s.o.dir.Open(packPath(w, u.id))
+	return f, entries, err
+}
+
+// keptIn tells whether the copy of id that is marked lies in a pack.
+func (s *sweep) keptIn(id ID, in pack.ID) bool {
+	for i, t := range s.set.tables {
+		first, after, err := t.Find(id)
+		if err != nil {
+			return true
+		}
+		for at := first; at < after; at++ {
+			e, err := t.Entry(at)
+			if err != nil {
+				return true
+			}
+			if s.live.marked(i, at) {
+				return t.Packs[e.Pack].ID == in
+			}
+		}
+	}
+	return false
+}
