@@ -163,7 +163,7 @@ func (v *Vault) readVault() error {
 		return nil
 	}
 	if len(errs) == 0 {
-		return fmt.Errorf("there is no vault in that folder: %w", ErrNotVault)
+		return fmt.Errorf("%w: no VAULT in it, nor a pack with a copy of that", ErrNotVault)
 	}
 	return errors.Join(errs...)
 }
