@@ -271,6 +271,25 @@ func copyInOrder(from, to string) error {
 	return nil
 }
 
+// checkCopy wants no fault in a copy, but for points that were committed between
+// the listing of points and that of segments: all that they name is there, and
+// the copy's first owner puts their records back.
+func checkCopy(t *testing.T, v *Vault) {
+	t.Helper()
+	r, err := v.Check(t.Context(), CheckOptions{Data: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Points == 0 {
+		t.Error("the copy has no point")
+	}
+	for _, f := range r.Faults {
+		if f.What != errPointLost.Error() {
+			t.Errorf("fault: %+v", f)
+		}
+	}
+}
+
 // TestACopyMadeWhileTheVaultIsHeldIsWholeThoughBackupsAndSweepsRun copies again and
 // again beside an owner that backs up, deletes and sweeps.
 func TestACopyMadeWhileTheVaultIsHeldIsWholeThoughBackupsAndSweepsRun(t *testing.T) {
@@ -323,9 +342,7 @@ func TestACopyMadeWhileTheVaultIsHeldIsWholeThoughBackupsAndSweepsRun(t *testing
 		if err != nil {
 			t.Fatal(err)
 		}
-		if mustCheck(t, v).Points == 0 {
-			t.Error("the copy has no point")
-		}
+		checkCopy(t, v)
 		v.Close()
 		time.Sleep(50 * time.Millisecond) // for sweeps that remove
 	}

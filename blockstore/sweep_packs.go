@@ -19,7 +19,10 @@ func (s *sweep) remove(ctx context.Context) error {
 	}
 	done := int64(0)
 	step := func(u *packUse) { done += u.Size; s.opts.Progress(done, total) }
-	vanished := s.vanished()
+	vanished, err := s.vanished()
+	if err != nil {
+		return err
+	}
 	// Where there is no room to tell, there is when they are gone. An end in
 	// between only makes the next owner look for what nobody names.
 	untold := s.tellRemoval(slices.Concat(dead, vanished))

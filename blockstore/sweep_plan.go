@@ -189,16 +189,23 @@ func (s *sweep) fit(packs []*packUse) (n int, err error) {
 
 // vanished returns packs that segments name and that do not count as being
 // there: gone, or cut short. All that points name was found elsewhere, or there
-// would be no sweep, so that nobody needs to look for them any more.
-func (s *sweep) vanished() (packs []*packUse) {
+// would be no sweep, so that nobody needs to look for them any more. Those that
+// an earlier sweep told of are left out.
+func (s *sweep) vanished() (packs []*packUse, err error) {
+	told, err := s.o.removedBySweep()
+	if err != nil {
+		return nil, err
+	}
+	w := s.o.claim.owner.Writer
 	seen := map[pack.ID]bool{}
 	for _, t := range s.set.tables {
 		for _, p := range t.Packs {
-			if id := pack.ID(p.ID); !seen[id] && !s.present(id) && writerID(t.Writer) == s.o.claim.owner.Writer {
+			id := pack.ID(p.ID)
+			if !seen[id] && !s.present(id) && writerID(t.Writer) == w && !told[packPath(w, id)] {
 				seen[id] = true
 				packs = append(packs, &packUse{Pack: p, id: id})
 			}
 		}
 	}
-	return packs
+	return packs, nil
 }
