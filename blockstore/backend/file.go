@@ -76,7 +76,15 @@ func (f *File) Commit() error {
 	if err := f.link(); err != nil {
 		return full(err)
 	}
-	return f.dir.syncDir(path.Dir(f.name))
+	if err := f.dir.syncDir(path.Dir(f.name)); err != nil {
+		return err
+	}
+	// XFS that is shut down answers the sync of a folder whose changes it gave up
+	// as if all were well, that of a file with an error.
+	if err := f.sync(); err != nil {
+		return full(fmt.Errorf("sync %s: %w", f.dir.Path(f.name), err))
+	}
+	return nil
 }
 
 func (f *File) sync() error {
