@@ -39,18 +39,25 @@ func (m *marks) add(id ID) (before bool) {
 	if !ok {
 		return false
 	}
-	if m.bits[table] == nil {
-		m.bits[table] = make([]uint64, m.set.tables[table].Count/64+1)
-	}
-	word, bit := &m.bits[table][entry/64], uint64(1)<<(entry%64)
-	before = *word&bit != 0
-	*word |= bit
+	before = m.marked(table, entry)
+	m.mark(table, entry)
 	return before
 }
 
 func (m *marks) has(id ID) bool {
 	table, entry, ok := m.set.locate(id)
-	return ok && m.bits[table] != nil && m.bits[table][entry/64]&(1<<(entry%64)) != 0
+	return ok && m.marked(table, entry)
+}
+
+func (m *marks) mark(table int, entry int64) {
+	if m.bits[table] == nil {
+		m.bits[table] = make([]uint64, m.set.tables[table].Count/64+1)
+	}
+	m.bits[table][entry/64] |= 1 << (entry % 64)
+}
+
+func (m *marks) marked(table int, entry int64) bool {
+	return m.bits[table] != nil && m.bits[table][entry/64]&(1<<(entry%64)) != 0
 }
 
 // points walks the maps of all points, shared pages once, and notes what they

@@ -344,15 +344,13 @@ func (in *ingest) finishSizes(ctx context.Context) error {
 	if !in.sameBlocks {
 		return nil
 	}
-	beyond, err := in.parentBytes(ctx, in.bytesToBlocks(in.size), in.parent.Blocks)
+	beyond, err := in.parentBytes(ctx, in.b.o.blocksOf(in.size), in.parent.Blocks)
 	if err != nil {
 		return err
 	}
 	in.sizes.Protected += in.parentDisk.Sizes.Protected - in.parentSeen - beyond
 	return nil
 }
-
-func (in *ingest) bytesToBlocks(n int64) int64 { return (n + in.bs - 1) / in.bs }
 
 // putPage stores a page of the map, unless the parent has it at the same
 // place. A parent whose map cannot be read there is not relied on at all: the page is stored anew.

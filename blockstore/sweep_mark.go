@@ -188,17 +188,6 @@ func (m *marks) addPresent(id ID, present func(pack.ID) bool) (before bool, byte
 	return second()
 }
 
-func (m *marks) mark(table int, entry int64) {
-	if m.bits[table] == nil {
-		m.bits[table] = make([]uint64, m.set.tables[table].Count/64+1)
-	}
-	m.bits[table][entry/64] |= 1 << (entry % 64)
-}
-
-func (m *marks) marked(table int, entry int64) bool {
-	return m.bits[table] != nil && m.bits[table][entry/64]&(1<<(entry%64)) != 0
-}
-
 // Exclusive returns, for each of some points, the bytes of records that
 // nothing else names once it and those before it are dropped: the sum is what
 // dropping them all frees. It walks maps and reads no data.

@@ -20,17 +20,22 @@ func pointDeleteCommand(k *console) *cli.Command {
 over (14 days unless the vault says otherwise) and any lock has ended; only that frees space.`,
 		UsageText: "holdfast point delete web1@2026-11-22T22-00-05Z\nholdfast point delete web1@p0123 db1@p4567 --vault /srv/vault",
 		Flags:     waitFlags(),
-		Action: func(c *cli.Context) error {
-			refs, err := pointArgs(c, 1)
-			if err != nil {
-				return err
-			}
-			path, err := k.vaultPath(c)
-			if err != nil {
-				return err
-			}
-			return deletePoints(c.Context, k, path, waitOf(c), refs)
-		},
+		Action:    onPoints(k, deletePoints),
+	}
+}
+
+// onPoints calls do with the points that the arguments name.
+func onPoints(k *console, do func(ctx context.Context, k *console, path string, wait time.Duration, refs []pointRef) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		refs, err := pointArgs(c, 1)
+		if err != nil {
+			return err
+		}
+		path, err := k.vaultPath(c)
+		if err != nil {
+			return err
+		}
+		return do(c.Context, k, path, waitOf(c), refs)
 	}
 }
 
@@ -66,17 +71,7 @@ func pointUndeleteCommand(k *console) *cli.Command {
 		Description: "Takes points out of the trash. `holdfast trash` lists what is in it.",
 		UsageText:   "holdfast point undelete web1@p0123456789abcdef --vault /srv/vault",
 		Flags:       waitFlags(),
-		Action: func(c *cli.Context) error {
-			refs, err := pointArgs(c, 1)
-			if err != nil {
-				return err
-			}
-			path, err := k.vaultPath(c)
-			if err != nil {
-				return err
-			}
-			return undeletePoints(c.Context, k, path, waitOf(c), refs)
-		},
+		Action:      onPoints(k, undeletePoints),
 	}
 }
 
