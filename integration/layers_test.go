@@ -49,10 +49,13 @@ var arrows = map[string][]string{
 	"blockstore/keyring": {"blockstore/content"},
 	"blockstore/content": {},
 
-	"integration":             {},
-	"integration/bench":       {"integration/bench/memfs", "blockstore", "blockstore/content"},
-	"integration/bench/memfs": {},
-	"integration/power":       {},
+	"integration":               {},
+	"integration/bench":         {"integration/bench/memfs", "blockstore", "blockstore/content"},
+	"integration/bench/memfs":   {},
+	"integration/guest":         {"integration/guest/journal"},
+	"integration/guest/journal": {},
+	"integration/guest/writer":  {"integration/guest/journal"},
+	"integration/power":         {},
 }
 
 // testOwners are modules that the tests of a package may import as well.
@@ -62,7 +65,19 @@ var testOwners = map[string][]string{
 }
 
 // testArrows are what the tests of a package may import beyond its arrows.
-var testArrows = map[string][]string{"integration/power": {"blockstore"}}
+var testArrows = map[string][]string{
+	"integration/power": {"blockstore"},
+
+	// A real guest.
+	"cmd/holdfast":    {"integration/guest"},
+	"daemon/backup":   {"integration/guest"},
+	"daemon/restore":  {"integration/guest"},
+	"integration":     {"integration/guest"},
+	"quiesce":         {"integration/guest"},
+	"quiesce/libvirt": {"integration/guest"},
+	"quiesce/qemu":    {"integration/guest"},
+	"quiesce/qga":     {"integration/guest"},
+}
 
 // owners says which packages may import a module that is not ours. A module
 // that is not listed may be imported by none.
