@@ -37,6 +37,52 @@ func (s *tableSet) dropped() map[string]bool {
 	return gone
 }
 
+// A drop is told twice, as long as any segment tells of the commit: were its one segment
+// lost, the point would come back, and what it names may be gone. The second
+// time is before anything goes that only the point names. A merge makes
+// one of two again, and is followed by the second.
+
+// tellDropsTwice writes a segment that names the sealed packs that none names,
+// and repeats the drops that one alone tells of. The caller holds committing.
+func (o *Owner) tellDropsTwice() error {
+	once, err := o.toldOnce()
+	if err != nil {
+		return err
+	}
+	return o.writeSegment(once)
+}
+
+// toldOnce returns the drops that one segment tells of while any tells of the
+// commit.
+func (o *Owner) toldOnce() (once []segment.Point, err error) {
+	tables := o.tables.Load().tables
+	times := map[string]int{}
+	count := func(wanted segment.Event, note func(string)) error {
+		for _, t := range tables {
+			err := t.EachPoint(func(p segment.Point) error {
+				if p.Event == wanted {
+					note(p.Path)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := count(segment.Dropped, func(p string) { times[p]++ }); err != nil || len(times) == 0 {
+		return nil, err
+	}
+	err = count(segment.Committed, func(p string) {
+		if times[p] == 1 {
+			times[p] = 2
+			once = append(once, segment.Point{Event: segment.Dropped, Path: p})
+		}
+	})
+	return once, err
+}
+
 // finishDrops removes what is left of points that were dropped: records that
 // are there all the same, and attributes of points that are not.
 func (o *Owner) finishDrops() error {

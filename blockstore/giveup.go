@@ -45,6 +45,11 @@ func (o *Owner) GiveUp(ctx context.Context, m MachineID, id PointID) error {
 	if err := o.forget(name, m, id); err != nil {
 		return fmt.Errorf("give up point %s: %w", id, err)
 	}
+	o.committing.Lock()
+	defer o.committing.Unlock()
+	if err := o.tellDropsTwice(); err != nil {
+		return fmt.Errorf("give up point %s: it is dropped, and that is told once: %w", id, err)
+	}
 	return nil
 }
 

@@ -16,8 +16,11 @@ import (
 // mergeSegments merges segments of about one size where they are too many. The
 // caller holds committing.
 func (o *Owner) mergeSegments(ctx context.Context) error {
-	for {
+	for merged := false; ; merged = true {
 		merge := crowded(o.tables.Load().tables)
+		if merge == nil && merged {
+			return o.tellDropsTwice()
+		}
 		if merge == nil {
 			return nil
 		}

@@ -204,8 +204,8 @@ func (o *Owner) toldPoints(ctx context.Context) (map[string]segment.Event, error
 	return told, nil
 }
 
-// tellAgain writes a segment for points that none tells of. The caller holds
-// committing.
+// tellAgain writes a segment for points that none tells of, and for drops that
+// one alone does. The caller holds committing.
 func (o *Owner) tellAgain(paths []string, told map[string]segment.Event) error {
 	var points []segment.Point
 	for _, p := range paths {
@@ -222,8 +222,9 @@ func (o *Owner) tellAgain(paths []string, told map[string]segment.Event) error {
 		}
 		points = append(points, segment.Point{Event: segment.Committed, Path: p, Record: b})
 	}
-	if len(points) == 0 {
-		return nil
+	once, err := o.toldOnce()
+	if points = append(points, once...); err != nil || len(points) == 0 {
+		return err
 	}
 	return o.writeSegment(points)
 }

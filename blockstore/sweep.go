@@ -165,7 +165,7 @@ func (s *sweep) look(ctx context.Context) (err error) {
 }
 
 // prepare puts back lost points, drops what is due in the trash, and gives
-// every sealed pack a segment. After ErrFull, what was lost is back.
+// every sealed pack a segment, and every drop two. After ErrFull, what was lost is back.
 func (s *sweep) prepare(ctx context.Context) error {
 	o := s.o
 	if err := o.verifySegments(); err != nil {
@@ -196,7 +196,7 @@ func (s *sweep) prepare(ctx context.Context) error {
 		}
 	}
 	o.committing.Lock()
-	err = o.writeSegment(nil)
+	err = o.tellDropsTwice()
 	o.committing.Unlock()
 	if err != nil {
 		return err

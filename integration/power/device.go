@@ -3,11 +3,13 @@ package power
 import (
 	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -18,8 +20,10 @@ const DiskName = "disk"
 
 // Serve mounts a folder that holds one file, with the content and the size of
 // image, which it changes, and appends what is written and flushed to log. It
-// ends when the process is asked to.
-func Serve(mountpoint, image, log string) error {
+// ends when the process is asked to. A disk that is slow takes each request late
+// and answers late, by chance up to so long, so that requests overtake each
+// other wherever they may.
+func Serve(mountpoint, image, log string, slow time.Duration) error {
 	disk, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -34,7 +38,7 @@ func Serve(mountpoint, image, log string) error {
 		return err
 	}
 	defer to.Close()
-	d := &device{disk: disk, log: to, size: uint64(st.Size())}
+	d := &device{disk: disk, log: to, size: uint64(st.Size()), slow: slow}
 	server, err := fs.Mount(mountpoint, &root{device: d}, &fs.Options{MountOptions: fuse.MountOptions{
 		MaxWrite: 1 << 20, DisableXAttrs: true, FsName: "powerdisk", Name: "powerdisk",
 	}})
@@ -66,6 +70,7 @@ type device struct {
 	fs.Inode
 	disk *os.File
 	size uint64
+	slow time.Duration
 
 	mu  sync.Mutex // held while a request changes disk and log
 	log *os.File
@@ -104,6 +109,7 @@ func (d *device) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64
 }
 
 func (d *device) Write(_ context.Context, _ fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+	defer d.dawdle()()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.disk.WriteAt(data, off); err != nil {
@@ -113,9 +119,21 @@ func (d *device) Write(_ context.Context, _ fs.FileHandle, data []byte, off int6
 }
 
 func (d *device) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
+	defer d.dawdle()()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.note(flushMark, nil)
+}
+
+// dawdle waits, and returns a function that does so again.
+func (d *device) dawdle() func() {
+	wait := func() {
+		if d.slow > 0 && rand.IntN(4) == 0 {
+			time.Sleep(rand.N(d.slow))
+		}
+	}
+	wait()
+	return wait
 }
 
 // note appends to the log in one write, so that its size always tells of whole

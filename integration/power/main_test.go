@@ -25,6 +25,7 @@ const childEnv = "HOLDFAST_POWER_CHILD"
 // childOrder says what a child does.
 type childOrder struct {
 	Mount, Image, Log string // serve a disk
+	Slow              time.Duration
 	Vault             string // back up into a vault until killed
 	Seed              uint64
 }
@@ -32,6 +33,10 @@ type childOrder struct {
 func TestMain(m *testing.M) {
 	text := os.Getenv(childEnv)
 	if text == "" {
+		if err := alone(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	var order childOrder
@@ -41,7 +46,7 @@ func TestMain(m *testing.M) {
 	case order.Vault != "":
 		err = backUpForEver(order)
 	default:
-		err = Serve(order.Mount, order.Image, order.Log)
+		err = Serve(order.Mount, order.Image, order.Log, order.Slow)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

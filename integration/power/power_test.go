@@ -5,10 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,16 +46,26 @@ func (c *recorder) now() int64 {
 // system whose disk keeps a log, and makes of the log what a power loss could have left.
 func TestAPowerLossAtAnyFlushLosesNothingThatWasCommitted(t *testing.T) {
 	for name, mkfs := range fileSystems {
-		t.Run(name, func(t *testing.T) {
-			need(t, mkfs[0], "losetup", "fusermount3", "cp")
-			r := seeded(t)
-			folder := scratch(t)
-			base, log := filepath.Join(folder, "base"), filepath.Join(folder, "log")
-			makeFileSystem(t, base, mkfs)
-			facts := record(t, folder, base, log, r)
-			replay(t, base, log, facts, r, rounds(6, 20, 200))
-		})
+		t.Run(name, func(t *testing.T) { losesNothing(t, mkfs, 0, rounds(6, 20, 200)) })
 	}
+}
+
+// TestAPowerLossOfASlowDiskLosesNothingThatWasCommitted is the same on a disk
+// whose requests overtake each other.
+func TestAPowerLossOfASlowDiskLosesNothingThatWasCommitted(t *testing.T) {
+	for name, mkfs := range fileSystems {
+		t.Run(name, func(t *testing.T) { losesNothing(t, mkfs, 3*time.Millisecond, rounds(4, 10, 100)) })
+	}
+}
+
+func losesNothing(t *testing.T, mkfs []string, slow time.Duration, cuts int) {
+	need(t, mkfs[0], "losetup", "fusermount3", "cp")
+	r := seeded(t)
+	folder := scratch(t)
+	base, log := filepath.Join(folder, "base"), filepath.Join(folder, "log")
+	makeFileSystem(t, base, mkfs)
+	facts := record(t, folder, base, log, slow, r)
+	replay(t, base, log, facts, r, cuts)
 }
 
 // makeFileSystem writes an image, as small as XFS allows.
@@ -74,29 +81,12 @@ func makeFileSystem(t *testing.T, image string, mkfs []string) {
 }
 
 // record writes a vault onto a copy of base, and returns what was promised.
-func record(t *testing.T, folder, base, log string, r *rand.Rand) map[blockstore.PointID]*fact {
-	image, served := filepath.Join(folder, "image"), filepath.Join(folder, "served")
+func record(t *testing.T, folder, base, log string, slow time.Duration, r *rand.Rand) map[blockstore.PointID]*fact {
+	image := filepath.Join(folder, "image")
 	tool(t, "cp", "--sparse=always", base, image)
-	if err := os.Mkdir(served, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	server := child(t, childOrder{Mount: served, Image: image, Log: log})
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		server.Process.Signal(syscall.SIGTERM)
-		if err := server.Wait(); err != nil {
-			t.Errorf("serving the disk: %v", err)
-		}
-	}()
-	for range 500 { // until it serves
-		if _, err := os.Stat(DiskPath(served)); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	at, unmount := mountImage(t, DiskPath(served))
+	disk, stop := serve(t, folder, image, log, slow)
+	defer stop()
+	at, unmount := mountImage(t, disk)
 	defer unmount()
 	c := &recorder{t: t, dir: filepath.Join(at, "vault"), log: log, facts: map[blockstore.PointID]*fact{}}
 	if _, err := blockstore.Create(t.Context(), c.dir, blockstore.CreateOptions{BlockSize: 16 << 10}); err != nil {
@@ -106,25 +96,28 @@ func record(t *testing.T, folder, base, log string, r *rand.Rand) map[blockstore
 	return c.facts
 }
 
-// mountImage mounts an image, or a disk, through a loop device.
-func mountImage(t *testing.T, image string) (at string, unmount func()) {
+// serve serves an image as a disk that keeps a log, from a process of its own.
+func serve(t *testing.T, folder, image, log string, slow time.Duration) (disk string, stop func()) {
 	t.Helper()
-	at = t.TempDir()
-	loop := strings.TrimSpace(tool(t, "losetup", "--find", "--show", image))
-	tool(t, "mount", loop, at)
-	return at, func() {
-		for range 50 { // vaults let go of their segments' memory when it is collected
-			runtime.GC()
-			if exec.Command("umount", at).Run() == nil {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
+	served := filepath.Join(folder, "served")
+	if err := os.Mkdir(served, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server := child(t, childOrder{Mount: served, Image: image, Log: log, Slow: slow})
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 500 { // until it serves
+		if _, err := os.Stat(DiskPath(served)); err == nil {
+			break
 		}
-		if exec.Command("mountpoint", "-q", at).Run() == nil {
-			t.Errorf("%s is still in use", at)
-			tool(t, "umount", "--lazy", at)
+		time.Sleep(10 * time.Millisecond)
+	}
+	return DiskPath(served), func() {
+		server.Process.Signal(syscall.SIGTERM)
+		if err := server.Wait(); err != nil {
+			t.Errorf("serving the disk: %v", err)
 		}
-		tool(t, "losetup", "-d", loop)
 	}
 }
 
