@@ -41,6 +41,7 @@ var groups = []struct {
 	{"scan", (*bench).noChangeScan},
 	{"restore", (*bench).restore},
 	{"mount", (*bench).mount},
+	{"sweep", (*bench).yearSweep},
 	{"sparse", (*bench).sparseDisk},
 	{"points", (*bench).manyPoints},
 	{"disk", (*bench).onDisk},
@@ -54,6 +55,9 @@ func main() {
 			return
 		case "hashloop": // started by noChangeScan
 			exitOn(hashLoop(os.Args[2:]))
+			return
+		case "beside": // started by besideSweep
+			exitOn(runBeside(os.Args[2:]))
 			return
 		}
 	}
