@@ -114,7 +114,13 @@ func (s *sweep) present(id pack.ID) bool {
 // were not marked before. Content in no pack that is present is an error.
 func (v *Vault) markPoint(ctx context.Context, m *marks, p *Point, present func(pack.ID) bool) (sum int64, err error) {
 	mark := func(id ID) (before bool, err error) {
+		if m.recent.has(id) {
+			return true, nil
+		}
 		before, bytes, err := m.addPresent(id, present)
+		if err == nil {
+			m.recent.add(id)
+		}
 		if !before {
 			sum += bytes
 		}

@@ -72,8 +72,9 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 	}
 	defer f.Close()
 	opener := s.o.opener(u.id)
-	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
-	var moved []byte // the record without its seal: it gets that of its new place
+	if s.plain == nil {
+		s.plain = make([]byte, pack.MaxContent)
+	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return copied, err
@@ -81,7 +82,8 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		if !s.keptIn(e.ID, u.id) {
 			continue
 		}
-		rec = slices.Grow(rec[:0], int(e.Length))[:e.Length]
+		rec := slices.Grow(s.rec[:0], int(e.Length))[:e.Length]
+		s.rec = rec
 		if _, err := f.ReadAt(rec, int64(e.Offset)); err != nil {
 			return copied, err
 		}
@@ -90,14 +92,14 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, err
 		}
-		if err := opener.Decode(kind, e.ID, rec, plain[:n]); err != nil {
+		if err := opener.Decode(kind, e.ID, rec, s.plain[:n]); err != nil {
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
 		}
-		if moved, err = opener.Unseal(moved, rec); err != nil {
+		if s.moved, err = opener.Unseal(s.moved, rec); err != nil {
 			return copied, err
 		}
-		n64, err := s.o.put(kind, e.ID, moved, b)
+		n64, err := s.o.put(kind, e.ID, s.moved, b)
 		copied += n64
 		if err != nil {
 			return copied, err
