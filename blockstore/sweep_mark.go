@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -50,7 +51,9 @@ func (s *sweep) mark(ctx context.Context) error {
 			if err := s.noteTrash(p, inTrash); err != nil {
 				return err
 			}
+			began := time.Now()
 			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
+			s.giveWay(ctx, began)
 			if err != nil && ctx.Err() != nil {
 				return ctx.Err()
 			}

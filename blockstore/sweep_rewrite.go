@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
@@ -31,7 +32,9 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	defer s.o.store.unpin(b)
 	var copied []*packUse
 	for _, u := range group {
+		began := time.Now()
 		n, err := s.copyLive(ctx, u, b)
+		s.giveWay(ctx, began)
 		s.report.Copied += n
 		if err := ctx.Err(); err != nil {
 			return err
@@ -54,9 +57,11 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	}
 	s.o.opts.Event("sweep.copied")
 	for _, u := range copied {
+		began := time.Now()
 		if err := s.removePack(ctx, u); err != nil {
 			return err
 		}
+		s.giveWay(ctx, began)
 		s.report.Rewritten++
 		s.report.Freed -= u.live
 	}

@@ -33,7 +33,7 @@ func keepLast(day int) bool { return day >= yearDays-yearKept }
 // backup of that disk.
 func (b *bench) yearSweep(ctx context.Context) error {
 	const group = "sweep of a year"
-	size := min(b.size/2, 1<<30) &^ (patchBlock - 1)
+	size := min(b.size/2, 1<<30) &^ (1<<20 - 1)
 	disk, err := b.denseFile(yearDisk, size)
 	if err != nil {
 		return err
@@ -94,9 +94,7 @@ func (b *bench) fullOf(ctx context.Context, disk string, before cost) (cost, err
 	if err != nil {
 		return before, err
 	}
-	c, err := b.timedOn(b.size/2, before, func() (cost, error) {
-		return v.run(ctx, "backup", machine, "--disk", "vda="+disk, "--quiet")
-	})
+	c, err := b.timedOn(b.size/2, before, func() (cost, error) { return v.backUp(ctx, disk) })
 	return c, errors.Join(err, v.remove())
 }
 
