@@ -17,6 +17,8 @@ type marks struct {
 	set   *tableSet
 	bits  [][]uint64 // index: table; nil until one of its entries is marked
 	noted noted      // copies that are not kept where there is another
+
+	recent recentIDs // marked by markPoint
 }
 
 func newMarks(set *tableSet) *marks { return &marks{set: set, bits: make([][]uint64, len(set.tables))} }

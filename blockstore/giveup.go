@@ -42,7 +42,7 @@ func (o *Owner) GiveUp(ctx context.Context, m MachineID, id PointID) error {
 	if !o.mayDrop(id) {
 		return fmt.Errorf("give up point %s: %w, and it is compared with this point", id, ErrRunning)
 	}
-	if err := o.forget(name, m, id); err != nil {
+	if err := o.forget(droppedPoint{name, m, id}); err != nil {
 		return fmt.Errorf("give up point %s: %w", id, err)
 	}
 	o.committing.Lock()

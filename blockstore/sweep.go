@@ -23,6 +23,10 @@ const (
 	liveShare = 0.5
 	// smallPack is the share of a full pack below which packs are joined.
 	smallPack = 0.25
+	// joinShare is the part of a vault that one sweep copies at most, only to join small
+	// packs: the rest is left to the next, so that the first sweep after a long time
+	// does not write the vault anew.
+	joinShare = 1.0 / 32
 )
 
 // SweepOptions of Sweep. The zero value does what a daily run does.
@@ -97,6 +101,10 @@ type sweep struct {
 	live  *marks           // content that some point names
 	due   map[PointID]bool // points that a dry run leaves out, since a run would drop them
 	packs map[pack.ID]*packUse
+
+	// Buffers of copyLive; moved is a record without its seal, since it gets that of
+	// its new place.
+	rec, plain, moved []byte
 }
 
 // run does the steps in the order that makes each safe: what was lost is put
@@ -186,14 +194,10 @@ func (s *sweep) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range trash {
-		gone, err := o.drop(p, s.early(p), s.now)
-		if err != nil {
-			return fmt.Errorf("drop point %s@%s: %w", p.MachineName, p.ID, err)
-		}
-		if gone {
-			s.report.Dropped = append(s.report.Dropped, p)
-		}
+	gone, err := o.dropAll(trash, s.early, s.now)
+	s.report.Dropped = append(s.report.Dropped, gone...)
+	if err != nil {
+		return err
 	}
 	o.committing.Lock()
 	err = o.tellDropsTwice()

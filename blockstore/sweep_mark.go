@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -50,7 +51,9 @@ func (s *sweep) mark(ctx context.Context) error {
 			if err := s.noteTrash(p, inTrash); err != nil {
 				return err
 			}
+			began := time.Now()
 			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
+			s.giveWay(ctx, began)
 			if err != nil && ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -114,7 +117,13 @@ func (s *sweep) present(id pack.ID) bool {
 // were not marked before. Content in no pack that is present is an error.
 func (v *Vault) markPoint(ctx context.Context, m *marks, p *Point, present func(pack.ID) bool) (sum int64, err error) {
 	mark := func(id ID) (before bool, err error) {
+		if m.recent.has(id) {
+			return true, nil
+		}
 		before, bytes, err := m.addPresent(id, present)
+		if err == nil {
+			m.recent.add(id)
+		}
 		if !before {
 			sum += bytes
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 )
@@ -35,10 +36,12 @@ func (s *sweep) remove(ctx context.Context) error {
 		}
 	}
 	for _, u := range dead {
+		began := time.Now()
 		if err := s.removePack(ctx, u); err != nil {
 			return err
 		}
 		step(u)
+		s.giveWay(ctx, began)
 	}
 	if untold != nil {
 		if err := s.tellRemoval(slices.Concat(dead, vanished)); err != nil {

@@ -90,11 +90,9 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 		}
 	}
 	for _, packs := range small {
-		if len(packs) >= maxPerClass {
-			rewrite = append(rewrite, packs...)
-			continue
-		}
-		for _, u := range packs {
+		joined := s.join(packs)
+		rewrite = append(rewrite, packs[:joined]...)
+		for _, u := range packs[joined:] {
 			s.report.Dead += u.dead()
 		}
 	}
@@ -104,6 +102,29 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 	slices.SortFunc(dead, order)
 	slices.SortFunc(rewrite, order)
 	return dead, rewrite
+}
+
+// join sorts small packs of one class by size and returns how many of them are joined,
+// the smallest first.
+func (s *sweep) join(packs []*packUse) (n int) {
+	if len(packs) < maxPerClass {
+		return 0
+	}
+	slices.SortFunc(packs, func(a, b *packUse) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), slices.Compare(a.id[:], b.id[:]))
+	})
+	var all, copied int64
+	for _, u := range s.packs {
+		all += u.Size
+	}
+	most := max(int64(joinShare*float64(all)), s.o.store.packBytes)
+	for _, u := range packs {
+		if copied += u.live; copied > most && n > 1 {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 func (s *sweep) pinned(id pack.ID) bool {

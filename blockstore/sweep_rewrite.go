@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
@@ -31,7 +32,9 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	defer s.o.store.unpin(b)
 	var copied []*packUse
 	for _, u := range group {
+		began := time.Now()
 		n, err := s.copyLive(ctx, u, b)
+		s.giveWay(ctx, began)
 		s.report.Copied += n
 		if err := ctx.Err(); err != nil {
 			return err
@@ -54,9 +57,11 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	}
 	s.o.opts.Event("sweep.copied")
 	for _, u := range copied {
+		began := time.Now()
 		if err := s.removePack(ctx, u); err != nil {
 			return err
 		}
+		s.giveWay(ctx, began)
 		s.report.Rewritten++
 		s.report.Freed -= u.live
 	}
@@ -72,8 +77,9 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 	}
 	defer f.Close()
 	opener := s.o.opener(u.id)
-	rec, plain := make([]byte, 0, pack.MaxContent), make([]byte, pack.MaxContent)
-	var moved []byte // the record without its seal: it gets that of its new place
+	if s.plain == nil {
+		s.plain = make([]byte, pack.MaxContent)
+	}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return copied, err
@@ -81,7 +87,8 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		if !s.keptIn(e.ID, u.id) {
 			continue
 		}
-		rec = slices.Grow(rec[:0], int(e.Length))[:e.Length]
+		rec := slices.Grow(s.rec[:0], int(e.Length))[:e.Length]
+		s.rec = rec
 		if _, err := f.ReadAt(rec, int64(e.Offset)); err != nil {
 			return copied, err
 		}
@@ -90,14 +97,14 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, err
 		}
-		if err := opener.Decode(kind, e.ID, rec, plain[:n]); err != nil {
+		if err := opener.Decode(kind, e.ID, rec, s.plain[:n]); err != nil {
 			s.o.confirm(place{s.o.claim.owner.Writer, u.id, e.Location}, e.Kind, e.ID)
 			return copied, fmt.Errorf("%v %s: %w", kind, e.ID.Short(), err)
 		}
-		if moved, err = opener.Unseal(moved, rec); err != nil {
+		if s.moved, err = opener.Unseal(s.moved, rec); err != nil {
 			return copied, err
 		}
-		n64, err := s.o.put(kind, e.ID, moved, b)
+		n64, err := s.o.put(kind, e.ID, s.moved, b)
 		copied += n64
 		if err != nil {
 			return copied, err

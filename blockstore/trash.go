@@ -7,8 +7,6 @@ import (
 	"path"
 	"time"
 	"unicode/utf8"
-
-	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // How long a deleted point stays in the trash, in days.
@@ -186,58 +184,6 @@ func (o *Owner) changeNow(p *Point, a Attribute, allow func(PointState) (bool, e
 	return o.writeRecord(attributeKind, attrPath(p.Machine, p.ID, a.Seq), a)
 }
 
-// drop removes a point for good, if it is in the trash, not locked, and its
-// time there is over; with early, that time does not count. A parent of a
-// running backup stays. It tells whether the point is gone.
-//
-// A segment says that it is dropped before its record goes: from then on nobody lists it
-// or puts it back. Its attributes go last. An end in between is made up for by
-// finishDrops.
-func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
-	o.attributing.Lock()
-	defer o.attributing.Unlock()
-	attrs, err := o.Attributes(p)
-	if err != nil {
-		return false, err
-	}
-	if !o.due(p, attrs, early, now) || !o.mayDrop(p.ID) {
-		return false, nil
-	}
-	err = o.forget(pointPath(p.Machine, p.Seq, p.ID), p.Machine, p.ID)
-	return err == nil, err
-}
-
-// forget removes the record of a point at name, and its attributes, for good.
-// The caller holds attributing.
-func (o *Owner) forget(name string, m MachineID, id PointID) error {
-	o.committing.Lock()
-	defer o.committing.Unlock()
-	told := false
-	err := o.removing(func() error {
-		if err := o.writeSegment([]segment.Point{{Event: segment.Dropped, Path: name}}); err != nil {
-			return err
-		}
-		told = true
-		return o.forgetTold(name, m, id)
-	})
-	if !told {
-		o.mayDropNot(id)
-	}
-	return err
-}
-
-// forgetTold removes a point that a segment tells as dropped. The caller holds
-// attributing and committing.
-func (o *Owner) forgetTold(name string, m MachineID, id PointID) error {
-	o.opts.Event("point.dropping")
-	if err := o.dir.Remove(name); err != nil {
-		return err
-	}
-	o.history.drop(m, id)
-	o.opts.Event("point.dropped")
-	return o.removeAttributes(m, id)
-}
-
 // due tells whether a point may be dropped by what its attributes say. Where
 // one of them is lost, it may have been a lock.
 func (o *Owner) due(p *Point, attrs []*Attribute, early bool, now time.Time) bool {
@@ -282,10 +228,11 @@ func (o *Owner) removeAttributes(m MachineID, p PointID) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		if err := o.dir.Remove(path.Join(folder, n)); err != nil {
-			return err
-		}
+	for i, n := range names {
+		names[i] = path.Join(folder, n)
+	}
+	if err := o.dir.Remove(names...); err != nil {
+		return err
 	}
 	return o.dir.RemoveDir(folder)
 }

@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"blockstore/content": {},
 
 	"integration":               {},
-	"integration/bench":         {"integration/bench/memfs", "blockstore", "blockstore/content"},
+	"integration/bench":         {"integration/bench/memfs", "blockstore", "blockstore/content", "blockstore/pack"},
 	"integration/bench/memfs":   {},
 	"integration/guest":         {"integration/guest/journal"},
 	"integration/guest/journal": {},
@@ -86,7 +86,7 @@ var owners = map[string][]string{
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
 	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/power"},
-	"github.com/pierrec/lz4/v4":          {"blockstore/pack"},
+	"github.com/pierrec/lz4/v4":          {"blockstore/pack", "integration/bench"},
 	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
 	"github.com/zeebo/blake3":            {"blockstore/content"},

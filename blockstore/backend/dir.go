@@ -117,22 +117,30 @@ func (d *Dir) Write(name string, data []byte) error {
 	return f.Commit()
 }
 
-// Remove removes a file and makes that durable. One that is not there is no
-// error.
-func (d *Dir) Remove(name string) error {
+// Remove removes files and makes that durable, with one sync of each folder.
+// What is not there is no error.
+func (d *Dir) Remove(names ...string) error {
 	if err := d.HangError(); err != nil {
 		return err
 	}
-	done := d.Call("remove", name)
-	err := os.Remove(d.Path(name))
-	done()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	changed := map[string]bool{}
+	for _, name := range names {
+		done := d.Call("remove", name)
+		err := os.Remove(d.Path(name))
+		done()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil {
+			changed[path.Dir(name)] = true
+		}
 	}
-	if err != nil {
-		return err
+	for folder := range changed {
+		if err := d.syncDir(folder); err != nil {
+			return err
+		}
 	}
-	return d.syncDir(path.Dir(name))
+	return nil
 }
 
 // RemoveDir removes an empty folder. One that is not empty, or not there, is no

@@ -59,7 +59,7 @@ func Open(path, name string, keys *content.Keys) (*Table, error) {
 
 // parse finds and verifies the parts of a segment.
 func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	trailer := m[len(m)-trailerSize:]
 	if string(m[:8]) != magic || string(trailer[132:]) != endMagic {
 		return damaged("it does not begin and end as a segment does")
@@ -102,7 +102,7 @@ func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
 // EachPoint calls fn for each point that the segment tells of. A point's
 // record is mapped memory: it is not changed, nor kept longer than the Table.
 func (t *Table) EachPoint(fn func(Point) error) (err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	defer runtime.KeepAlive(t)
 	return eachPoint(t.points, func(p Point) error {
 		if p.Event == Removed {
@@ -115,7 +115,7 @@ func (t *Table) EachPoint(fn func(Point) error) (err error) {
 // EachRemoved calls fn with the path of each pack that the segment tells to be
 // removed.
 func (t *Table) EachRemoved(fn func(path string)) (err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	defer runtime.KeepAlive(t)
 	return eachPoint(t.points, func(p Point) error {
 		if p.Event == Removed {
@@ -130,7 +130,7 @@ func (t *Table) Bytes() int64 { return t.bytes }
 
 // Entry returns the entry at index i, from 0 to Count-1, in order of IDs.
 func (t *Table) Entry(i int64) (e Entry, err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	if i < 0 || i >= t.Count {
 		return e, fmt.Errorf("segment %s: entry %d of %d", t.Name, i, t.Count)
 	}
@@ -146,7 +146,7 @@ func (t *Table) Entry(i int64) (e Entry, err error) {
 // Find returns the indices of the first entry of id and of the one after its
 // last; they are equal when there is none.
 func (t *Table) Find(id content.ID) (first, after int64, err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	first = t.lowerBound(id)
 	for after = first; after < t.Count && content.ID(t.id(after)) == id; after++ {
 	}
@@ -201,7 +201,7 @@ func bucketKeys(key uint64, n int) (first, last uint64) {
 // Verify reads all entries and compares their MAC; it also finds entries out
 // of order and a fan-out that is not theirs, by which look-ups would miss them.
 func (t *Table) Verify(keys *content.Keys) (err error) {
-	defer guard(&err)()
+	defer unguard(&err, debug.SetPanicOnFault(true))
 	if !keys.Verify(t.mac, t.Name, t.entries) {
 		return fmt.Errorf("segment %s: %w", t.Name, damaged("the MAC of its entries is wrong"))
 	}
@@ -219,18 +219,16 @@ func (t *Table) Verify(keys *content.Keys) (err error) {
 	return nil
 }
 
-// guard turns a fault in mapped memory (an unreadable sector, a file cut
-// short) into an error of the function that defers what it returns.
-func guard(err *error) func() {
-	was := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(was)
-		if r := recover(); r != nil {
-			fault, ok := r.(interface{ Addr() uintptr })
-			if !ok {
-				panic(r)
-			}
-			*err = damaged("cannot read its mapped memory at %#x", fault.Addr())
+// unguard, deferred, turns a fault in mapped memory (an unreadable sector, a file cut
+// short) into an error of the function that defers it. Was is what the goroutine did
+// about faults before. It is no closure, so that a look-up allocates nothing.
+func unguard(err *error, was bool) {
+	debug.SetPanicOnFault(was)
+	if r := recover(); r != nil {
+		fault, ok := r.(interface{ Addr() uintptr })
+		if !ok {
+			panic(r)
 		}
+		*err = damaged("cannot read its mapped memory at %#x", fault.Addr())
 	}
 }

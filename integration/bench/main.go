@@ -41,6 +41,9 @@ var groups = []struct {
 	{"scan", (*bench).noChangeScan},
 	{"restore", (*bench).restore},
 	{"mount", (*bench).mount},
+	{"check", (*bench).checkData},
+	{"sweep", (*bench).yearSweep},
+	{"growth", (*bench).growth},
 	{"sparse", (*bench).sparseDisk},
 	{"points", (*bench).manyPoints},
 	{"disk", (*bench).onDisk},
@@ -54,6 +57,12 @@ func main() {
 			return
 		case "hashloop": // started by noChangeScan
 			exitOn(hashLoop(os.Args[2:]))
+			return
+		case "readloop": // started by checkData
+			exitOn(readLoop(os.Args[2:]))
+			return
+		case "beside": // started by besideSweep
+			exitOn(runBeside(os.Args[2:]))
 			return
 		}
 	}

@@ -69,48 +69,29 @@ func (b *bench) listMount(ctx context.Context, group string, v *vault) error {
 }
 
 // makePoints commits n points of small disks, as years of backups would.
-func makePoints(ctx context.Context, path string, n int) (err error) {
-	owner, err := blockstore.Own(ctx, path, blockstore.OwnOptions{MinFree: -1})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, owner.Close()) }()
-	source, err := os.CreateTemp(filepath.Dir(path), "small-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(source.Name())
-	defer source.Close()
-	if err := source.Truncate(16 << 20); err != nil {
-		return err
-	}
-	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for i := range n {
-		if _, err := fmt.Fprintf(source, "change %d\n", i); err != nil {
-			return err
-		}
-		err := makePoint(ctx, owner, fmt.Sprintf("machine%02d", i%pointMachines), first.Add(time.Duration(i)*time.Minute), source)
+func makePoints(ctx context.Context, path string, n int) error {
+	return withOwner(ctx, path, func(owner *blockstore.Owner) error {
+		source, err := os.CreateTemp(filepath.Dir(path), "small-")
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func makePoint(ctx context.Context, owner *blockstore.Owner, machine string, at time.Time, source *os.File) error {
-	backup, err := owner.Begin(ctx, blockstore.BackupOptions{
-		Machine: machine, Time: at, Asked: blockstore.Crash, Reached: blockstore.Crash, Tool: "bench",
+		defer os.Remove(source.Name())
+		defer source.Close()
+		if err := source.Truncate(16 << 20); err != nil {
+			return err
+		}
+		first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		for i := range n {
+			if _, err := fmt.Fprintf(source, "change %d\n", i); err != nil {
+				return err
+			}
+			name, at := fmt.Sprintf("machine%02d", i%pointMachines), first.Add(time.Duration(i)*time.Minute)
+			if _, err := backUpSource(ctx, owner, name, at, smallSource{source}); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	defer backup.Abort()
-	info := blockstore.DiskInfo{Name: "vda", Size: 16 << 20, LogicalSector: 512, PhysicalSector: 512, Format: "raw", Source: source.Name()}
-	if err := backup.AddDisk(ctx, info, smallSource{source}, func(blockstore.Sizes, int64) {}); err != nil {
-		return err
-	}
-	_, err = backup.Commit(ctx)
-	return err
 }
 
 // smallSource is a disk whose only data is in its first MiB.
