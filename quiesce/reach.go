@@ -54,7 +54,7 @@ func (r Reach) open() (thawer, func() error) {
 		agent := qga.New(r.QGA)
 		return agent, agent.Close
 	}
-	return virsh{r}, func() error { return nil }
+	return virsh{r, "virsh"}, func() error { return nil }
 }
 
 // thawAt thaws the guest at r, until that is verified, ctx ends or the machine
