@@ -56,6 +56,8 @@ func (s *session) unready(ctx context.Context) string {
 	if err := s.thawOurs(ctx); err != nil {
 		return reason(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, meetTimeout)
+	defer cancel()
 	frozen, err := s.guest.Frozen(ctx)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), err == nil && !frozen:
@@ -63,7 +65,7 @@ func (s *session) unready(ctx context.Context) string {
 	case err != nil:
 		return reason(err)
 	}
-	return "the guest's file systems are frozen already, by somebody else"
+	return "the guest's file systems are frozen already, by somebody else; `holdfast thaw` thaws them if nobody will"
 }
 
 // thawOurs thaws the guest where the journal says that we froze it. A note that is

@@ -21,8 +21,18 @@ func frozenBy(t *testing.T, fake *agenttest.Agent, o childOrder) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := startChild(t, string(text))
+	if !fake.Frozen() {
+		t.Fatal("the guest is not frozen")
+	}
+	return cmd
+}
+
+// startChild starts a child that does what text orders, and waits until it has frozen.
+func startChild(t *testing.T, text string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "QUIESCE_TEST_CHILD="+string(text))
+	cmd.Env = append(os.Environ(), "QUIESCE_TEST_CHILD="+text)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +44,6 @@ func frozenBy(t *testing.T, fake *agenttest.Agent, o childOrder) *exec.Cmd {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "frozen\n" {
 		t.Fatalf("the child says %q, %v", line, err)
-	}
-	if !fake.Frozen() {
-		t.Fatal("the guest is not frozen")
 	}
 	return cmd
 }

@@ -76,9 +76,11 @@ func (h *hooks) around(ctx context.Context, list []Hook, do func(context.Context
 		return do(ctx)
 	}
 	hook := list[0]
-	defer h.run(context.WithoutCancel(ctx), hook, "post", hook.Post)
-	unable := hook.Place == InGuest && h.guest == nil && h.lenient
-	if pre := h.run(ctx, hook, "pre", hook.Pre); !pre.OK && !hook.ContinueOnFailure && !unable {
+	unable := hook.Place == InGuest && h.guest == nil
+	if !unable {
+		defer h.run(context.WithoutCancel(ctx), hook, "post", hook.Post)
+	}
+	if pre := h.run(ctx, hook, "pre", hook.Pre); !pre.OK && !hook.ContinueOnFailure && !(unable && h.lenient) {
 		return &HookError{pre}
 	}
 	if err := ctx.Err(); err != nil {

@@ -49,6 +49,9 @@ type Options struct {
 	ThawTimeout   time.Duration // until thawing is left to the guard; 0: DefaultThawTimeout
 }
 
+// meetTimeout bounds what is asked before hooks and freeze, of an agent that answers.
+const meetTimeout = 10 * time.Second
+
 // Defaults of Options.
 const (
 	DefaultFreezeTimeout = 10 * time.Second
@@ -166,7 +169,7 @@ func (s *session) meet(ctx context.Context) {
 		err = errors.New("the machine has no guest agent")
 	}
 	if s.guest != nil {
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		ctx, cancel := context.WithTimeoutCause(ctx, meetTimeout, fmt.Errorf("the guest agent did not say within %s what it is", meetTimeout))
 		defer cancel()
 		err = s.ask(ctx)
 	}
