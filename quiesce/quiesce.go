@@ -157,6 +157,7 @@ type session struct {
 	report Report
 	failed string // why the guest was not frozen, or not for long enough; "": nothing is known against it
 	frozen bool   // for the whole of during
+	clean  bool   // nothing is frozen any more
 }
 
 // meet finds out who answers in the guest, where that matters.

@@ -35,7 +35,7 @@ case $(wc -l < `+dir+`/calls) in
 *) echo "Thawed 0 filesystem(s)";;
 esac
 `)
-	t2, err := thaw(t.Context(), virsh{Reach{URI: "qemu:///system", Domain: "web 1"}, program})
+	t2, err := thaw(t.Context(), virsh{Reach{URI: "qemu:///system", Domain: "web 1"}, program}, thawCall)
 	if err != nil || t2.count != 2 || t2.first == nil {
 		t.Errorf("%+v, %v", t2, err)
 	}
@@ -45,7 +45,7 @@ func TestADomainThatDoesNotRunIsGone(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"error: Requested operation is not valid: domain is not running", "error: failed to get domain 'web1'"} {
 		program := fakeVirsh(t, "echo \""+text+"\" >&2; exit 1")
-		if _, err := thaw(t.Context(), virsh{Reach{Domain: "web1"}, program}); !errors.Is(err, qga.ErrGone) {
+		if _, err := thaw(t.Context(), virsh{Reach{Domain: "web1"}, program}, thawCall); !errors.Is(err, qga.ErrGone) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
