@@ -26,8 +26,8 @@ const (
 //
 // Pre commands run before the freeze, those on the host first, else in their
 // order; post commands run after the thaw, in the opposite order. The post
-// command of a hook runs whatever happened, once its turn to run its pre
-// command had come, also when that failed. A pre command that fails ends the backup,
+// command of a hook runs whatever happened (except that a backup that is killed runs
+// nothing), once its turn to run its pre command had come, also when that failed. A pre command that fails ends the backup,
 // unless the hook says otherwise, or it was to run in a guest whose agent does not answer and
 // a lesser consistency will do.
 type Hook struct {

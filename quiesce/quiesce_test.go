@@ -213,6 +213,16 @@ func TestAGuestThatCannotBeThawedIsAnErrorAndTheGuardGoesOn(t *testing.T) {
 	waitFor(t, func() bool { return !fake.Frozen() && noted(t, o.Journal) == 0 })
 }
 
+func TestAMachineThatEndsWhileItIsFrozenIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	fake, agent, o := setUp(t, agenttest.Script{})
+	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { fake.Stop(); return nil })
+	var not *NotReachedError
+	if !errors.As(err, &not) || r.Reached != blockstore.Crash || !strings.Contains(r.Reason, "ended while it was frozen") || noted(t, o.Journal) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestAGuestThatAnEarlierBackupLeftFrozenIsThawedFirst(t *testing.T) {
 	t.Parallel()
 	fake, agent, o := setUp(t, agenttest.Script{})
