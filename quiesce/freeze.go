@@ -37,7 +37,7 @@ func (s *session) freeze(ctx context.Context) (called bool, err error) {
 // may be frozen.
 func (s *session) end(note *record, guard *watcher) {
 	if !s.clean {
-		s.letGo()
+		s.letGo(errors.New("the guest is left to its guard"))
 		note.leave()
 		guard.leave()
 		return
@@ -93,7 +93,7 @@ func (s *session) thawOurs(ctx context.Context) error {
 				note.leave()
 			}
 		case errors.Is(err, errHeld):
-			return fmt.Errorf("the guest is frozen by another backup (process %d)", e.PID)
+			return fmt.Errorf("the guest is frozen by another backup (process %d), or a guard is thawing it", e.PID)
 		case err == nil:
 			if err := s.thawNoted(ctx, note); err != nil {
 				return err
@@ -144,7 +144,12 @@ func (s *session) window(ctx context.Context, guard *watcher) (called bool, err 
 	begin := time.Now()
 	frozen, abandoned := 0, false
 	defer func() { // also when during panics
-		err = errors.Join(err, s.thaw(ctx, guard, begin, frozen, abandoned))
+		t := s.thaw(ctx, guard, begin, frozen, abandoned)
+		if t != nil && abandoned && s.o.FallBack {
+			s.report.Warnings = append(s.report.Warnings, reason(t))
+			return
+		}
+		err = errors.Join(err, t)
 	}()
 	frozen, abandoned = s.attempt(ctx)
 	s.report.Freeze = time.Since(begin)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -67,6 +68,14 @@ type hooks struct {
 	windows bool
 	machine string
 	results []HookResult
+}
+
+// letGo leaves the guest to its guard: the agent serves one client.
+func (h *hooks) letGo(why error) {
+	if c, ok := h.guest.(io.Closer); ok {
+		c.Close()
+	}
+	h.guest, h.why = nil, why
 }
 
 // around runs the pre commands of list, do, and the post commands. Failures of

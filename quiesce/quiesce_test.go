@@ -213,6 +213,23 @@ func TestAGuestThatCannotBeThawedIsAnErrorAndTheGuardGoesOn(t *testing.T) {
 	waitFor(t, func() bool { return !fake.Frozen() && noted(t, o.Journal) == 0 })
 }
 
+func TestAnAgentThatHangsInTheFreezeDoesNotCostThePoint(t *testing.T) {
+	t.Parallel()
+	fake, agent, o := setUp(t, agenttest.Script{Dies: "guest-fsfreeze-freeze"})
+	o.FreezeTimeout, o.ThawTimeout, o.FallBack, o.Guard = 50*time.Millisecond, 200*time.Millisecond, true, testGuard()
+	o.Hooks = []Hook{{Place: InGuest, Pre: "true", Post: "true"}}
+	called := false
+	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { called = true; return nil })
+	if err != nil || !called || r.Reached != blockstore.Crash || !strings.Contains(strings.Join(r.Warnings, "\n"), "may still be frozen") {
+		t.Errorf("called: %v, %+v, %v", called, r, err)
+	}
+	if noted(t, o.Journal) != 1 {
+		t.Error("the journal does not have the freeze")
+	}
+	fake.Revive() // agent is not closed: it must not stand in the guard's way
+	waitFor(t, func() bool { return noted(t, o.Journal) == 0 })
+}
+
 func TestAMachineThatEndsWhileItIsFrozenIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	fake, agent, o := setUp(t, agenttest.Script{})

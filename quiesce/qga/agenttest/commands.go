@@ -49,7 +49,7 @@ func (a *Agent) do(command string, args json.RawMessage) (any, error) {
 	case "guest-get-fsinfo":
 		return []map[string]any{{"name": "vda", "mountpoint": "/", "type": "ext4", "used-bytes": 1, "total-bytes": 2, "disk": []any{}}}, nil
 	case "guest-fsfreeze-status":
-		return map[bool]string{true: "frozen", false: "thawed"}[a.frozen > 0], nil
+		return map[bool]string{true: "frozen", false: "thawed"}[a.frozen > 0 || a.late], nil
 	case "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list":
 		return a.freeze(args)
 	case "guest-fsfreeze-thaw":
