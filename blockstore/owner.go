@@ -159,6 +159,9 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.healVault(); err != nil {
 		return err
 	}
+	if err := o.forgetOldIDs(); err != nil {
+		return err
+	}
 	// Before a segment is written, so that what the newest tells is known to
 	// be a commit that was cut short.
 	if _, err := o.putBack(ctx); err != nil {

@@ -206,9 +206,16 @@ func (v *Vault) adopt(name string, b []byte) error {
 	return nil
 }
 
+// maxHeaders is how many different copies of VAULT in headers of packs are
+// tried: a passphrase takes a second each.
+const maxHeaders = 8
+
+// readVaultFromPacks takes the newest copy of VAULT in a pack's header that
+// authenticates. It may be older than the vault's id, which OWNER tells.
 func (v *Vault) readVaultFromPacks() error {
-	found := errors.New("found")
-	tried := map[string]bool{} // by content: a passphrase takes a second to try
+	var newest uint64
+	found := false
+	tried := map[string]bool{} // by content
 	err := v.eachPack(func(w WriterID, id pack.ID) error {
 		f, err := v.dir.Open(packPath(w, id))
 		if err != nil {
@@ -216,19 +223,35 @@ func (v *Vault) readVaultFromPacks() error {
 		}
 		defer f.Close()
 		h, err := pack.ReadHeader(f)
-		if err != nil || tried[string(h.Vault)] || len(tried) > 8 {
+		if err != nil || tried[string(h.Vault)] || len(tried) > maxHeaders {
 			return nil
 		}
 		tried[string(h.Vault)] = true
+		generation, _, _ := parseNumbered(path.Base(h.VaultName))
+		if found && generation <= newest {
+			return nil
+		}
 		if v.adopt(h.VaultName, h.Vault) == nil {
-			return found
+			newest, found = generation, true
 		}
 		return nil
 	})
-	if err == found {
-		return nil
+	if !found {
+		return errors.Join(ErrNotVault, err)
 	}
-	return errors.Join(ErrNotVault, err)
+	v.adoptID()
+	return nil
+}
+
+// adoptID takes the vault's id from OWNER, which is as new as the last owner.
+func (v *Vault) adoptID() {
+	w, err := v.onlyWriter()
+	if err != nil || w == "" {
+		return
+	}
+	if o, err := v.lookAtOwner(w); err == nil && hexID.MatchString(string(o.Vault)) {
+		v.head.ID = o.Vault
+	}
 }
 
 // Info describes the vault.
