@@ -40,7 +40,7 @@ func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 
 // list makes a listing of points, logging once what it leaves out.
 func (t *tree) list(points []*blockstore.Point) *listing {
-	return newListing(points, func(p *blockstore.Point, why string) {
+	return newListing(points, t.current.Load(), func(p *blockstore.Point, why string) {
 		t.faults.once("skip "+string(p.ID), "a point is not shown", "machine", p.MachineName, "point", string(p.ID), "error", why)
 	})
 }
