@@ -76,11 +76,16 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 	small, healed := map[uint8][]*packUse{}, s.healed()
 	for _, u := range s.packs {
 		switch {
+		case s.opts.mend != nil && !s.opts.mend[u.id]:
+		case s.opts.mend != nil && !s.pinned(u.id) && u.named > 0:
+			rewrite = append(rewrite, u)
 		case s.pinned(u.id):
 			s.report.Pinned += u.Size
 		case u.named == 0 && !s.opts.Now && s.young(u):
 		case u.named == 0:
 			dead = append(dead, u)
+		case s.opts.Full && s.o.isTorn(u.id):
+			rewrite = append(rewrite, u)
 		case u.dead() > 0 && (s.opts.Full || u.share() < liveShare || healed[u.id]):
 			rewrite = append(rewrite, u)
 		case u.Size < int64(smallPack*float64(s.o.store.packBytes)):
