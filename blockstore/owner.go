@@ -56,6 +56,10 @@ type Owner struct {
 	// believed by the next owner only after a sync of all of it.
 	spoilt atomic.Bool
 
+	// beside is the path of something that grows by itself and shares the vault's
+	// file system; nil: none is known.
+	beside atomic.Pointer[string]
+
 	history history
 	damage  damage
 
@@ -227,6 +231,9 @@ func (o *Owner) checkSpace(need int64) error {
 			return err
 		}
 		floor = backend.Floor(total)
+		if o.Beside() != "" {
+			floor *= 2
+		}
 	}
 	return o.dir.CheckSpace(floor, need)
 }
