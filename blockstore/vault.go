@@ -53,10 +53,13 @@ type VaultInfo struct {
 // sees what other processes commit meanwhile. All methods are safe for
 // concurrent use.
 type Vault struct {
-	dir  *backend.Dir
-	head vaultRecord
-	raw  []byte // the record of head as it lies in its file, for headers of packs
-	name string // of that file
+	dir *backend.Dir
+	// local is set when the vault's file system is one of this host: its files
+	// can be mapped then.
+	local bool
+	head  vaultRecord
+	raw   []byte // the record of head as it lies in its file, for headers of packs
+	name  string // of that file
 	// fromPack is set when VAULT is lost or damaged.
 	fromPack bool
 	keys     *content.Keys
@@ -107,6 +110,9 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 }
 
 func (v *Vault) open(ctx context.Context, o Options) error {
+	done := v.dir.Call("ask for the kind of", ".")
+	v.local = v.dir.Local()
+	done()
 	if err := v.readVault(); err != nil {
 		return err
 	}
