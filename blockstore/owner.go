@@ -118,9 +118,15 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 
 // own makes an owner of a vault, which it closes when that fails.
 func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress func(packs, total int)) (*Owner, error) {
+	if err := v.checkKnown(); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
 	c, err := v.claimVault(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
+	}
+	if err := v.makeKnown(); err != nil {
+		v.warn(err.Error()) // the next time
 	}
 	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}

@@ -27,6 +27,7 @@ type TakenOver struct {
 // lives somewhere, fails with a *BusyError at its next commit or removal. The
 // writer stays the same, so the packs that are there go on being used and
 // swept. A copy of a vault that can be seen from here gets an id of its own.
+// One that is not the vault that was written at its path before is known from then on.
 //
 // An owner that holds the vault's lock is alive and is not replaced: that is a
 // *BusyError.
@@ -73,6 +74,9 @@ func (v *Vault) takeOver(newID bool) (t *TakenOver, err error) {
 		return nil, err
 	}
 	if err := v.forgetOldIDs(); err != nil {
+		return nil, err
+	}
+	if err := v.makeKnown(); err != nil {
 		return nil, err
 	}
 	t.Info = v.Info()

@@ -29,6 +29,10 @@ type Options struct {
 	Unlock     *Unlocker    // opens a sealed vault; may be nil
 	Host       *Host        // that this process runs on; nil: found out
 
+	// Known is the folder in which this host remembers which sealed vaults it
+	// wrote at which paths; "": it does not. See [OtherVaultError].
+	Known string
+
 	// Patience is how long a call into the vault's file system may take; 0:
 	// DefaultPatience, negative: for ever. Then Open and the methods of an Owner
 	// fail with a *HangError, and Hung, which may be nil, is told once the
@@ -65,6 +69,7 @@ type Vault struct {
 	keys     *content.Keys
 	warn     func(string)
 	host     Host
+	known    string // as Options.Known
 
 	secret  content.Secret // master secret
 	unlock  *Unlocker      // what a sealed vault is opened with
@@ -92,7 +97,7 @@ type Vault struct {
 
 // Open opens a vault for reading.
 func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
-	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock}
+	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock, known: o.Known}
 	if v.warn == nil {
 		v.warn = func(string) {}
 	}
