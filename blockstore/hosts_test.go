@@ -190,6 +190,7 @@ func TestAHoldStopsASweepThatIsUnderWay(t *testing.T) {
 		}
 	}})
 	defer o.Close()
+	o.store.together = 1
 	points, err := o.Points(t.Context())
 	if err != nil {
 		t.Fatal(err)

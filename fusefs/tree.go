@@ -24,6 +24,7 @@ type tree struct {
 	created time.Time // of the vault
 	o       Options
 	faults  *faultLog
+	fills   *filler
 	current atomic.Pointer[listing]
 
 	uid, gid          uint32
@@ -33,6 +34,7 @@ type tree struct {
 func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 	t := &tree{vault: v, created: info.Created, o: o.withDefaults(info)}
 	t.faults = newFaultLog(t.o.Log)
+	t.fills = newFiller(max(info.BlockSize, blockSize))
 	t.uid, t.gid = t.o.owner()
 	t.dirMode, t.fileMode = t.o.modes()
 	return t
