@@ -190,7 +190,7 @@ func sizeLookup(t *testing.T, dir string) {
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	const n = 200_000
+	const n = 50_000
 	pick := func(tables []*segment.Table, span float64) []ID {
 		ids := make([]ID, n)
 		sum := int64(0)
