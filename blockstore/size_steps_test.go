@@ -31,6 +31,7 @@ var sizeSteps = map[string]func(*testing.T, string){
 	"lookup": sizeLookup,
 	"first":  sizeFirst,
 	"sweep":  sizeSweep,
+	"index":  sizeIndex,
 }
 
 func TestSizeStep(t *testing.T) {
@@ -259,4 +260,30 @@ func sizeSweep(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	say("removal took %.1f s; %d packs, %d removed, %d GiB live, %d MiB freed", time.Since(last).Seconds(), r.Packs, r.Removed, r.Live>>30, r.Freed>>20)
+}
+
+// sizeIndex makes the index anew.
+func sizeIndex(t *testing.T, dir string) {
+	began := time.Now()
+	if err := RebuildIndex(t.Context(), dir, OwnOptions{MinFree: -1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began).Seconds()
+	v, err := Open(t.Context(), dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	keys := int64(0)
+	for _, u := range v.tables.Load().tables {
+		keys += u.Count
+	}
+	folders, err := filepath.Glob(filepath.Join(dir, indexDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		say("index %s: %.1f bytes a key", filepath.Ext(f), float64(indexBytes(f))/float64(keys))
+	}
+	say("index of %d keys made in %.1f s: %.0f keys/s", keys, took, float64(keys)/took)
 }

@@ -57,13 +57,13 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	}
 	s.o.opts.Event("sweep.copied")
 	for _, u := range copied {
-		began := time.Now()
+		began, before := time.Now(), s.report.Removed
 		if err := s.removePack(ctx, u); err != nil {
 			return err
 		}
 		s.giveWay(ctx, began)
-		s.report.Rewritten++
 		s.report.Freed -= u.live
+		s.report.Rewritten += s.report.Removed - before // unless it stays
 	}
 	return ctx.Err()
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -55,6 +56,8 @@ type walk struct {
 
 	lists [diskmapLevels + 1]walkList // index: level; blocks and blobs at 0
 
+	pagesRead atomic.Int64
+
 	mu     sync.Mutex // held while marking
 	sum    int64      // bytes of records that were marked
 	broken map[ID]error
@@ -87,7 +90,7 @@ func (v *Vault) newWalk(m *marks, memory int) *walk {
 
 func (w *walk) newSpill(size int, part func([]byte) byte) *spill {
 	unchecked := int64(1 << 40)
-	return &spill{size: size, memory: w.memory, part: part, open: w.dir.Scratch, room: func(n int64) error {
+	return &spill{size: size, memory: w.memory, part: part, open: func() (*os.File, error) { return w.dir.Scratch() }, room: func(n int64) error {
 		if unchecked += n; unchecked < 64<<20 {
 			return nil
 		}
@@ -278,6 +281,7 @@ func (w *walk) readPages(ctx context.Context, level int, pages *spill) error {
 }
 
 func (w *walk) readPage(ctx context.Context, level int, rec []byte) error {
+	w.pagesRead.Add(1)
 	at, id := w.placeOf(rec)
 	page, err := w.v.pageAt(at, id, level)
 	if err != nil { // that copy is damaged: another, or the same at a second try

@@ -8,6 +8,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
+// loadPending is how many transactions of a load are under way at once; each
+// takes some 10 MiB.
+const loadPending = 2
+
 // Loader enters many packs at once, for an index that is made anew from
 // segments. Entries that come in ascending order of ID make it several times
 // as fast as [DB.AddPack] for each pack, since what Badger writes then never
@@ -30,7 +34,9 @@ func (x *DB) Load(packs [][16]byte) (*Loader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load packs into the index: %w", err)
 	}
-	return &Loader{x, first, packs, x.db.NewWriteBatch()}, nil
+	l := &Loader{x, first, packs, x.db.NewWriteBatch()}
+	l.batch.SetMaxPendingTxns(loadPending)
+	return l, nil
 }
 
 // numbersFor reserves pack numbers that follow each other, durably.
