@@ -2,10 +2,13 @@ package blockstore
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +35,7 @@ var sizeSteps = map[string]func(*testing.T, string){
 	"first":  sizeFirst,
 	"sweep":  sizeSweep,
 	"index":  sizeIndex,
+	"backup": sizeBackup,
 }
 
 func TestSizeStep(t *testing.T) {
@@ -286,4 +290,52 @@ func sizeIndex(t *testing.T, dir string) {
 		say("index %s: %.1f bytes a key", filepath.Ext(f), float64(indexBytes(f))/float64(keys))
 	}
 	say("index of %d keys made in %.1f s: %.0f keys/s", keys, took, float64(keys)/took)
+}
+
+// counted is a source of blocks that differ and compress to almost nothing.
+type counted struct{ size int64 }
+
+func (c counted) Size() int64 { return c.size }
+
+func (c counted) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	for i := 0; i < len(p); i += DefaultBlockSize {
+		binary.LittleEndian.PutUint64(p[i:], uint64(off)+uint64(i)+1)
+	}
+	return len(p), nil
+}
+
+func (c counted) Extents(_ context.Context, fn func(Extent) error) error {
+	return fn(Extent{0, c.size, Data})
+}
+
+// sizeBackup backs a disk up twice, for two machines: the second finds every
+// block in the index, among all others that are there.
+func sizeBackup(t *testing.T, dir string) {
+	o, err := Own(t.Context(), dir, OwnOptions{MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	disk := counted{sizeNumber(t, "GIB", 16) << 30}
+	suffix := randomHex(2)
+	for _, machine := range []string{"first", "again"} {
+		runtime.GC()
+		memory := watchAnon()
+		began, used := time.Now(), cpu()
+		b, err := o.Begin(t.Context(), BackupOptions{Machine: machine + suffix, Time: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.AddDisk(t.Context(), DiskInfo{Name: "vda"}, disk, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := b.Commit(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began).Seconds()
+		say("backup %s of %d GiB: %d MiB stored, %.1f s, %.1f s CPU, %.1f µs a block, %d MiB RssAnon at most", machine, disk.size>>30,
+			p.Sizes.Stored>>20, took, (cpu() - used).Seconds(), took*1e6/float64(disk.size/DefaultBlockSize), memory()>>20)
+	}
 }
