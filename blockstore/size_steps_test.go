@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -50,11 +51,18 @@ func TestSizeStep(t *testing.T) {
 	memory := watchAnon()
 	began, used := time.Now(), cpu()
 	step(t, dir)
-	say("%s: %.1f s wall, %.1f s CPU, %d MiB RssAnon at most", os.Getenv(sizeEnv+"STEP"),
-		time.Since(began).Seconds(), (cpu() - used).Seconds(), memory()>>20)
+	name := os.Getenv(sizeEnv + "STEP")
+	took, peak := time.Since(began).Seconds(), memory()>>20
+	say("%s: %.1f s wall, %.1f s CPU, %d MiB RssAnon at most", name, took, (cpu() - used).Seconds(), peak)
+	if name == "sweep" || name == "index" || name == "points" {
+		figure(name+", RssAnon", "MiB", float64(peak))
+	}
 }
 
 func say(format string, args ...any) { fmt.Printf("size: "+format+"\n", args...) }
+
+// figure is a line for the table of integration/bench.
+func figure(what, unit string, value float64) { fmt.Printf("figure: %s|%s|%g\n", what, unit, value) }
 
 func sizeNumber(t *testing.T, name string, otherwise int64) int64 {
 	text := os.Getenv(sizeEnv + name)
@@ -125,7 +133,7 @@ func sizeMake(t *testing.T, dir string) {
 
 // sizePoints opens the vault and lists its points, three times.
 func sizePoints(t *testing.T, dir string) {
-	for range 3 {
+	for i := range 3 {
 		began := time.Now()
 		v, err := Open(t.Context(), dir, Options{})
 		if err != nil {
@@ -137,6 +145,9 @@ func sizePoints(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		say("open %.3f s, then %d points in %.3f s", opened.Seconds(), len(points), time.Since(began).Seconds()-opened.Seconds())
+		if i == 2 {
+			figure(fmt.Sprintf("open and list %d points, warm", len(points)), "s", time.Since(began).Seconds())
+		}
 		v.Close()
 	}
 }
@@ -144,7 +155,7 @@ func sizePoints(t *testing.T, dir string) {
 // sizeFirst reads the first byte of the oldest segment's point, from a vault
 // just opened.
 func sizeFirst(t *testing.T, dir string) {
-	for range 3 {
+	for i := range 3 {
 		began := time.Now()
 		v, err := Open(t.Context(), dir, Options{})
 		if err != nil {
@@ -171,6 +182,9 @@ func sizeFirst(t *testing.T, dir string) {
 			t.Fatal("it is not what was stored")
 		}
 		say("first block of a restore after %.2f s", time.Since(began).Seconds())
+		if i == 0 {
+			figure("first block of a restore, with opening", "s", time.Since(began).Seconds())
+		}
 		v.Close()
 	}
 }
@@ -186,6 +200,7 @@ func sizeLookup(t *testing.T, dir string) {
 	set := v.tables.Load()
 	anon := rssAnon()
 	say("%d segments are mapped, %d MiB RssAnon after opening", len(set.tables), anon>>20)
+	figure("memory after opening", "MiB", float64(anon>>20))
 	var one *segment.Table
 	var all int64
 	for _, u := range set.tables {
@@ -223,11 +238,11 @@ func sizeLookup(t *testing.T, dir string) {
 		return ids
 	}
 	for _, what := range []struct {
-		name   string
-		tables []*segment.Table
-	}{{fmt.Sprintf("a segment of %d keys", one.Count), []*segment.Table{one}}, {fmt.Sprintf("%d segments of %d keys", len(set.tables), all), set.tables}} {
+		short, name string
+		tables      []*segment.Table
+	}{{"one segment", fmt.Sprintf("a segment of %d keys", one.Count), []*segment.Table{one}}, {"all segments", fmt.Sprintf("%d segments of %d keys", len(set.tables), all), set.tables}} {
 		ids := pick(what.tables, 1)
-		part := &tableSet{tables: what.tables}
+		part, best := &tableSet{tables: what.tables}, math.Inf(1)
 		for _, round := range []string{"first", "warm", "warm"} {
 			began, found := time.Now(), 0
 			for _, id := range ids {
@@ -235,8 +250,11 @@ func sizeLookup(t *testing.T, dir string) {
 					t.Fatal(err)
 				}
 			}
-			say("look-up in %s, %s: %.2f µs (%d of %d found)", what.name, round, float64(time.Since(began).Microseconds())/n, found, n)
+			took := float64(time.Since(began).Microseconds()) / n
+			say("look-up in %s, %s: %.2f µs (%d of %d found)", what.name, round, took, found, n)
+			best = min(best, took)
 		}
+		figure("look-up in "+what.short+", half of them misses, warm", "µs", best)
 	}
 }
 
@@ -259,11 +277,13 @@ func sizeSweep(t *testing.T, dir string) {
 	defer o.Close()
 	say("open for writing %.1f s", time.Since(began).Seconds())
 	last = time.Now()
+	whole := last
 	r, err := o.Sweep(t.Context(), SweepOptions{Now: true, DryRun: os.Getenv(sizeEnv+"DRY") != ""})
 	if err != nil {
 		t.Fatal(err)
 	}
 	say("removal took %.1f s; %d packs, %d removed, %d GiB live, %d MiB freed", time.Since(last).Seconds(), r.Packs, r.Removed, r.Live>>30, r.Freed>>20)
+	figure("sweep", "s", time.Since(whole).Seconds())
 }
 
 // sizeIndex makes the index anew.
@@ -288,8 +308,12 @@ func sizeIndex(t *testing.T, dir string) {
 	}
 	for _, f := range folders {
 		say("index %s: %.1f bytes a key", filepath.Ext(f), float64(indexBytes(f))/float64(keys))
+		if filepath.Ext(f) == "" {
+			figure("index, a key", "bytes", float64(indexBytes(f))/float64(keys))
+		}
 	}
 	say("index of %d keys made in %.1f s: %.0f keys/s", keys, took, float64(keys)/took)
+	figure("index made from segments", "keys/s", float64(keys)/took)
 }
 
 // counted is a source of blocks that differ and compress to almost nothing.
@@ -335,7 +359,12 @@ func sizeBackup(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		took := time.Since(began).Seconds()
+		peak := memory() >> 20
 		say("backup %s of %d GiB: %d MiB stored, %.1f s, %.1f s CPU, %.1f µs a block, %d MiB RssAnon at most", machine, disk.size>>30,
-			p.Sizes.Stored>>20, took, (cpu() - used).Seconds(), took*1e6/float64(disk.size/DefaultBlockSize), memory()>>20)
+			p.Sizes.Stored>>20, took, (cpu() - used).Seconds(), took*1e6/float64(disk.size/DefaultBlockSize), peak)
+		if machine == "again" {
+			figure("backup of blocks that are known", "µs/block", took*1e6/float64(disk.size/DefaultBlockSize))
+			figure("backup, RssAnon", "MiB", float64(peak))
+		}
 	}
 }
