@@ -75,20 +75,28 @@ func (s *sweep) remove(ctx context.Context) error {
 }
 
 // needed returns why a pack has to stay: its own list of records is read, and
-// each that is marked must be found in another pack that is there.
+// each that is marked must be found in another pack that is there. A list that
+// lacks what segments say of the pack is not believed.
 func (s *sweep) needed(u *packUse) error {
 	f, entries, err := s.openPack(u)
 	if err != nil {
 		return err
 	}
 	f.Close()
+	named := map[ID]bool{}
 	for _, e := range entries {
 		if !s.isLive(e.ID) {
 			continue
 		}
+		if u.named > 0 && s.keptIn(e.ID, u.id) {
+			named[e.ID] = true
+		}
 		if !s.elsewhere(e, u.id) {
 			return fmt.Errorf("%v %s is whole in no other pack", e.Kind, e.ID.Short())
 		}
+	}
+	if len(named) < u.named {
+		return fmt.Errorf("points name %d records of it, and only %d can be found in it", u.named, len(named))
 	}
 	return nil
 }
