@@ -7,8 +7,8 @@ import (
 )
 
 // While backups run, a sweep rests twice as long as it works, so that on a host of two
-// processors it slows them by less than a third. A machine is held still for them at
-// most for a moment, but its snapshot grows until they end: they come first.
+// processors it slows them by less than a third. They come first: the snapshot that a
+// backup reads costs its machine something until it ends, a sweep can take its time.
 const (
 	restFactor  = 2
 	longestRest = time.Second
