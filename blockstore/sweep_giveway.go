@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
@@ -15,14 +16,25 @@ const (
 
 // giveWay rests after a step of work that began at a time, if a backup runs.
 func (s *sweep) giveWay(ctx context.Context, began time.Time) {
-	s.o.mu.Lock()
-	backups := len(s.o.running)
-	s.o.mu.Unlock()
-	if backups == 0 {
+	if !s.backupsRun() {
 		return
 	}
 	select {
 	case <-time.After(min(restFactor*time.Since(began), longestRest)):
 	case <-ctx.Done():
 	}
+}
+
+func (s *sweep) backupsRun() bool {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return len(s.o.running) > 0
+}
+
+// readers is how many pages are read at once.
+func (s *sweep) readers() int {
+	if s.backupsRun() {
+		return 1
+	}
+	return runtime.GOMAXPROCS(0)
 }
