@@ -146,7 +146,6 @@ func (t *Table) Entry(i int64) (e Entry, err error) {
 	if i < 0 || i >= t.Count {
 		return e, fmt.Errorf("segment %s: entry %d of %d", t.Name, i, t.Count)
 	}
-	defer runtime.KeepAlive(t)
 	return t.decode(i)
 }
 
