@@ -42,7 +42,8 @@ func (s *session) freeze(ctx context.Context) (called bool, err error) {
 	return called, err
 }
 
-// unready says why the guest is not to be frozen; "" where it can be.
+// unready says why the guest is not to be frozen; "" where it can be. A freeze
+// of ours that was left behind is ended first; that of somebody else is not ours to end.
 func (s *session) unready(ctx context.Context) string {
 	if s.o.Journal == nil {
 		return "there is no journal to note the freeze in"
@@ -52,40 +53,47 @@ func (s *session) unready(ctx context.Context) string {
 		return reason(err)
 	}
 	s.o.Reach = at
-	frozen, err := s.guest.Frozen(ctx)
-	if errors.Is(err, errors.ErrUnsupported) || err == nil && !frozen {
-		return ""
-	}
-	if err != nil {
+	if err := s.thawOurs(ctx); err != nil {
 		return reason(err)
 	}
-	return s.thawOurs(ctx)
+	frozen, err := s.guest.Frozen(ctx)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), err == nil && !frozen:
+		return ""
+	case err != nil:
+		return reason(err)
+	}
+	return "the guest's file systems are frozen already, by somebody else"
 }
 
-// thawOurs thaws a guest that is frozen before we began, if it was us. The
-// freeze of somebody else is not ours to end.
-func (s *session) thawOurs(ctx context.Context) string {
+// thawOurs thaws the guest where the journal says that we froze it. A note that is
+// held is the business of a guard, which needs a moment, or of another backup.
+func (s *session) thawOurs(ctx context.Context) error {
+	const patience, pause = 3 * time.Second, 20 * time.Millisecond
 	paths, err := entries(s.o.Journal.dir)
 	if err != nil {
-		return reason(err)
+		return err
 	}
 	for _, path := range paths {
 		note, e, err := take(path)
-		if err == nil && e.Reach == s.o.Reach {
-			err = s.thawNoted(ctx, note)
-			if err != nil {
-				return reason(err)
+		for end := time.Now().Add(patience); errors.Is(err, errHeld) && e.Reach == s.o.Reach && time.Now().Before(end) && ctx.Err() == nil; {
+			time.Sleep(pause)
+			note, e, err = take(path)
+		}
+		switch {
+		case e.Reach != s.o.Reach:
+			if err == nil {
+				note.leave()
 			}
-			return ""
-		}
-		if err == nil {
-			note.leave()
-		}
-		if errors.Is(err, errHeld) && e.Reach == s.o.Reach {
-			return fmt.Sprintf("the guest is frozen by another backup (process %d)", e.PID)
+		case errors.Is(err, errHeld):
+			return fmt.Errorf("the guest is frozen by another backup (process %d)", e.PID)
+		case err == nil:
+			if err := s.thawNoted(ctx, note); err != nil {
+				return err
+			}
 		}
 	}
-	return "the guest's file systems are frozen already, by somebody else"
+	return nil
 }
 
 func (s *session) thawNoted(ctx context.Context, note *record) error {
@@ -108,9 +116,9 @@ func (s *session) guard(note *record) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	const slack = 5 * time.Second
-	limit := s.o.FreezeTimeout + s.o.HoldTimeout + slack
-	if err := w.tell(order{Do: "freeze", Reach: s.o.Reach, Journal: note.path, Limit: limit}); err != nil {
+	o := s.o.Guard.order(s.o.FreezeTimeout + s.o.HoldTimeout)
+	o.Reach, o.Journal = s.o.Reach, note.path
+	if err := w.tell(o); err != nil {
 		return nil, errors.Join(err, w.end())
 	}
 	return w, nil

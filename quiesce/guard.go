@@ -22,12 +22,19 @@ type Guard struct {
 	// group of processes that a service manager kills: see [SystemdScope].
 	// When that does not work, the guard is started without.
 	Scope []string
+
+	slack, grace time.Duration // 0: guardSlack and guardGrace
 }
 
 const (
 	guardReady  = "ready\n"
 	guardStart  = 5 * time.Second // to be ready
 	guardAttend = 2 * time.Second // to end when told
+
+	// guardSlack is what a process gets beyond the longest time that it may need to
+	// begin to thaw, before it is woken, and guardGrace after that, before it is killed.
+	guardSlack = 5 * time.Second
+	guardGrace = 10 * time.Second
 )
 
 // SystemdScope returns the words that start a process in a scope of its own,
@@ -53,13 +60,26 @@ type order struct {
 	Do      string        `json:"do"` // freeze, thawing or thawed
 	Reach   Reach         `json:"reach"`
 	Journal string        `json:"journal,omitempty"` // file of the entry
-	Limit   time.Duration `json:"limit,omitempty"`   // from freeze to thawing
+	Limit   time.Duration `json:"limit,omitempty"`   // from freeze to thawing; then the process is woken
+	Grace   time.Duration `json:"grace,omitempty"`   // after that; then it is killed
 }
 
 // watcher is a guard that runs; nil is none.
 type watcher struct {
 	cmd  *exec.Cmd
 	pipe io.WriteCloser
+}
+
+// order is what the guard of a freeze is told that may take as long as limit.
+func (g Guard) order(limit time.Duration) order {
+	o := order{Do: "freeze", Limit: limit + guardSlack, Grace: guardGrace}
+	if g.slack > 0 {
+		o.Limit = limit + g.slack
+	}
+	if g.grace > 0 {
+		o.Grace = g.grace
+	}
+	return o
 }
 
 // start starts the guard and waits until it is ready.

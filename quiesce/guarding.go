@@ -16,13 +16,9 @@ import (
 	"github.com/holdfast-backup/holdfast/quiesce/qga"
 )
 
-const (
-	// guardPatience is how long a guard goes on thawing. The journal has what is
-	// left then.
-	guardPatience = 15 * time.Minute
-	// guardGrace is how long a process has to thaw after it was woken.
-	guardGrace = 10 * time.Second
-)
+// guardPatience is how long a guard goes on thawing. The journal has what is
+// left then.
+const guardPatience = 15 * time.Minute
 
 // RunGuard is the work of a guard: it reads orders from in, says on out that it is
 // ready, and thaws when in ends while a guest is frozen. A process that is silent for longer than it
@@ -110,28 +106,38 @@ func (g *guarding) wake() {
 		return
 	}
 	syscall.Kill(g.parent, syscall.SIGCONT)
-	g.woken, g.alarm = true, time.NewTimer(guardGrace)
+	g.woken, g.alarm = true, time.NewTimer(g.frozen.Grace)
 }
 
-// thaw ends what the parent left.
+// thaw ends what the parent left. It does so whatever the journal says: a thaw too
+// many does no harm. Holding the note meanwhile keeps the next backup waiting.
 func (g *guarding) thaw() error {
 	if g.frozen == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), guardPatience)
 	defer cancel()
-	note, _, err := take(g.frozen.Journal)
-	if errors.Is(err, errHeld) {
-		return nil // by whoever thaws leftovers
+	note, noteErr := inherit(g.frozen.Journal)
+	if _, err := thawAt(ctx, g.frozen.Reach); err != nil && !errors.Is(err, qga.ErrGone) {
+		return errors.Join(err, noteErr)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it is thawed, only the word was lost
-	}
-	if _, thawErr := thawAt(ctx, g.frozen.Reach); thawErr != nil && !errors.Is(thawErr, qga.ErrGone) {
-		return errors.Join(thawErr, err)
-	}
-	if err != nil {
-		return fmt.Errorf("the guest is thawed; its note %s: %w", g.frozen.Journal, err)
+	switch {
+	case errors.Is(noteErr, fs.ErrNotExist), errors.Is(noteErr, errHeld): // by whoever thaws leftovers
+		return nil
+	case noteErr != nil:
+		return fmt.Errorf("the guest is thawed; its note %s: %w", g.frozen.Journal, noteErr)
 	}
 	return note.done()
+}
+
+// inherit takes the note of a process that died, which closed its pipe before it let
+// go of the note, or after.
+func inherit(path string) (*record, error) {
+	const patience, pause = 300 * time.Millisecond, 2 * time.Millisecond
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		note, _, err := take(path)
+		if !errors.Is(err, errHeld) || time.Now().After(end) {
+			return note, err
+		}
+	}
 }
