@@ -24,6 +24,9 @@ const (
 	Failed Outcome = "failed" // the guest may be frozen still
 )
 
+// ErrGoing says that a freeze was not left behind.
+var ErrGoing = errors.New("another process takes care of the freeze")
+
 // Leftover is a freeze that was found in a journal.
 type Leftover struct {
 	Entry   Entry
