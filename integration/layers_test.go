@@ -37,7 +37,9 @@ var arrows = map[string][]string{
 	"quiesce/image":   {"quiesce/nbd", "blockstore"},
 	"quiesce/qmp":     {},
 	"quiesce/qga":     {},
-	"quiesce/nbd":     {"blockstore"},
+	// A scripted agent for tests.
+	"quiesce/qga/agenttest": {},
+	"quiesce/nbd":           {"blockstore"},
 
 	"blockstore": {"blockstore/content", "blockstore/pack", "blockstore/segment", "blockstore/diskmap",
 		"blockstore/index", "blockstore/backend", "blockstore/keyring"},
@@ -69,14 +71,14 @@ var testArrows = map[string][]string{
 	"integration/power": {"blockstore"},
 
 	// A real guest.
-	"cmd/holdfast":    {"integration/guest"},
+	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
 	"integration":     {"integration/guest"},
-	"quiesce":         {"integration/guest"},
+	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
 	"quiesce/libvirt": {"integration/guest"},
 	"quiesce/qemu":    {"integration/guest"},
-	"quiesce/qga":     {"integration/guest"},
+	"quiesce/qga":     {"integration/guest", "quiesce/qga/agenttest"},
 }
 
 // owners says which packages may import a module that is not ours. A module

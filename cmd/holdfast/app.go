@@ -22,7 +22,7 @@ func newApp(k *console) *cli.App {
 			group("Back up", backupCommand(k)),
 			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
 			group("Restore", restoreCommand(k)),
-			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)),
+			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),
 			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
 		},
 		Flags:                     commonFlags(),

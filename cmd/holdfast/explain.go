@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/quiesce"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -124,7 +125,7 @@ func classify(err error) (code int, hint string) {
 		return exitRefused, "`holdfast vault takeover` makes the copy a vault of its own; reading works without"
 	case errors.Is(err, blockstore.ErrHeld):
 		return exitRefused, "somebody copies the vault; `holdfast vault hold-sweep --release` ends it"
-	case errors.As(err, &inUse), errors.As(err, &target):
+	case errors.As(err, &inUse), errors.As(err, &target), errors.Is(err, quiesce.ErrBusy), errors.Is(err, quiesce.ErrGoing):
 		return exitBusy, ""
 	case errors.Is(err, blockstore.ErrLocked):
 		return exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"
@@ -181,7 +182,7 @@ func classifyFailure(err error) (code int, hint string) {
 		return exitFailed, "the disk is read-only: reading works; to write there, mount it for writing"
 	case errors.Is(err, fs.ErrPermission):
 		return exitFailed, "run it as a user who may read and write there, for example with sudo"
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, quiesce.ErrGone):
 		return exitNotFound, ""
 	}
 	return exitFailed, ""

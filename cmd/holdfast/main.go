@@ -16,6 +16,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == guardWord {
+		os.Exit(beGuard())
+	}
 	os.Exit(untilSignalled(os.Args[1:]))
 }
 

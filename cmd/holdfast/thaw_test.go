@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/quiesce/qga/agenttest"
+)
+
+// leave notes a freeze of machine in the shell's journal, as a backup does that is killed.
+func (s *shell) leave(machine, socket string) {
+	s.t.Helper()
+	dir := freezesIn(s.env["HOLDFAST_STATE"])
+	text, err := json.Marshal(map[string]any{"version": 1, "machine": machine, "reach": map[string]string{"qga": socket}, "time": time.Now(), "pid": 1})
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, machine+".freeze"), text, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestThawEndsWhatWasLeftBehindAndNeedsNoVault(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.must(exitDone, "thaw", "--leftovers").says(t, "no guest was left frozen")
+	fake := agenttest.Start(t, agenttest.Script{})
+	fake.SetFrozen(2)
+	s.leave("web1", fake.Socket)
+	s.leave("web2", filepath.Join(t.TempDir(), "none"))
+	var result api.Thaw
+	o := s.must(exitDone, "thaw", "--leftovers", "--json")
+	if err := json.Unmarshal([]byte(o.out), &result); err != nil || len(result.Guests) != 2 {
+		t.Fatalf("%v: %s", err, o.out)
+	}
+	one, two := result.Guests[0], result.Guests[1]
+	if one.Machine != "web1" || one.Outcome != "thawed" || one.Filesystems != 2 || one.Since == nil || two.Outcome != "gone" || two.Error == "" || fake.Frozen() {
+		t.Errorf("%s; frozen: %v", o.out, fake.Frozen())
+	}
+	s.must(exitDone, "thaw", "--leftovers").says(t, "no guest was left frozen")
+}
+
+func TestThawSaysWhatItCannotDo(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	dir := freezesIn(s.env["HOLDFAST_STATE"])
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "x.freeze"), []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.must(exitFailed, "thaw", "--leftovers").says(t, "may still be frozen")
+}
+
+func TestOneGuestIsThawedByHand(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	fake := agenttest.Start(t, agenttest.Script{})
+	fake.SetFrozen(3)
+	s.must(exitDone, "thaw", "--qga", fake.Socket).says(t, "3 file systems")
+	s.must(exitDone, "thaw", "--qga", fake.Socket).says(t, "is not frozen")
+	s.must(exitDone, "thaw", "--qga", fake.Socket, "--json").says(t, `"outcome": "thawed"`)
+	s.must(exitNotFound, "thaw", "--qga", filepath.Join(t.TempDir(), "none")).says(t, "is it running?")
+}
+
+func TestADomainOfLibvirtIsTakenApart(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][2]string{
+		"web1":                          {"", "web1"},
+		"web/1":                         {"", "web/1"},
+		"qemu:///system/web1":           {"qemu:///system", "web1"},
+		"qemu+ssh://root@h/system/web1": {"qemu+ssh://root@h/system", "web1"},
+		"qemu:///system/":               {"qemu:///system", ""},
+	} {
+		if uri, domain := splitDomain(s); uri != want[0] || domain != want[1] {
+			t.Errorf("%s is %q and %q", s, uri, domain)
+		}
+	}
+}
