@@ -17,8 +17,10 @@ type Disk struct {
 	BootOrder int    // 0: none set
 	IOThread  int    // 0: none; -1: several, or not known which
 	Size      int64  // bytes that the guest sees; 0: not known
-	Format    string // of the top layer: raw, qcow2, ...
-	Source    Source // of the top layer
+	// Allocation is what the top layer takes up, in bytes; 0: not known.
+	Allocation int64
+	Format     string // of the top layer: raw, qcow2, ...
+	Source     Source // of the top layer
 	// Chain are the layers below the top one, first the one that the top is based on. It is known
 	// while the domain runs, and otherwise only as far as ChainKnown says.
 	Chain      []Layer

@@ -117,7 +117,7 @@ func (d *Domain) Info(ctx context.Context) (DomainInfo, error) {
 	if err != nil {
 		return DomainInfo{}, err
 	}
-	info := DomainInfo{Name: root.text("name"), UUID: d.uuid, Disks: disksOf(root), Agent: agentOf(root)}
+	info := DomainInfo{Name: root.text("name"), UUID: d.uuid, Disks: d.sized(ctx, disksOf(root)), Agent: agentOf(root)}
 	if info.State, info.Reason, err = d.State(ctx); err != nil {
 		return DomainInfo{}, err
 	}
@@ -156,7 +156,7 @@ func (d *Domain) Disks(ctx context.Context) ([]Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return disksOf(root), nil
+	return d.sized(ctx, disksOf(root)), nil
 }
 
 // agentOf finds the guest agent's channel.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ var ErrNotFound = errors.New("no such domain")
 // own. Its methods may be called at once.
 type Host struct {
 	uri, tool string
+	state     string // folder of libvirt's records of running domains
 	libvirt   Version
 	qemu      Version
 }
@@ -51,7 +54,7 @@ func Connect(ctx context.Context, uri string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", uri, ErrNoVirsh)
 	}
-	h := &Host{uri: uri, tool: tool}
+	h := &Host{uri: uri, tool: tool, state: stateFolder(uri)}
 	out, err := h.virsh(ctx, "version")
 	var refused *Error
 	if errors.As(err, &refused) {
@@ -62,6 +65,18 @@ func Connect(ctx context.Context, uri string) (*Host, error) {
 	}
 	h.libvirt, h.qemu = findVersion(out, "Using library: libvirt "), findVersion(out, "Running hypervisor: QEMU ")
 	return h, nil
+}
+
+// stateFolder is where libvirt keeps its records, as far as the URI tells.
+func stateFolder(uri string) string {
+	_, socket, ok := strings.Cut(uri, "?socket=")
+	if ok {
+		return filepath.Join(filepath.Dir(socket), "qemu")
+	}
+	if strings.HasSuffix(uri, "/session") {
+		return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "libvirt", "qemu", "run")
+	}
+	return "/run/libvirt/qemu"
 }
 
 // URI is what h is connected to.

@@ -3,6 +3,9 @@ package libvirt
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
@@ -13,23 +16,103 @@ type session interface {
 	release(ctx context.Context, committed bool) error
 }
 
-// Plan says what a backup of some disks would do, by name; of all that are not left out
-// where names is empty. parent is the name of the checkpoint that counts from the last
-// point on; empty: there is none. It changes nothing.
-func (d *Domain) Plan(ctx context.Context, names []string, q SnapshotRequest) ([]DiskPlan, error) {
-	return nil, errors.New("not built yet")
+// Snapshot fixes the disks at one instant. Whatever it made is gone when it fails.
+// Leftovers of runs that died are removed first. Errors: *BusyError, qemu.ErrBusy, ErrNotRunning,
+// ErrTooOld, ErrScratch, what Hold says.
+func (d *Domain) Snapshot(ctx context.Context, q SnapshotRequest) (*Snapshot, error) {
+	s, err := d.snapshot(ctx, q)
+	return s, d.wrap("snapshot", err)
 }
 
-// Snapshot fixes the disks at one instant. Whatever it made is gone when it fails.
-// Leftovers of runs that died are removed first. Errors: *BusyError, ErrNotRunning, ErrTooOld,
-// what Hold says.
-func (d *Domain) Snapshot(ctx context.Context, q SnapshotRequest) (*Snapshot, error) {
-	return nil, errors.New("not built yet")
+func (d *Domain) snapshot(ctx context.Context, q SnapshotRequest) (*Snapshot, error) {
+	root, err := d.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := d.choose(ctx, root, q.Disks)
+	if err != nil {
+		return nil, err
+	}
+	if q.RawBitmaps {
+		return d.behind(ctx, chosen, q)
+	}
+	uid, gid := owner(root)
+	f, err := openFolder(q.Scratch, d.uuid, uid, gid)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{d: d, folder: f, q: q, disks: chosen}
+	s, err := j.snapshot(ctx)
+	if err != nil {
+		// The guest goes on; what was begun is taken away although the run may have been told to end.
+		return nil, errors.Join(err, j.release(context.WithoutCancel(ctx), false))
+	}
+	return s, nil
 }
+
+// running is the XML of the domain that runs.
+func (d *Domain) running(ctx context.Context) (*element, error) {
+	root, err := d.tree(ctx)
+	if err == nil && root.attr("id") == "" {
+		err = ErrNotRunning
+	}
+	return root, err
+}
+
+// chosen is a disk that a snapshot is asked for.
+type chosen struct {
+	Disk
+	scan string
+}
+
+// choose finds the disks of a request; those that are not left out where it names none.
+func (d *Domain) choose(ctx context.Context, root *element, requests []qemu.DiskRequest) ([]chosen, error) {
+	disks := d.sized(ctx, disksOf(root))
+	var list []chosen
+	if len(requests) == 0 {
+		for _, disk := range disks {
+			if disk.LeftOut == "" {
+				list = append(list, chosen{Disk: disk})
+			}
+		}
+	}
+	for _, r := range requests {
+		i := slices.IndexFunc(disks, func(disk Disk) bool { return disk.Name == r.Name })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("the domain has no disk %s", r.Name)
+		case !disks[i].possible():
+			return nil, fmt.Errorf("disk %s cannot be backed up: it is %s", r.Name, disks[i].LeftOut)
+		case disks[i].Busy != "":
+			return nil, &BusyError{Domain: d.name, What: disks[i].Busy + " on disk " + r.Name}
+		}
+		list = append(list, chosen{Disk: disks[i], scan: r.Scan})
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no disks")
+	}
+	return list, nil
+}
+
+// possible tells whether the disk can be backed up when it is asked for.
+func (disk Disk) possible() bool { return disk.LeftOut == "" || disk.Shareable || disk.Transient }
 
 // Watch returns when the snapshot cannot be trusted any more or must end, with the
 // reason, and nil when ctx ends.
-func (s *Snapshot) Watch(ctx context.Context) error { <-ctx.Done(); return nil }
+func (s *Snapshot) Watch(ctx context.Context) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.Check(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
 
 // Check is one look of Watch. Without error, all that was read before it is what the
 // disks held at Time: call it after the last read and before the commit.
@@ -42,20 +125,3 @@ func (s *Snapshot) Release(ctx context.Context, committed bool) error {
 	return s.session.release(ctx, committed)
 }
 
-// Leftover is something of ours that a run that died has left behind.
-type Leftover struct {
-	Kind string // job, checkpoint, bitmap, scratch, or what qemu's Leftovers say
-	Name string
-}
-
-// Leftovers lists what is left of runs for a vault; for all vaults where vault is empty. Checkpoints
-// that a vault still counts from are among them: keep names them.
-func (d *Domain) Leftovers(ctx context.Context, vault string, o qemu.ScratchOptions) ([]Leftover, error) {
-	return nil, errors.New("not built yet")
-}
-
-// Clean removes what Leftovers lists, but the checkpoints and bitmaps named by keep. It works on
-// domains that are off, too, whose checkpoints would keep virsh from undefining them.
-func (d *Domain) Clean(ctx context.Context, vault string, keep []string, o qemu.ScratchOptions) ([]Leftover, error) {
-	return nil, errors.New("not built yet")
-}
