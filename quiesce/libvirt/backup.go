@@ -64,7 +64,7 @@ func (e *BusyError) Error() string {
 var (
 	ErrNotRunning = errors.New("the domain does not run")
 	ErrTooOld     = errors.New("this libvirt makes no backups of running domains (6.10 or newer is needed)")
-	ErrScratch    = errors.New("the folder for scratch files runs short of space")
+	ErrScratch    = qemu.ErrScratch
 	ErrGone       = errors.New("the backup job is gone")
 )
 

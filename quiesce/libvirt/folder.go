@@ -22,10 +22,7 @@ type folder struct {
 	lock    *os.File
 }
 
-const (
-	minFree    = 1 << 30
-	longSocket = 107 // bytes, the most that a socket's address holds
-)
+const longSocket = 107 // bytes, the most that a socket's address holds
 
 func scratchFolder(o qemu.ScratchOptions) string {
 	if o.Folder == "" {
@@ -142,7 +139,7 @@ func (f *folder) room() (int64, error) {
 	}
 	low := f.options.LowWater
 	if low <= 0 {
-		low = max(minFree, int64(st.Blocks)*st.Bsize/20)
+		low = min(max(int64(st.Blocks)*st.Bsize/20, 1<<30), 20<<30)
 	}
 	room := int64(st.Bavail)*st.Bsize - low
 	if f.options.Cap > 0 {
@@ -157,14 +154,14 @@ func (f *folder) check() error {
 	if err != nil || room >= 0 {
 		return err
 	}
-	return fmt.Errorf("%w: %s has %d MiB less than it should keep free", ErrScratch, f.path, -room>>20)
+	return fmt.Errorf("%w: %s is %d MiB over what it may use", ErrScratch, filepath.Dir(f.path), -room>>20)
 }
 
 // used sums what the scratch files of all runs take.
 func used(parent string) (total int64) {
 	filepath.WalkDir(parent, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !strings.HasPrefix(e.Name(), ourPrefix) || e.IsDir() {
-			return nil // what vanished takes nothing
+		if err != nil || !e.Type().IsRegular() || strings.HasPrefix(e.Name(), "disk-") {
+			return nil // what vanished takes nothing; a disk that QEMU shows is none of ours
 		}
 		if info, err := e.Info(); err == nil {
 			if st, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -124,4 +124,3 @@ func (s *Snapshot) Check(ctx context.Context) error { return s.session.check(ctx
 func (s *Snapshot) Release(ctx context.Context, committed bool) error {
 	return s.session.release(ctx, committed)
 }
-
