@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 )
 
 // Define gives libvirt a domain's definition and returns the domain.
@@ -55,8 +58,51 @@ func (d *Domain) Stop(ctx context.Context) error {
 	return d.wrap("stop", err)
 }
 
-// Lacking says what the host lacks for a definition: networks, pools, secrets, filters, files
-// of firmware, the machine type.
+// Lacking says, in words, what the host lacks for a definition: networks, bridges, pools,
+// secrets, filters, the program and files of firmware, the machine type, devices that were passed through.
 func (h *Host) Lacking(ctx context.Context, text string) ([]string, error) {
-	return nil, errors.New("not built yet")
+	root, err := parseDomain(text)
+	if err != nil {
+		return nil, err
+	}
+	_, lacking, err := h.related(ctx, root, false)
+	if err != nil {
+		return nil, err
+	}
+	devices := root.child("devices")
+	for _, e := range devices.all("interface") {
+		if bridge := e.child("source").attr("bridge"); e.attr("type") == "bridge" && bridge != "" {
+			lacking = lackingFile(lacking, "bridge "+bridge, filepath.Join("/sys/class/net", filepath.Base(bridge)))
+		}
+	}
+	lacking = lackingFile(lacking, "QEMU "+devices.text("emulator"), devices.text("emulator"))
+	lacking = lackingFile(lacking, "firmware "+root.text("os/loader"), root.text("os/loader"))
+	for _, e := range devices.all("hostdev") {
+		lacking = append(lacking, "a "+e.attr("type")+" device of the host that was passed through: see whether this host has it at the same address")
+	}
+	kind := root.at("os/type")
+	args := []any{"--virttype=" + root.attr("type")}
+	for option, value := range map[string]string{"--machine=": kind.attr("machine"), "--arch=": kind.attr("arch"), "--emulatorbin=": devices.text("emulator")} {
+		if value != "" {
+			args = append(args, option+value)
+		}
+	}
+	if _, err := h.virsh(ctx, "domcapabilities", args...); err != nil {
+		var refused *Error
+		if !errors.As(err, &refused) {
+			return nil, err
+		}
+		lacking = append(lacking, fmt.Sprintf("machine type %s of %s (%s)", kind.attr("machine"), kind.attr("arch"), refused.Message))
+	}
+	return lacking, nil
+}
+
+func lackingFile(list []string, what, path string) []string {
+	if path == "" {
+		return list
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		list = append(list, what)
+	}
+	return list
 }

@@ -231,3 +231,11 @@ func (e *element) remove(c *element) {
 		return
 	}
 }
+
+// need is the first child of that name, made where there is none.
+func (e *element) need(name string) *element {
+	if c := e.child(name); c != nil {
+		return c
+	}
+	return e.add(name)
+}
