@@ -35,9 +35,9 @@ func oursFor(name string) (vault string, ok bool) {
 
 const ourPrefix = "hf-"
 
-// checkpoints lists the names of all checkpoints of the domain.
+// checkpoints lists the names of all checkpoints of the domain, parents before children.
 func (d *Domain) checkpoints(ctx context.Context) ([]string, error) {
-	out, err := d.virsh(ctx, "checkpoint-list", "--name")
+	out, err := d.virsh(ctx, "checkpoint-list", "--topological", "--name")
 	if err != nil {
 		return nil, d.wrap("checkpoints", err)
 	}

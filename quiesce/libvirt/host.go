@@ -191,24 +191,26 @@ func (h *Host) Domains(ctx context.Context) ([]DomainInfo, error) {
 	return list, nil
 }
 
-// Domain finds a domain by its UUID or name; a name goes before a UUID.
+// Domain finds a domain by its UUID or name; a UUID goes before a name.
 func (h *Host) Domain(ctx context.Context, nameOrUUID string) (*Domain, error) {
 	if nameOrUUID == "" || strings.ContainsAny(nameOrUUID, "\x00\n") {
 		return nil, fmt.Errorf("domain %q of %s: %w", nameOrUUID, h.uri, ErrNotFound)
 	}
-	// The value of an option is taken as it is, whatever it begins with. A number is an id to virsh,
-	// which is asked for a UUID only after it was asked for the name.
+	if isUUID(nameOrUUID) {
+		d := &Domain{host: h, uuid: strings.ToLower(nameOrUUID)}
+		var err error
+		if d.name, err = d.askName(ctx); err == nil || !errors.Is(err, ErrNotFound) {
+			return d, err
+		}
+	}
+	// The value of an option is taken as it is, whatever it begins with; but a number is an id to virsh.
 	out, err := h.virsh(ctx, "domuuid", "--domain="+nameOrUUID)
 	if err != nil && !says(err, "failed to get domain", "Domain not found") {
 		return nil, fmt.Errorf("domain %q of %s: %w", nameOrUUID, h.uri, err)
 	}
-	id := strings.TrimSpace(out)
-	if err == nil && isUUID(id) {
+	if id := strings.TrimSpace(out); err == nil && isUUID(id) {
 		d := &Domain{host: h, uuid: id}
-		if d.name, err = d.askName(ctx); err != nil {
-			return nil, err
-		}
-		if d.name == nameOrUUID || strings.EqualFold(id, nameOrUUID) {
+		if d.name, err = d.askName(ctx); err == nil && d.name == nameOrUUID {
 			return d, nil
 		}
 	}

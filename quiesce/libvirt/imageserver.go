@@ -150,7 +150,7 @@ type said struct {
 func (t *said) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.text.limit, t.text.lossy = maxMessage, true
+	t.text.limit = maxMessage
 	return t.text.Write(p)
 }
 

@@ -34,7 +34,7 @@ func (d *Domain) runningQEMU(ctx context.Context) (Version, error) {
 	cmd := exec.CommandContext(ctx, fmt.Sprintf("/proc/%d/exe", pid), "--version")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
-	out := &bounded{limit: maxMessage, lossy: true}
+	out := &bounded{limit: maxMessage}
 	cmd.Stdout = out
 	if err := cmd.Run(); err != nil {
 		return Version{}, fmt.Errorf("ask QEMU for its version: %w", err)

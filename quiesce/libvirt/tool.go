@@ -20,7 +20,7 @@ func qemuImg(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
-	out, said := &bounded{limit: maxOutput}, &bounded{limit: maxMessage, lossy: true}
+	out, said := &bounded{limit: maxOutput, full: cancel}, &bounded{limit: maxMessage}
 	cmd.Stdout, cmd.Stderr = out, said
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {

@@ -1,7 +1,6 @@
 package libvirt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -70,15 +69,15 @@ func (h *Host) virsh(ctx context.Context, command string, args ...any) (string, 
 		cmd.Args = append(cmd.Args, fmt.Sprintf("/proc/self/fd/%d", 3+len(cmd.ExtraFiles)))
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
-	out, said := &bounded{limit: maxOutput}, &bounded{limit: maxMessage, lossy: true}
+	out, said := &bounded{limit: maxOutput, full: cancel}, &bounded{limit: maxMessage}
 	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()
 	switch {
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("virsh %s: %w", command, context.Cause(ctx))
 	case out.over:
 		return "", fmt.Errorf("virsh %s: more than %d MiB of output", command, maxOutput>>20)
-	case err != nil && said.Len() > 0:
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("virsh %s: %w", command, context.Cause(ctx))
+	case err != nil && len(said.kept) > 0:
 		return "", &Error{Command: command, Message: message(said.String())}
 	case err != nil:
 		return "", fmt.Errorf("virsh %s: %w", command, err)
@@ -118,26 +117,24 @@ func message(said string) string {
 	return strings.ToValidUTF8(clean, "?")
 }
 
-// bounded keeps what is written to it up to a limit; beyond it a lossy one drops,
-// another one fails.
+// bounded keeps what is written to it up to a limit, and drops the rest.
 type bounded struct {
-	bytes.Buffer
+	kept  []byte
 	limit int
-	lossy bool
+	full  func() // called when there is more; may be nil
 	over  bool
 }
 
-var errTooLong = errors.New("too much output")
-
 func (b *bounded) Write(p []byte) (int, error) {
-	room := b.limit - b.Len()
-	if len(p) <= room {
-		return b.Buffer.Write(p)
+	room := b.limit - len(b.kept)
+	b.kept = append(b.kept, p[:min(room, len(p))]...)
+	if len(p) > room {
+		b.over = true
+		if b.full != nil {
+			b.full()
+		}
 	}
-	b.over = !b.lossy
-	if !b.lossy {
-		return 0, errTooLong
-	}
-	b.Buffer.Write(p[:room])
 	return len(p), nil
 }
+
+func (b *bounded) String() string { return string(b.kept) }
