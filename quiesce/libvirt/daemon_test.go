@@ -1,7 +1,6 @@
 package libvirt
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -13,15 +12,6 @@ import (
 	"testing"
 	"time"
 )
-
-func containsEnv(environ []byte, entry string) bool {
-	for _, e := range bytes.Split(environ, []byte{0}) {
-		if string(e) == entry {
-			return true
-		}
-	}
-	return false
-}
 
 var daemon struct {
 	sync.Mutex
@@ -85,7 +75,7 @@ func startDaemon(t testing.TB) {
 	defer log.Close()
 	cmd := exec.Command("libvirtd", "-f", "/etc/libvirt/libvirtd.conf")
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

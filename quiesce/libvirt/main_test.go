@@ -5,7 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 )
@@ -14,8 +14,9 @@ import (
 // and where it keeps files that must go.
 const inside = "HOLDFAST_LIBVIRT_TEST"
 
-// TestMain runs the tests again in a mount namespace where libvirt's folders are empty
-// ones, so that a libvirtd of their own has the usual paths and the host's is not touched.
+// TestMain runs the tests again in namespaces where libvirt's folders are empty ones, so that
+// a libvirtd of their own has the usual paths and the host's is not touched, and where
+// every process ends with them.
 func TestMain(m *testing.M) {
 	if os.Getenv(inside) != "" {
 		code := m.Run()
@@ -46,44 +47,25 @@ func again() int {
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o755)
 	script := `set -e
-mkdir -p "$0/run" "$0/var/run"
 mount -t tmpfs -o mode=755 tmpfs /run
 for d in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
 	mkdir -p "$0/$d" "$d"
 	mount --bind "$0/$d" "$d"
 done
 [ /var/run -ef /run ] || mount --bind /run /var/run
-exec "$@"`
-	args := append([]string{"--mount", "--propagation", "private", "sh", "-c", script, dir, os.Args[0]}, os.Args[1:]...)
+"$@" &
+wait $!` // the shell also waits for QEMUs, whose parent is gone
+	args := append([]string{"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, dir, os.Args[0]}, os.Args[1:]...)
 	cmd := exec.Command("unshare", args...)
 	cmd.Env = append(os.Environ(), inside+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	runtime.LockOSThread() // the death that the kernel reports to the child is this thread's
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	signal.Ignore(os.Interrupt) // the child ends first
 	err = cmd.Run()
-	killAll(dir)
 	if err != nil && cmd.ProcessState == nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return cmd.ProcessState.ExitCode()
-}
-
-// killAll ends what a test process that was killed has left: the QEMUs whose files
-// are in dir.
-func killAll(dir string) {
-	commands, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range commands {
-		if text, err := os.ReadFile(path); err == nil && containsEnv(text, inside+"="+dir) {
-			var pid int
-			if n, _ := fmt.Sscanf(path, "/proc/%d/", &pid); n == 1 && pid != os.Getpid() {
-				syscall.Kill(pid, syscall.SIGKILL)
-			}
-		}
-	}
-	// QEMUs get an environment of libvirt's making; their pid files tell.
-	files, _ := filepath.Glob(filepath.Join(dir, "run", "qemu", "*.pid"))
-	for _, f := range files {
-		os.Remove(f)
-	}
 }
