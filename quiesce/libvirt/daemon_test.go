@@ -41,7 +41,7 @@ func missing(t testing.TB, what string) {
 }
 
 func ctx(t testing.TB) context.Context {
-	c, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	c, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // cleanups use it, too
 	t.Cleanup(cancel)
 	return c
 }
