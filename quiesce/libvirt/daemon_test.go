@@ -135,8 +135,13 @@ func define(t testing.TB, o vmOptions) *vm {
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='DIR/vdb.raw'/><target dev='vdb' bus='virtio'/></disk>
 <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>`
 	}
-	text := `<domain type='qemu'><name>` + inText.Replace(o.name) + `</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>` + o.top + `
-<os><type arch='x86_64' machine='pc'>hvm</type></os><cpu mode='custom' match='exact'><model>qemu64</model></cpu>
+	memory, cpu := "32", "<cpu mode='custom' match='exact'><model>qemu64</model></cpu>"
+	if strings.Contains(o.top, "<os>") { // a real guest
+		memory, cpu = "512", "<cpu mode='maximum'/>"
+	} else {
+		o.top += "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+	}
+	text := `<domain type='qemu'><name>` + inText.Replace(o.name) + `</name><memory unit='MiB'>` + memory + `</memory><vcpu>1</vcpu>` + o.top + cpu + `
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>` + o.disks + o.devices + `<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>`
 	d, err := h.Define(ctx(t), strings.ReplaceAll(text, "DIR", v.dir))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,7 +52,10 @@ type document string
 func (h *Host) virsh(ctx context.Context, command string, args ...any) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer from libvirt within %v", callTimeout))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.tool, "--quiet", "--connect="+h.uri, command)
+	cmd := exec.CommandContext(ctx, h.tool, "--connect="+h.uri, command)
+	if command != "domfsfreeze" && command != "domfsthaw" { // which then would not say how many
+		cmd.Args = slices.Insert(cmd.Args, 1, "--quiet")
+	}
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "LANGUAGE=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us to handle
 	cmd.WaitDelay = time.Second
