@@ -29,17 +29,22 @@ func (s *session) freeze(ctx context.Context) (called bool, err error) {
 		s.failed = reason(err)
 		return false, note.done()
 	}
-	called, clean, err := s.window(ctx, guard)
-	if !clean {
-		s.letGo()
+	defer s.end(note, guard)
+	return s.window(ctx, guard)
+}
+
+// end takes back what freeze prepared, or leaves it to the guard where the guest
+// may be frozen.
+func (s *session) end(note *record, guard *watcher) {
+	if !s.clean {
+		s.letGo(errors.New("the guest is left to its guard"))
 		note.leave()
 		guard.leave()
-		return called, err
+		return
 	}
-	if warn := errors.Join(guard.tell(order{Do: "thawed"}), guard.end(), note.done()); warn != nil {
-		s.report.Warnings = append(s.report.Warnings, "after the thaw: "+reason(warn))
+	if err := errors.Join(guard.tell(order{Do: "thawed"}), guard.end(), note.done()); err != nil {
+		s.report.Warnings = append(s.report.Warnings, "after the thaw: "+reason(err))
 	}
-	return called, err
 }
 
 // unready says why the guest is not to be frozen; "" where it can be. A freeze
@@ -56,6 +61,8 @@ func (s *session) unready(ctx context.Context) string {
 	if err := s.thawOurs(ctx); err != nil {
 		return reason(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, meetTimeout)
+	defer cancel()
 	frozen, err := s.guest.Frozen(ctx)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), err == nil && !frozen:
@@ -63,7 +70,7 @@ func (s *session) unready(ctx context.Context) string {
 	case err != nil:
 		return reason(err)
 	}
-	return "the guest's file systems are frozen already, by somebody else"
+	return "the guest's file systems are frozen already, by somebody else; `holdfast thaw` thaws them if nobody will"
 }
 
 // thawOurs thaws the guest where the journal says that we froze it. A note that is
@@ -86,7 +93,7 @@ func (s *session) thawOurs(ctx context.Context) error {
 				note.leave()
 			}
 		case errors.Is(err, errHeld):
-			return fmt.Errorf("the guest is frozen by another backup (process %d)", e.PID)
+			return fmt.Errorf("the guest is frozen by another backup (process %d), or a guard is thawing it", e.PID)
 		case err == nil:
 			if err := s.thawNoted(ctx, note); err != nil {
 				return err
@@ -99,12 +106,19 @@ func (s *session) thawOurs(ctx context.Context) error {
 func (s *session) thawNoted(ctx context.Context, note *record) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.ThawTimeout)
 	defer cancel()
-	if _, err := thaw(ctx, s.guest); err != nil {
+	if _, err := thaw(ctx, s.guest, s.thawCall()); err != nil {
 		note.leave()
 		return fmt.Errorf("the guest was left frozen by an earlier backup: %w", err)
 	}
 	s.report.Warnings = append(s.report.Warnings, "the guest was left frozen by an earlier backup, and is thawed now")
 	return note.done()
+}
+
+func (s *session) thawCall() time.Duration {
+	if s.report.Windows {
+		return thawCallVSS
+	}
+	return thawCall
 }
 
 // guard starts the guard, if there is to be one, and tells it.
@@ -124,21 +138,23 @@ func (s *session) guard(note *record) (*watcher, error) {
 	return w, nil
 }
 
-// window is the time in which the guest may be frozen. clean tells that nothing is
-// frozen at its end.
-func (s *session) window(ctx context.Context, guard *watcher) (called, clean bool, err error) {
+// window is the time in which the guest may be frozen. s.clean tells that nothing is
+// at its end.
+func (s *session) window(ctx context.Context, guard *watcher) (called bool, err error) {
 	begin := time.Now()
 	frozen, abandoned := 0, false
 	defer func() { // also when during panics
-		var t error
-		if clean, t = s.thaw(ctx, guard, begin, frozen, abandoned); t != nil {
-			err = errors.Join(err, t)
+		t := s.thaw(ctx, guard, begin, frozen, abandoned)
+		if t != nil && abandoned && s.o.FallBack {
+			s.report.Warnings = append(s.report.Warnings, reason(t))
+			return
 		}
+		err = errors.Join(err, t)
 	}()
 	frozen, abandoned = s.attempt(ctx)
 	s.report.Freeze = time.Since(begin)
 	if s.failed != "" || ctx.Err() != nil {
-		return false, false, context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, s.o.HoldTimeout, fmt.Errorf("the guest may not be frozen for longer than %s", s.o.HoldTimeout))
 	defer cancel()
@@ -146,7 +162,7 @@ func (s *session) window(ctx context.Context, guard *watcher) (called, clean boo
 	err = s.during(limited)
 	s.report.During = time.Since(start)
 	s.frozen = true
-	return true, false, err
+	return true, err
 }
 
 // attempt freezes and returns how many file systems; abandoned tells that it may
@@ -168,24 +184,25 @@ func (s *session) attempt(ctx context.Context) (frozen int, abandoned bool) {
 }
 
 // thaw ends the window. It lives on when ctx does not.
-func (s *session) thaw(ctx context.Context, guard *watcher, begin time.Time, frozen int, abandoned bool) (clean bool, _ error) {
+func (s *session) thaw(ctx context.Context, guard *watcher, begin time.Time, frozen int, abandoned bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.ThawTimeout)
 	defer cancel()
 	if err := guard.tell(order{Do: "thawing"}); err != nil {
 		s.report.Warnings = append(s.report.Warnings, reason(err))
 	}
-	t, err := thaw(ctx, s.guest)
+	t, err := thaw(ctx, s.guest, s.thawCall())
 	if err == nil && abandoned {
 		time.Sleep(settle)
-		_, err = thaw(ctx, s.guest)
+		_, err = thaw(ctx, s.guest, s.thawCall())
 	}
 	if errors.Is(err, qga.ErrGone) {
-		s.failed = "the machine ended while it was frozen"
-		return true, nil
+		s.failed, s.clean = "the machine ended while it was frozen", true
+		return nil
 	}
 	if err != nil {
-		return false, &StillFrozenError{s.o.Machine, s.o.Reach, err}
+		return &StillFrozenError{s.o.Machine, s.o.Reach, err}
 	}
+	s.clean = true
 	s.report.Window, s.report.Frozen = t.at.Sub(begin), frozen
 	switch {
 	case s.failed != "":
@@ -194,5 +211,5 @@ func (s *session) thaw(ctx context.Context, guard *watcher, begin time.Time, fro
 	case t.count < frozen:
 		s.failed = fmt.Sprintf("somebody else thawed the guest meanwhile: %d file systems were frozen, and %d were still when the snapshot was taken", frozen, t.count)
 	}
-	return true, nil
+	return nil
 }

@@ -52,7 +52,17 @@ func SystemdScope() []string {
 // GuardCommand is a Guard's command for the program that runs, with the word
 // that makes it a guard. It holds when the program's file was replaced meanwhile.
 func GuardCommand(word string) []string {
-	return []string{fmt.Sprintf("/proc/%d/exe", os.Getpid()), word}
+	self := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	// A process that keeps others from its memory may not use that name, unless root runs it.
+	path, err := os.Executable()
+	if err != nil {
+		return []string{self, word}
+	}
+	running, runningErr := os.Stat(self)
+	if file, err := os.Stat(path); err == nil && (runningErr != nil || os.SameFile(file, running)) {
+		return []string{path, word}
+	}
+	return []string{self, word}
 }
 
 // order is a line from a process to its guard.

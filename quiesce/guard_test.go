@@ -3,12 +3,15 @@ package quiesce
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/quiesce/qga/agenttest"
 )
@@ -21,8 +24,18 @@ func frozenBy(t *testing.T, fake *agenttest.Agent, o childOrder) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := startChild(t, string(text))
+	if !fake.Frozen() {
+		t.Fatal("the guest is not frozen")
+	}
+	return cmd
+}
+
+// startChild starts a child that does what text orders, and waits until it has frozen.
+func startChild(t *testing.T, text string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "QUIESCE_TEST_CHILD="+string(text))
+	cmd.Env = append(os.Environ(), "QUIESCE_TEST_CHILD="+text)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +47,6 @@ func frozenBy(t *testing.T, fake *agenttest.Agent, o childOrder) *exec.Cmd {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "frozen\n" {
 		t.Fatalf("the child says %q, %v", line, err)
-	}
-	if !fake.Frozen() {
-		t.Fatal("the guest is not frozen")
 	}
 	return cmd
 }
@@ -78,6 +88,53 @@ func TestABackupThatStandsStillIsKilledForTheGuest(t *testing.T) {
 		t.Errorf("the backup ended with %s", parent.ProcessState)
 	}
 	waitFor(t, func() bool { return noted(t, &Journal{dir}) == 0 })
+}
+
+// mayForbidKills tells whether we may lower oom_score_adj: root may not everywhere.
+func mayForbidKills(t *testing.T) bool {
+	t.Helper()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	return data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+}
+
+func TestAGuardEndsByTheEndOfItsWorkAlone(t *testing.T) {
+	t.Parallel()
+	fake := agenttest.Start(t, agenttest.Script{})
+	fake.SetFrozen(2)
+	for name, scope := range map[string][]string{"as it is": nil, "in a scope": {"/usr/bin/env", "--"}, "where scopes do not work": {"/bin/false"}} {
+		w, err := Guard{Command: GuardCommand("be-a-guard"), Scope: scope}.start()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+			w.cmd.Process.Signal(s)
+		}
+		if mayForbidKills(t) {
+			score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", w.cmd.Process.Pid))
+			if err != nil || string(score) != "-900\n" {
+				t.Errorf("%s: it may be killed for memory: %q, %v", name, score, err)
+			}
+		}
+		if sid, err := unix.Getsid(w.cmd.Process.Pid); err != nil || sid != w.cmd.Process.Pid {
+			t.Errorf("%s: its session is %d, %v", name, sid, err)
+		}
+		if err := w.tell(order{Do: "freeze", Reach: Reach{QGA: fake.Socket}, Journal: "/nowhere"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := w.tell(order{Do: "thawed"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := w.end(); err != nil || !w.cmd.ProcessState.Success() {
+			t.Errorf("%s: it ended with %v, %v", name, w.cmd.ProcessState, err)
+		}
+	}
+	if !fake.Frozen() {
+		t.Error("a guard that was told that all is thawed thawed")
+	}
 }
 
 func TestWhatBothDeathsLeaveIsThawedFromTheJournal(t *testing.T) {

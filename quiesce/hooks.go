@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -26,8 +27,8 @@ const (
 //
 // Pre commands run before the freeze, those on the host first, else in their
 // order; post commands run after the thaw, in the opposite order. The post
-// command of a hook runs whatever happened, once its turn to run its pre
-// command had come, also when that failed. A pre command that fails ends the backup,
+// command of a hook runs whatever happened (except that a backup that is killed runs
+// nothing), once its turn to run its pre command had come, also when that failed. A pre command that fails ends the backup,
 // unless the hook says otherwise, or it was to run in a guest whose agent does not answer and
 // a lesser consistency will do.
 type Hook struct {
@@ -69,6 +70,14 @@ type hooks struct {
 	results []HookResult
 }
 
+// letGo leaves the guest to its guard: the agent serves one client.
+func (h *hooks) letGo(why error) {
+	if c, ok := h.guest.(io.Closer); ok {
+		c.Close()
+	}
+	h.guest, h.why = nil, why
+}
+
 // around runs the pre commands of list, do, and the post commands. Failures of
 // post commands are only in the results: the snapshot has been taken.
 func (h *hooks) around(ctx context.Context, list []Hook, do func(context.Context) error) error {
@@ -76,9 +85,11 @@ func (h *hooks) around(ctx context.Context, list []Hook, do func(context.Context
 		return do(ctx)
 	}
 	hook := list[0]
-	defer h.run(context.WithoutCancel(ctx), hook, "post", hook.Post)
-	unable := hook.Place == InGuest && h.guest == nil && h.lenient
-	if pre := h.run(ctx, hook, "pre", hook.Pre); !pre.OK && !hook.ContinueOnFailure && !unable {
+	unable := hook.Place == InGuest && h.guest == nil
+	if !unable {
+		defer h.run(context.WithoutCancel(ctx), hook, "post", hook.Post)
+	}
+	if pre := h.run(ctx, hook, "pre", hook.Pre); !pre.OK && !hook.ContinueOnFailure && !(unable && h.lenient) {
 		return &HookError{pre}
 	}
 	if err := ctx.Err(); err != nil {

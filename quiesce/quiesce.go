@@ -4,109 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/quiesce/qga"
 )
-
-// Guest is the agent in a guest: [*qga.Agent], or one that libvirt passes on to.
-// Every method ends when its context does. One at a time is called.
-type Guest interface {
-	Ping(ctx context.Context) error
-	Info(ctx context.Context) (qga.Info, error)     // an agent that cannot be asked: the zero Info
-	OSInfo(ctx context.Context) (qga.OSInfo, error) // only for hooks in the guest and to know Windows
-	// Freeze returns how many file systems it froze; no mounts: all.
-	Freeze(ctx context.Context, mounts []string) (int, error)
-	// Thaw returns how many were frozen; none is no error.
-	Thaw(ctx context.Context) (int, error)
-	// Frozen may say errors.ErrUnsupported; then a Thaw that found nothing frozen
-	// stands for it.
-	Frozen(ctx context.Context) (bool, error)
-	Exec(ctx context.Context, r qga.ExecRequest) (qga.ExecResult, error)
-}
-
-// Options says what is asked for.
-type Options struct {
-	Machine  string                 // its name, for people
-	Asked    blockstore.Consistency // "": crash, nothing is frozen
-	FallBack bool                   // take the snapshot also when Asked is not reached
-	Hooks    []Hook
-	Mounts   []string // mount points to freeze; none: all
-
-	// NoGuest is why there is no Guest; it becomes the reason.
-	NoGuest error
-	// Reach, Journal and Guard see to it that the guest is thawed without this process. Without a
-	// Reach and a Journal nothing is frozen; the zero Guard is none.
-	Reach   Reach
-	Journal *Journal
-	Guard   Guard
-
-	FreezeTimeout time.Duration // of the freeze; 0: DefaultFreezeTimeout
-	HoldTimeout   time.Duration // of during while frozen; 0: DefaultHoldTimeout
-	ThawTimeout   time.Duration // until thawing is left to the guard; 0: DefaultThawTimeout
-}
-
-// Defaults of Options.
-const (
-	DefaultFreezeTimeout = 10 * time.Second
-	DefaultHoldTimeout   = 10 * time.Second
-	DefaultThawTimeout   = 60 * time.Second
-)
-
-// Report is what came of it.
-type Report struct {
-	Asked blockstore.Consistency
-	// Reached is filesystem where the agent froze, all that it froze was frozen
-	// still when it was thawed, and no request failed; application where, beyond that, the guest is Windows, whose agent
-	// freezes through VSS, or commands ran in the guest before the snapshot and every
-	// command there ended well. Else it is crash.
-	Reached blockstore.Consistency
-	Reason  string // why Reached is not better than it is; "" where nothing better was asked for
-	Agent   string // version of the agent; "": not known
-	Windows bool   // runs in the guest
-
-	Window time.Duration // from the request to freeze to the answer that it is thawed; 0: nothing was frozen
-	Freeze time.Duration // of Window, until the freeze was answered
-	During time.Duration // of Window, while during ran
-	Frozen int           // file systems
-
-	Hooks    []HookResult // of the commands that ran or should have, in their order
-	Warnings []string     // what people should look after
-}
-
-// NotReachedError says that the consistency that was asked for was not reached
-// and is not to be done without.
-type NotReachedError struct {
-	Asked, Reached blockstore.Consistency
-	Reason         string
-}
-
-func (e *NotReachedError) Error() string {
-	return fmt.Sprintf("consistency %s was asked for, and only %s could be reached: %s", e.Asked, e.Reached, e.Reason)
-}
-
-// StillFrozenError says that the guest may be frozen: thaw was tried for as long as
-// Options say. The guard goes on, and the journal has it.
-type StillFrozenError struct {
-	Machine string
-	Reach   Reach
-	Err     error
-}
-
-func (e *StillFrozenError) Error() string {
-	return fmt.Sprintf("the guest of %s may still be frozen: %v", e.Machine, e.Err)
-}
-
-// Unwrap returns why thawing failed.
-func (e *StillFrozenError) Unwrap() error { return e.Err }
 
 // Quiesce calls during, which takes the snapshot, at a moment of the
 // consistency that was asked for. The guest is thawed when it returns, or the
-// error is a [*StillFrozenError]; a g that is an [io.Closer] is closed then, so
-// that the guard can reach the agent. A nil g means that the guest has no agent.
+// error is a [*StillFrozenError]; a g that is an [io.Closer] is closed then, and is not
+// to be used, so that the guard can reach the agent. (Where the freeze itself got no answer, and there is
+// falling back, that is a warning, and the snapshot is taken.) A nil g means that the
+// guest has no agent.
 //
 // Where the consistency is not reached and there is no falling back, the error is a
 // [*NotReachedError]; during may have been called by then, since VSS tells
@@ -117,6 +25,7 @@ func Quiesce(ctx context.Context, g Guest, o Options, during func(context.Contex
 	s.report = Report{Asked: s.o.Asked, Reached: blockstore.Crash}
 	s.meet(ctx)
 	h := &hooks{guest: s.guest, why: s.absent, lenient: o.FallBack, windows: s.report.Windows, machine: o.Machine}
+	s.letGo = h.letGo
 	err := s.mustReach()
 	if err == nil {
 		err = h.around(ctx, inOrder(o.Hooks), s.hold)
@@ -130,21 +39,6 @@ func Quiesce(ctx context.Context, g Guest, o Options, during func(context.Contex
 	return s.report, err
 }
 
-func (o Options) settled() Options {
-	if o.Asked == "" {
-		o.Asked = blockstore.Crash
-	}
-	for _, limit := range []struct {
-		d        *time.Duration
-		standard time.Duration
-	}{{&o.FreezeTimeout, DefaultFreezeTimeout}, {&o.HoldTimeout, DefaultHoldTimeout}, {&o.ThawTimeout, DefaultThawTimeout}} {
-		if *limit.d <= 0 {
-			*limit.d = limit.standard
-		}
-	}
-	return o
-}
-
 // session is one Quiesce.
 type session struct {
 	guest  Guest // nil: nobody answers
@@ -154,6 +48,8 @@ type session struct {
 	report Report
 	failed string // why the guest was not frozen, or not for long enough; "": nothing is known against it
 	frozen bool   // for the whole of during
+	clean  bool   // nothing is frozen any more
+	letGo  func(why error)
 }
 
 // meet finds out who answers in the guest, where that matters.
@@ -166,7 +62,7 @@ func (s *session) meet(ctx context.Context) {
 		err = errors.New("the machine has no guest agent")
 	}
 	if s.guest != nil {
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		ctx, cancel := context.WithTimeoutCause(ctx, meetTimeout, fmt.Errorf("the guest agent did not say within %s what it is", meetTimeout))
 		defer cancel()
 		err = s.ask(ctx)
 	}
@@ -257,11 +153,4 @@ func (s *session) hold(ctx context.Context) error {
 		return err
 	}
 	return s.during(ctx)
-}
-
-// letGo ends the connection to the guest.
-func (s *session) letGo() {
-	if c, ok := s.guest.(io.Closer); ok {
-		c.Close()
-	}
 }

@@ -185,8 +185,8 @@ func TestAPanicOfTheSnapshotThaws(t *testing.T) {
 		defer func() { recover() }()
 		Quiesce(t.Context(), agent, o, func(context.Context) error { panic("a fault of ours") })
 	}()
-	if fake.Frozen() {
-		t.Error("the guest is frozen")
+	if fake.Frozen() || noted(t, o.Journal) != 0 {
+		t.Error("the guest is frozen, or is noted to be")
 	}
 }
 
@@ -211,6 +211,33 @@ func TestAGuestThatCannotBeThawedIsAnErrorAndTheGuardGoesOn(t *testing.T) {
 	}
 	fake.Revive()
 	waitFor(t, func() bool { return !fake.Frozen() && noted(t, o.Journal) == 0 })
+}
+
+func TestAnAgentThatHangsInTheFreezeDoesNotCostThePoint(t *testing.T) {
+	t.Parallel()
+	fake, agent, o := setUp(t, agenttest.Script{Dies: "guest-fsfreeze-freeze"})
+	o.FreezeTimeout, o.ThawTimeout, o.FallBack, o.Guard = 50*time.Millisecond, 200*time.Millisecond, true, testGuard()
+	o.Hooks = []Hook{{Place: InGuest, Pre: "true", Post: "true"}}
+	called := false
+	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { called = true; return nil })
+	if err != nil || !called || r.Reached != blockstore.Crash || !strings.Contains(strings.Join(r.Warnings, "\n"), "may still be frozen") {
+		t.Errorf("called: %v, %+v, %v", called, r, err)
+	}
+	if noted(t, o.Journal) != 1 {
+		t.Error("the journal does not have the freeze")
+	}
+	fake.Revive() // agent is not closed: it must not stand in the guard's way
+	waitFor(t, func() bool { return noted(t, o.Journal) == 0 })
+}
+
+func TestAMachineThatEndsWhileItIsFrozenIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	fake, agent, o := setUp(t, agenttest.Script{})
+	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { fake.Stop(); return nil })
+	var not *NotReachedError
+	if !errors.As(err, &not) || r.Reached != blockstore.Crash || !strings.Contains(r.Reason, "ended while it was frozen") || noted(t, o.Journal) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }
 
 func TestAGuestThatAnEarlierBackupLeftFrozenIsThawedFirst(t *testing.T) {

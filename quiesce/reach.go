@@ -54,7 +54,7 @@ func (r Reach) open() (thawer, func() error) {
 		agent := qga.New(r.QGA)
 		return agent, agent.Close
 	}
-	return virsh{r}, func() error { return nil }
+	return virsh{r, "virsh"}, func() error { return nil }
 }
 
 // thawAt thaws the guest at r, until that is verified, ctx ends or the machine
@@ -63,7 +63,7 @@ func (r Reach) open() (thawer, func() error) {
 func thawAt(ctx context.Context, r Reach) (int, error) {
 	guest, end := r.open()
 	defer end()
-	t, err := thaw(ctx, guest)
+	t, err := thaw(ctx, guest, thawCall)
 	if err != nil {
 		return 0, fmt.Errorf("thaw the guest at %s: %w", r, err)
 	}

@@ -10,8 +10,11 @@ import (
 )
 
 const (
-	// thawCall bounds one request of a thaw.
-	thawCall   = 5 * time.Second
+	// thawCall bounds one request of a thaw, and thawCallVSS the first in a Windows guest,
+	// whose agent answers when all writers of VSS have completed the backup.
+	thawCall    = 5 * time.Second
+	thawCallVSS = 30 * time.Second
+
 	firstRetry = 10 * time.Millisecond // then twice that, and so on
 	lastRetry  = 500 * time.Millisecond
 )
@@ -24,13 +27,18 @@ type thawed struct {
 }
 
 // thaw asks the guest to thaw until it says that nothing is frozen, at most
-// until ctx ends. A machine that does not run is [qga.ErrGone].
-func thaw(ctx context.Context, g thawer) (thawed, error) {
+// until ctx ends. The first request may take as long as first, the next are shorter. A
+// machine that does not run is [qga.ErrGone].
+func thaw(ctx context.Context, g thawer, first time.Duration) (thawed, error) {
 	var t thawed
 	answered := false
 	var last error
 	for try, wait := 0, firstRetry; ; try, wait = try+1, min(2*wait, lastRetry) {
-		n, err := thawOnce(ctx, g)
+		limit := thawCall
+		if try == 0 {
+			limit = first
+		}
+		n, err := thawOnce(ctx, g, limit)
 		if try == 0 {
 			t.first = err
 		}
@@ -59,8 +67,8 @@ func thaw(ctx context.Context, g thawer) (thawed, error) {
 	}
 }
 
-func thawOnce(ctx context.Context, g thawer) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, thawCall)
+func thawOnce(ctx context.Context, g thawer, limit time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return g.Thaw(ctx)
 }

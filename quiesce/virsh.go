@@ -16,7 +16,10 @@ import (
 
 // virsh thaws a domain of libvirt with nothing but the program of that name: the
 // guard and the command for leftovers need no more of libvirt.
-type virsh struct{ at Reach }
+type virsh struct {
+	at      Reach
+	program string
+}
 
 // virshTimeout bounds one run. The request itself lives on in libvirtd, which makes the
 // next ones wait for the domain's agent job.
@@ -44,7 +47,7 @@ func (v virsh) run(ctx context.Context, args ...string) (string, error) {
 	if v.at.URI != "" {
 		args = append([]string{"--connect", v.at.URI}, args...)
 	}
-	cmd := exec.CommandContext(ctx, "virsh", append([]string{"--quiet"}, args...)...)
+	cmd := exec.CommandContext(ctx, v.program, append([]string{"--quiet"}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second

@@ -43,6 +43,9 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			if err != nil {
 				return err
 			}
+			if state, err := k.stateDir(c); err == nil {
+				thawLeft(c.Context, k, freezesIn(state))
+			}
 			return backUp(c.Context, k, o)
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -120,6 +121,26 @@ func thawLeftovers(ctx context.Context, k *console, dir string, asJSON bool) err
 		showThaw(k, list)
 	}
 	return errors.Join(err, thawOutcome(list))
+}
+
+// thawLeft thaws what earlier backups left frozen, before a command that works with
+// machines, and tells of it. It does not keep that command from its work, nor for long.
+func thawLeft(ctx context.Context, k *console, dir string) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	list, err := quiesce.ThawLeftovers(ctx, dir)
+	if err != nil {
+		k.warn(fmt.Sprintf("guests that were left frozen: %v", err))
+	}
+	for _, l := range list {
+		switch l.Outcome {
+		case quiesce.Thawed:
+			k.say("note: an earlier backup had left the guest of %s frozen since %s; it is thawed now", nameOf(l), k.moment(l.Entry.Time, false))
+		case quiesce.Failed:
+			k.warn(fmt.Sprintf("the guest of %s may still be frozen, since an earlier backup: %v; `holdfast thaw --leftovers` tries for longer", nameOf(l), l.Err))
+		}
+	}
 }
 
 // thawOutcome is the error of a list in which not everything is thawed.

@@ -47,6 +47,18 @@ func TestThawEndsWhatWasLeftBehindAndNeedsNoVault(t *testing.T) {
 	s.must(exitDone, "thaw", "--leftovers").says(t, "no guest was left frozen")
 }
 
+func TestABackupThawsWhatAnEarlierOneLeft(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	fake := agenttest.Start(t, agenttest.Script{})
+	fake.SetFrozen(2)
+	s.leave("web1", fake.Socket)
+	s.must(exitNotFound, "backup", "web2", "--disk", "vda=/nowhere.raw", "--vault", filepath.Join(t.TempDir(), "none")).says(t, "thawed now")
+	if fake.Frozen() {
+		t.Error("the guest is frozen")
+	}
+}
+
 func TestThawSaysWhatItCannotDo(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -10,8 +10,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -142,8 +145,13 @@ func (a *Agent) step(ctx context.Context) error {
 }
 
 func (a *Agent) connect(ctx context.Context) error {
+	name, done, err := address(a.socket)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", a.socket)
+	conn, err := d.DialContext(ctx, "unix", name)
 	switch {
 	case err == nil:
 		a.conn, a.reader, a.inStep = conn, newReader(conn), false
@@ -154,6 +162,22 @@ func (a *Agent) connect(ctx context.Context) error {
 		return fmt.Errorf("%w (%w)", ErrBusy, err)
 	}
 	return err
+}
+
+// address is a name of the socket that is short enough for connect(2), until done is called.
+func address(socket string) (name string, done func(), err error) {
+	const longest = 107 // bytes; unix(7)
+	if len(socket) <= longest {
+		return socket, func() {}, nil
+	}
+	dir, err := unix.Open(filepath.Dir(socket), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, ErrGone
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(socket)), func() { unix.Close(dir) }, nil
 }
 
 func (a *Agent) disconnect() error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -99,6 +100,27 @@ func TestASocketThatNobodyServesIsToldApart(t *testing.T) {
 	if _, err := qga.Dial(t.Context(), fake.Socket); !errors.Is(err, qga.ErrBusy) {
 		t.Errorf("another client holds it: %v", err)
 	}
+}
+
+func TestASocketWithALongNameIsReached(t *testing.T) {
+	t.Parallel()
+	fake := agenttest.Start(t, agenttest.Script{})
+	deep := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
+	if err := os.Mkdir(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(deep, "qga")
+	if _, err := qga.Dial(t.Context(), socket); !errors.Is(err, qga.ErrGone) {
+		t.Errorf("before it is there: %v", err)
+	}
+	if err := os.Rename(fake.Socket, socket); err != nil {
+		t.Skip(err) // the folders are on two file systems
+	}
+	a, err := qga.Dial(t.Context(), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
 }
 
 func TestAReplyThatComesLateIsNotTakenForTheNextOne(t *testing.T) {

@@ -69,8 +69,7 @@ func Start(t testing.TB, s Script) *Agent {
 	a.gone.Add(1)
 	go func() { defer a.gone.Done(); a.obey() }()
 	t.Cleanup(func() {
-		a.listener.Close()
-		a.Hangup()
+		a.Stop()
 		<-served
 		close(a.port)
 		a.gone.Wait()
@@ -89,6 +88,12 @@ func (a *Agent) Hangup() {
 	if a.conn != nil {
 		a.conn.Close()
 	}
+}
+
+// Stop ends the machine: nobody serves the socket any more.
+func (a *Agent) Stop() {
+	a.listener.Close()
+	a.Hangup()
 }
 
 // Frozen tells whether the guest's file systems are frozen.

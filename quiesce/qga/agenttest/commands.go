@@ -3,7 +3,6 @@ package agenttest
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"os/exec"
 	"slices"
@@ -18,6 +17,11 @@ var offered = []string{"guest-ping", "guest-info", "guest-sync-delimited", "gues
 // whileFrozen are the commands that the agent obeys in a frozen guest.
 var whileFrozen = []string{"guest-ping", "guest-info", "guest-sync-delimited", "guest-fsfreeze-thaw", "guest-fsfreeze-status"}
 
+// refusal is an error in qemu-ga's own words.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 func (a *Agent) do(command string, args json.RawMessage) (any, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -26,9 +30,9 @@ func (a *Agent) do(command string, args json.RawMessage) (any, error) {
 	}
 	switch {
 	case !slices.Contains(offered, command):
-		return nil, fmt.Errorf("The command %s has not been found", command)
+		return nil, refusal("The command " + command + " has not been found")
 	case slices.Contains(a.script.Lacks, command), a.frozen > 0 && !slices.Contains(whileFrozen, command):
-		return nil, fmt.Errorf("Command %s has been disabled", command)
+		return nil, refusal("Command " + command + " has been disabled")
 	}
 	switch command {
 	case "guest-sync-delimited":
@@ -45,7 +49,7 @@ func (a *Agent) do(command string, args json.RawMessage) (any, error) {
 	case "guest-get-fsinfo":
 		return []map[string]any{{"name": "vda", "mountpoint": "/", "type": "ext4", "used-bytes": 1, "total-bytes": 2, "disk": []any{}}}, nil
 	case "guest-fsfreeze-status":
-		return map[bool]string{true: "frozen", false: "thawed"}[a.frozen > 0], nil
+		return map[bool]string{true: "frozen", false: "thawed"}[a.frozen > 0 || a.late], nil
 	case "guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list":
 		return a.freeze(args)
 	case "guest-fsfreeze-thaw":
@@ -148,7 +152,7 @@ func (a *Agent) execStatus(args json.RawMessage) (any, error) {
 	}
 	result, ok := a.ended[r.PID]
 	if !ok {
-		return nil, errors.New("Invalid parameter 'pid'")
+		return nil, refusal("Invalid parameter 'pid'")
 	}
 	delete(a.ended, r.PID)
 	return result, nil
