@@ -56,6 +56,9 @@ func (c *Client) start(ctx context.Context, k *call) error {
 	c.cookie++
 	cookie := c.cookie
 	c.pending[cookie] = k
+	if len(c.pending) == 1 {
+		c.progress()
+	}
 	c.mu.Unlock()
 
 	c.sending.Lock()
@@ -78,7 +81,8 @@ func (c *Client) ending() error {
 }
 
 // ReadAt is io.ReaderAt. Long reads are asked for in pieces, all at once. It
-// returns early only when the connection ends, by Close for example.
+// returns early only when the connection ends, by Close for example, or by a server
+// that stalls.
 func (c *Client) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read nbd export %q at %d: negative offset", c.name, off)

@@ -16,12 +16,16 @@ const (
 	maxRequest       = 1 << 20          // bytes asked for in one read
 	window           = 64               // requests without an answer on one connection
 	handshakeTimeout = 30 * time.Second // a server that serves one client at a time lets others wait without a word
+
+	// DefaultStall is how long a server may leave requests without finishing any.
+	DefaultStall = 60 * time.Second
 )
 
 // Options of Dial.
 type Options struct {
-	Export   string   // name of the export; empty is the server's default
-	Contexts []string // wanted, for example BaseAllocation; those that the export lacks are left out
+	Export   string        // name of the export; empty is the server's default
+	Contexts []string      // wanted, for example BaseAllocation; those that the export lacks are left out
+	Stall    time.Duration // how long the server may finish no request while it has some; 0: DefaultStall
 }
 
 // Client is a connection to one export. All methods are safe for concurrent use.
@@ -38,7 +42,8 @@ type Client struct {
 	mu      sync.Mutex
 	pending map[uint64]*call // by cookie
 	cookie  uint64           // the last one used
-	err     error            // why the connection ended; nothing is pending once it is set
+	stall   stall
+	err     error // why the connection ended; nothing is pending once it is set
 	closing bool
 }
 
@@ -62,6 +67,9 @@ func dial(ctx context.Context, socket string, o Options) (*Client, error) {
 	}
 	c := newClient(conn)
 	c.path, c.name = socket, o.Export
+	if o.Stall > 0 {
+		c.stall.limit = o.Stall
+	}
 	err = shaking(ctx, conn, func() error { return c.handshake(o) })
 	if err != nil {
 		conn.Close()
@@ -102,6 +110,7 @@ func newClient(conn net.Conn) *Client {
 		slots:   make(chan struct{}, window),
 		ended:   make(chan struct{}),
 		pending: make(map[uint64]*call),
+		stall:   stall{limit: DefaultStall},
 	}
 }
 

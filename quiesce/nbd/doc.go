@@ -10,6 +10,8 @@
 // it sends is checked before it is used; bytes that it did not send are never
 // taken for zeros. The first violation of the protocol ends the connection, and
 // every call on it, pending or later, returns an error that names the violation.
+// So does a server that has requests to answer and finishes none of them for a while
+// ([Options.Stall]), however many bytes it lets drip.
 //
 // Of Client's locks no two are held at once, and nothing is sent or received while
 // mu is held: a server that does not listen holds up who sends, not who receives.

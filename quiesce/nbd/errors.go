@@ -12,6 +12,9 @@ var (
 	ErrClosed = errors.New("connection closed by us")
 	// ErrProtocol is wrapped by every error about a server that broke the protocol.
 	ErrProtocol = errors.New("server broke the protocol")
+	// ErrStalled is wrapped by the errors of calls on a connection whose server had
+	// requests to answer and finished none for too long.
+	ErrStalled = errors.New("server stalls")
 	// ErrNoContext is returned where no context is agreed on that could answer.
 	ErrNoContext = errors.New("export has no such context")
 )

@@ -19,10 +19,13 @@ func (c *Client) receive() {
 	switch {
 	case c.closing:
 		err = ErrClosed
+	case c.stall.err != nil:
+		err = c.stall.err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("server closed the connection: %w", err)
 	}
 	c.err = err
+	c.stall.stop()
 	for cookie, k := range c.pending {
 		k.err = err
 		c.over(cookie, k)
@@ -32,6 +35,7 @@ func (c *Client) receive() {
 // over ends a call. The caller holds mu.
 func (c *Client) over(cookie uint64, k *call) {
 	delete(c.pending, cookie)
+	c.progress()
 	close(k.done)
 	<-c.slots
 }

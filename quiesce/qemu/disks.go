@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
 // drive is an entry of query-block.
@@ -189,8 +191,8 @@ func (m *Machine) belowFilters(ctx context.Context, drives []drive) (map[string]
 		return nil, nil
 	}
 	below, err := m.childNodes(ctx, "file")
-	var refused interface{ Unwrap() error }
-	if err != nil && !gone(err) && !errors.As(err, &refused) {
+	var refusal *qmp.Error
+	if errors.As(err, &refusal) {
 		return nil, nil // the command is meant for developers, and may vanish
 	}
 	return below, err

@@ -11,9 +11,9 @@ const prefix = "hf-"
 func ours(name string) bool { return strings.HasPrefix(name, prefix) }
 
 // Names of what a run makes for its disk number i.
-func scratchNode(i int) string { return fmt.Sprintf("hf-fl-%d", i) }     // what is exported
+func scratchNode(i int) string { return fmt.Sprintf("hf-fl-%d", i) }      // what is exported
 func fileNode(i int) string    { return fmt.Sprintf("hf-fl-file-%d", i) } // the scratch file below it
-func carrierNode(i int) string { return fmt.Sprintf("hf-map-%d", i) }    // carries a copy of a bitmap
+func carrierNode(i int) string { return fmt.Sprintf("hf-map-%d", i) }     // carries a copy of a bitmap
 func filterNode(i int) string  { return fmt.Sprintf("hf-flt-%d", i) }
 func jobName(i int) string     { return fmt.Sprintf("hf-job-%d", i) }
 func makeJob(i int) string     { return fmt.Sprintf("hf-mk-%d", i) }

@@ -1,0 +1,143 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
+)
+
+// startServer starts QEMU's NBD server, before anything else: there may be one.
+func (s *Snapshot) startServer(ctx context.Context) error {
+	path := s.run.socket()
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("socket %s: its path is longer than %d bytes: give the option for another scratch folder", path, maxSocketPath)
+	}
+	address := object{"type": "unix", "data": object{"path": path}}
+	err := s.m.do(ctx, "nbd-server-start", object{"addr": address}, nil)
+	if refused(err, "already running") {
+		return ErrForeignServer
+	}
+	return s.m.explain(err, path)
+}
+
+const maxSocketPath = 107
+
+// prepare makes a disk's scratch file and the node that keeps in it what the guest
+// overwrites, with the disk itself below.
+func (s *Snapshot) prepare(ctx context.Context, d *SnapshotDisk) error {
+	path := filepath.Join(s.run.path, fmt.Sprintf("scratch-%d", d.index))
+	if err := s.run.makeFile(path, s.m.process); err != nil {
+		return err
+	}
+	// What is lost in a crash of the host is of no use then anyway.
+	careless := object{"no-flush": true}
+	file := object{"driver": "file", "node-name": fileNode(d.index), "filename": path, "cache": careless, "discard": "unmap"}
+	if err := s.m.do(ctx, "blockdev-add", file, nil); err != nil {
+		return s.m.explain(err, path)
+	}
+	if err := s.format(ctx, d); err != nil {
+		return fmt.Errorf("scratch file: %w", err)
+	}
+	return s.m.do(ctx, "blockdev-add", object{"driver": "qcow2", "node-name": scratchNode(d.index), "file": fileNode(d.index),
+		"backing": d.Disk.Node, "cache": careless, "discard": "unmap"}, nil)
+}
+
+// format lets QEMU write an empty image of the disk's size into the scratch file.
+func (s *Snapshot) format(ctx context.Context, d *SnapshotDisk) error {
+	const sector = 512
+	size := (d.Disk.Size + sector - 1) / sector * sector
+	job := makeJob(d.index)
+	options := object{"driver": "qcow2", "file": fileNode(d.index), "size": size}
+	if err := s.m.do(ctx, "blockdev-create", object{"job-id": job, "options": options}, nil); err != nil {
+		return err
+	}
+	for {
+		j, err := s.m.job(ctx, job)
+		switch {
+		case err != nil:
+			return err
+		case j == nil:
+			return fmt.Errorf("job %s vanished", job)
+		case j.Status == "concluded":
+			if err := s.m.do(ctx, "job-dismiss", object{"id": job}, nil); err != nil {
+				return err
+			}
+			if j.Error != "" {
+				return fmt.Errorf("QEMU says: %s", j.Error)
+			}
+			return nil
+		}
+		if err := pause(ctx, shortWait); err != nil {
+			return err
+		}
+	}
+}
+
+// fix takes the snapshot: all disks in one transaction.
+func (s *Snapshot) fix(ctx context.Context) error {
+	if !s.Time.IsZero() {
+		return fmt.Errorf("the moment came twice")
+	}
+	var actions []object
+	for _, d := range s.Disks {
+		actions = append(actions, s.actions(d)...)
+	}
+	began := time.Now().UTC()
+	if err := s.m.do(ctx, "transaction", object{"actions": actions}, nil); err != nil {
+		return err
+	}
+	s.Time = began
+	return nil
+}
+
+// actions for one disk: a bitmap begins, the parent's ends, and a job begins to keep
+// what is overwritten.
+func (s *Snapshot) actions(d *SnapshotDisk) []object {
+	var list []object
+	add := func(kind string, data object) { list = append(list, object{"type": kind, "data": data}) }
+	if !d.Disk.ReadOnly {
+		add("block-dirty-bitmap-add", object{"node": d.Disk.Node, "name": s.request.Point,
+			"persistent": d.Disk.persists, "granularity": Granularity})
+	}
+	if d.Mode == ModeBitmap {
+		add("block-dirty-bitmap-disable", object{"node": d.Disk.Node, "name": s.request.Parent})
+	}
+	job := object{"job-id": jobName(d.index), "device": d.Disk.Node, "target": scratchNode(d.index),
+		"sync": "none", "filter-node-name": filterNode(d.index)}
+	if s.m.features.breaksSnap {
+		job["on-cbw-error"] = "break-snapshot"
+	}
+	add("blockdev-backup", job)
+	return list
+}
+
+// open exports a disk and connects to it.
+func (s *Snapshot) open(ctx context.Context, d *SnapshotDisk) (err error) {
+	bitmap := ""
+	if d.Mode == ModeBitmap {
+		bitmap = s.request.Parent
+	}
+	if s.m.fallsBack(&d.Disk) {
+		d.Export, err = s.openFallback(ctx, d, bitmap)
+		return err
+	}
+	name := exportName(d.index)
+	export := object{"type": "nbd", "id": name, "node-name": scratchNode(d.index), "name": name, "writable": false}
+	if bitmap != "" {
+		export["bitmaps"] = []string{bitmap}
+	}
+	if err := s.m.do(ctx, "block-export-add", export, nil); err != nil {
+		return err
+	}
+	d.Export, err = OpenExport(ctx, ExportOptions{Socket: s.run.socket(), Export: name, Bitmap: bitmap,
+		Size: d.Disk.Size, Stall: s.m.opts.Stall})
+	return err
+}
+
+// refused tells whether QEMU said no, in words that hold text.
+func refused(err error, text string) bool {
+	return qmp.IsClass(err, qmp.GenericError) && contains(err, text)
+}
