@@ -299,4 +299,4 @@ const testVault = "0123456789abcdef"
 func bitmapOf(point string) string { return BitmapName(testVault, point) }
 
 func hexByte(b byte) string { return fmt.Sprintf("%#x", b) }
-func dec(n int64) string { return fmt.Sprint(n) }
+func dec(n int64) string    { return fmt.Sprint(n) }

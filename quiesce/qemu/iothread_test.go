@@ -1,0 +1,97 @@
+package qemu
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
+)
+
+func threaded(t *testing.T) func(string) []string {
+	return func(folder string) []string {
+		args := []string{"-object", "iothread,id=io0"}
+		args = append(args, diskArgs(t, folder, "one", "qcow2", "iothread=io0")...)
+		args = append(args, diskArgs(t, folder, "two", "raw")...)
+		return append(args, diskArgs(t, folder, "three", "raw", "iothread=io0")...)
+	}
+}
+
+// The machine runs: with one started by -S, QEMU 7.2 survives the export that it must
+// not be asked for, and the test would pass without the rule.
+func TestADiskInAnIOThreadIsReadWithoutEndingQEMU(t *testing.T) {
+	v := boot(t, threaded(t))
+	needs(t, "fusermount3")
+	v.waitForDriver("one")
+	one, two := make([]byte, 64<<20), make([]byte, 64<<20)
+	v.fill("one", 0, 3<<20, 0x11, one)
+	v.fill("two", 1<<20, 5<<20, 0x22, two)
+	disks := append(both(), DiskRequest{Name: "vdc"})
+	parents := [][]byte{bytes.Clone(one), bytes.Clone(two), make([]byte, 64<<20)}
+	s := v.snapshot(SnapshotRequest{Disks: disks, Point: bitmapOf("p1")})
+	v.fill("one", 1<<20, 1<<20, 0x33, nil)
+	v.fill("two", 1<<20, 1<<20, 0x33, nil)
+	v.fill("three", 1<<20, 1<<20, 0x33, nil)
+	for i, want := range parents {
+		same(t, s.Disks[i].Name, content(t, s.Disks[i], nil), want)
+	}
+	if n := dataBytes(t, s.Disks[0]); n > 4<<20 {
+		t.Errorf("%d bytes to read", n)
+	}
+	v.release(s, true)
+
+	v.fill("one", 1<<20, 1<<20, 0x33, one)
+	v.fill("two", 1<<20, 1<<20, 0x33, two)
+	three := make([]byte, 64<<20)
+	v.fill("three", 1<<20, 1<<20, 0x33, three)
+	s = v.snapshot(SnapshotRequest{Disks: disks, Parent: bitmapOf("p1"), Point: bitmapOf("p2")})
+	v.fill("one", 1<<20, 1<<20, 0x44, nil)
+	for i, want := range [][]byte{one, two, three} {
+		d := s.Disks[i]
+		if d.Mode != ModeBitmap {
+			t.Errorf("%s: %s", d.Name, d.Reason)
+		}
+		same(t, d.Name, content(t, d, parents[i]), want)
+		if n := dataBytes(t, d); n != 1<<20 {
+			t.Errorf("%s: %d bytes to read", d.Name, n)
+		}
+	}
+	v.release(s, true)
+	vm, err := v.m.VM(t.Context())
+	if err != nil || !vm.Running {
+		t.Fatalf("%+v, %v", vm, err)
+	}
+}
+
+// waitForDriver waits until the firmware drives a disk, and so the I/O thread serves it.
+func (v *vm) waitForDriver(disk string) {
+	v.t.Helper()
+	path := "/machine/peripheral/" + disk + "/virtio-backend"
+	for range 1000 {
+		var s struct {
+			Started bool `json:"started"`
+		}
+		err := v.hand.Do(v.t.Context(), "x-query-virtio-status", object{"path": path}, &s)
+		if qmp.IsClass(err, qmp.CommandNotFound) || s.Started {
+			return
+		}
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	v.t.Fatal("the firmware does not drive the disk")
+}
+
+func TestWhereNothingElseIsPossibleADiskInAnIOThreadIsRefused(t *testing.T) {
+	v := boot(t, threaded(t))
+	v.m.features.fuse = false
+	v.m.version = Version{Major: 8, Minor: 2}
+	_, err := v.m.Snapshot(t.Context(), SnapshotRequest{Disks: both(), Point: bitmapOf("p1"), Scratch: v.scratch})
+	if err == nil || !strings.Contains(err.Error(), "iothread") {
+		t.Error(err)
+	}
+	s := v.snapshot(SnapshotRequest{Disks: both()[1:], Point: bitmapOf("p1")})
+	v.release(s, false)
+}
