@@ -122,11 +122,21 @@ func (m *Machine) describe(ctx context.Context, d *Disk) string {
 	if n, ok := get[int](ctx, m, d.QDev, "physical_block_size"); ok && n > 0 {
 		d.Physical = n
 	}
+	d.IOThread = m.text(ctx, d.QDev, "iothread")
 	bus := m.text(ctx, d.QDev, "parent_bus")
 	d.Bus = busOf(class, bus)
-	d.IOThread = m.text(ctx, d.QDev, "iothread")
-	if controller, _, ok := cutLast(bus, "/"); ok && d.IOThread == "" {
+	controller, _, ok := cutLast(bus, "/")
+	if !ok {
+		return class
+	}
+	if d.IOThread == "" {
 		d.IOThread = m.text(ctx, controller, "iothread")
+	}
+	switch {
+	case d.Bus == "scsi" && strings.HasPrefix(m.text(ctx, controller, "type"), "usb-"):
+		d.Bus = "usb"
+	case d.Bus == "nvme" && d.Serial == "": // a namespace has none
+		d.Serial = m.text(ctx, controller, "serial")
 	}
 	return class
 }
