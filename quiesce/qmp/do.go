@@ -144,6 +144,8 @@ func (c *Client) take(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case m.Event != "" && len(m.Event)+len(m.Data) > maxEventBytes:
+		c.dropped++
 	case m.Event != "":
 		select {
 		case c.events <- m.event():
