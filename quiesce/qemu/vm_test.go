@@ -23,7 +23,7 @@ import (
 // vm is a QEMU without a guest: a firmware that finds nothing to boot, and disks that are
 // written to through the monitor as a guest would.
 type vm struct {
-	t       *testing.T
+	t       testing.TB
 	folder  string
 	cmd     *exec.Cmd
 	said    *bytes.Buffer
@@ -73,7 +73,7 @@ func run1(t testing.TB, name string, args ...string) {
 }
 
 // diskArgs makes an image of 64 MiB and says how to attach it as disk id.
-func diskArgs(t *testing.T, folder, id, format string, more ...string) []string {
+func diskArgs(t testing.TB, folder, id, format string, more ...string) []string {
 	t.Helper()
 	path := filepath.Join(folder, id+"."+format)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +87,7 @@ func diskArgs(t *testing.T, folder, id, format string, more ...string) []string 
 }
 
 // boot starts a machine; arguments are made by make from its folder.
-func boot(t *testing.T, arguments func(folder string) []string) *vm {
+func boot(t testing.TB, arguments func(folder string) []string) *vm {
 	t.Helper()
 	needs(t, "qemu-system-x86_64", "qemu-img")
 	v := &vm{t: t, folder: shortFolder(t)}

@@ -35,7 +35,7 @@ func writerProgram() []byte {
 const writerBlock, writerBlocks = 64 << 10, 64<<20/(64<<10) - 1
 
 // bootWriter starts a machine whose guest is the writer, and waits for its first rounds.
-func bootWriter(t *testing.T) *vm {
+func bootWriter(t testing.TB) *vm {
 	t.Helper()
 	v := boot(t, func(folder string) []string {
 		for _, id := range []string{"one", "two"} {
