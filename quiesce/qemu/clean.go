@@ -30,7 +30,10 @@ type CleanRequest struct {
 	Scratch ScratchOptions
 }
 
-const releaseTimeout = 2 * time.Minute
+const (
+	releaseTimeout = 2 * time.Minute  // where the caller's context has no earlier deadline
+	stepTimeout    = 30 * time.Second // of one step of cleaning: one that hangs must not keep the others from being tried
+)
 
 // Leftovers lists what Clean would remove. While a run works on the machine, that is what
 // the run has made. It changes nothing.
@@ -86,8 +89,10 @@ func (m *Machine) sweep(ctx context.Context, sw *sweeping) ([]Leftover, error) {
 // Release ends reading and removes all that the snapshot made, whatever happens. committed
 // says whether the point is in the vault: then its bitmap stays, else the parent's, which
 // gets back what changed meanwhile. That QEMU is gone is no error. ctx should not be
-// the run's, which may have ended, and should have a deadline of a minute or more.
+// the run's, which may have ended. It takes two minutes at most.
 func (s *Snapshot) Release(ctx context.Context, committed bool) error {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
 	s.stop()
 	s.guarded.Wait()
 	var errs []error
@@ -141,14 +146,19 @@ func (sw *sweeping) note(kind, name string) {
 func (sw *sweeping) all(ctx context.Context) error {
 	var errs []error
 	for _, step := range []func(context.Context) error{sw.exports, sw.jobs, sw.nodes, sw.bitmaps} {
-		if err := step(ctx); err != nil {
-			if gone(err) {
-				return err
-			}
-			errs = append(errs, err)
+		err := sw.within(ctx, step)
+		if gone(err) {
+			return err
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (sw *sweeping) within(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return step(ctx)
 }
 
 // exports removes ours, and the NBD server where it is ours.

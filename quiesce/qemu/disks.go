@@ -71,8 +71,8 @@ func (m *Machine) disks(ctx context.Context) ([]Disk, error) {
 	names := namer{}
 	for i := range drives {
 		d := &drives[i]
-		if d.QDev == "" && (d.Inserted == nil || ours(d.Inserted.Node)) {
-			continue // a drive that no device uses
+		if d.QDev == "" && (d.Inserted == nil || d.Device == "" || ours(d.Inserted.Node)) {
+			continue // left by a device that is gone, or part of a job
 		}
 		disk := m.disk(ctx, d, nodes, below)
 		disk.Name = names.next(&disk)

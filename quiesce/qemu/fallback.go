@@ -55,9 +55,16 @@ func (s *Snapshot) exportFile(ctx context.Context, d *SnapshotDisk) (*os.File, e
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("an I/O thread serves it, and it cannot be read through FUSE: %w; %s", err, wayOut)
+		return nil, fmt.Errorf("an I/O thread serves it, and it cannot be read through FUSE: %w%s; or %s", err, otherUser(err), wayOut)
 	}
 	return f, nil
+}
+
+func otherUser(err error) string {
+	if errors.Is(err, syscall.EACCES) {
+		return " (QEMU runs as another user, whose mounts are closed to root unless /etc/fuse.conf says user_allow_other)"
+	}
+	return ""
 }
 
 // exportCarrier makes an NBD export that has a copy of the disk's bitmap, and no data.
