@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -108,40 +107,6 @@ func (s *Snapshot) fail(err error) {
 		}
 		close(s.ended)
 	})
-}
-
-// job is an entry of query-jobs.
-type job struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
-	Error  string `json:"error"`
-}
-
-func (j *job) why() string {
-	if j == nil || j.Error == "" {
-		return ""
-	}
-	return ": QEMU says: " + j.Error
-}
-
-// jobs are ours, by name.
-func (m *Machine) jobs(ctx context.Context) (map[string]*job, error) {
-	var list []job
-	if err := m.do(ctx, "query-jobs", nil, &list); err != nil {
-		return nil, err
-	}
-	found := map[string]*job{}
-	for i := range list {
-		if strings.HasPrefix(list[i].ID, prefix) {
-			found[list[i].ID] = &list[i]
-		}
-	}
-	return found, nil
-}
-
-func (m *Machine) job(ctx context.Context, id string) (*job, error) {
-	jobs, err := m.jobs(ctx)
-	return jobs[id], err
 }
 
 const shortWait = 5 * time.Millisecond

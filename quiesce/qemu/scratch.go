@@ -21,8 +21,9 @@ type ScratchOptions struct {
 	LowWater int64  // bytes that stay free on its file system; 0: 5 % of it, but 1 GiB at least and 20 GiB at most
 }
 
-// DefaultScratch is where scratch files lie unless told otherwise. SELinux's policy lets
-// machines of libvirt use it. Under AppArmor each of them has a profile that names its files: there,
+// DefaultScratch is where scratch files lie unless told otherwise. SELinux's usual policy lets
+// machines of libvirt write below /var/lib/libvirt/qemu. Under AppArmor each of them has a profile that
+// names its files: there,
 // /etc/apparmor.d/local/abstractions/libvirt-qemu must say
 //
 //	owner /var/lib/libvirt/qemu/holdfast/vm-*/ r,

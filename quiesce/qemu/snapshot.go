@@ -128,6 +128,9 @@ func (s *Snapshot) take(ctx context.Context) error {
 	if err := s.startServer(ctx); err != nil {
 		return err
 	}
+	if err := s.tryFUSE(ctx); err != nil {
+		return err
+	}
 	for _, d := range s.Disks {
 		if err := s.prepare(ctx, d); err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)

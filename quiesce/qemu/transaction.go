@@ -28,6 +28,8 @@ const maxSocketPath = 107
 // prepare makes a disk's scratch file and the node that keeps in it what the guest
 // overwrites, with the disk itself below.
 func (s *Snapshot) prepare(ctx context.Context, d *SnapshotDisk) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	path := filepath.Join(s.run.path, fmt.Sprintf("scratch-%d", d.index))
 	if err := s.run.makeFile(path, s.m.process); err != nil {
 		return err
@@ -54,15 +56,22 @@ func (s *Snapshot) format(ctx context.Context, d *SnapshotDisk) error {
 	if err := s.m.do(ctx, "blockdev-create", object{"job-id": job, "options": options}, nil); err != nil {
 		return err
 	}
+	return s.m.concluded(ctx, job)
+}
+
+// concluded waits for the end of a job that waits to be dismissed, and dismisses it.
+func (m *Machine) concluded(ctx context.Context, id string) error {
 	for {
-		j, err := s.m.job(ctx, job)
-		switch {
-		case err != nil:
+		jobs, err := m.jobs(ctx)
+		if err != nil {
 			return err
-		case j == nil:
-			return fmt.Errorf("job %s vanished", job)
-		case j.Status == "concluded":
-			if err := s.m.do(ctx, "job-dismiss", object{"id": job}, nil); err != nil {
+		}
+		j := jobs[id]
+		if j == nil {
+			return fmt.Errorf("job %s vanished", id)
+		}
+		if j.Status == "concluded" {
+			if err := m.do(ctx, "job-dismiss", object{"id": id}, nil); err != nil {
 				return err
 			}
 			if j.Error != "" {

@@ -151,14 +151,6 @@ func (v *vm) dial(socket string) *qmp.Client {
 	return nil
 }
 
-// kill ends QEMU at once.
-func (v *vm) kill() {
-	v.cmd.Process.Kill()
-	<-v.mon.Events() // closed, or something on the way there
-	for range v.mon.Events() {
-	}
-}
-
 // io lets qemu-io write as the device of a disk.
 func (v *vm) io(disk, command string) {
 	v.t.Helper()
