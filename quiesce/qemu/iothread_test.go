@@ -147,6 +147,5 @@ func TestAFUSEExportOfAnotherUserIsReadOrExplained(t *testing.T) {
 	if !strings.Contains(err.Error(), "FUSE") || !strings.Contains(err.Error(), wayOut) || held {
 		t.Error(err)
 	}
-	t.Log(err, v.said)
 	v.nothingLeft(false, q)
 }

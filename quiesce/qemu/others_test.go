@@ -31,8 +31,8 @@ func TestAMachineThatOthersWorkOnIsLeftAlone(t *testing.T) {
 	v.refusedBy(ErrInUse)
 	v.do("job-cancel", object{"id": "theirs"}, nil)
 
-	v.do("migrate-set-parameters", object{"max-bandwidth": 1}, nil)
-	v.do("migrate", object{"uri": "exec:cat >/dev/null"}, nil)
+	v.do("migrate-set-capabilities", object{"capabilities": []object{{"capability": "pause-before-switchover", "state": true}}}, nil)
+	v.do("migrate", object{"uri": "exec:cat >/dev/null"}, nil) // which waits before its end
 	v.refusedBy(ErrInUse)
 	v.do("migrate_cancel", nil, nil)
 	for range 1000 {

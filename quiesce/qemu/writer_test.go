@@ -126,7 +126,9 @@ func TestAPointIsOneInstantOfAGuestThatNeverStopsWriting(t *testing.T) {
 				t.Errorf("%s: %s, %q", d.Name, d.Mode, d.Reason)
 			}
 			images[i] = content(t, d, parents[i])
-			same(t, "all of "+d.Name, whole(t, d), images[i])
+			if point == "p3" {
+				same(t, "all of "+d.Name, whole(t, d), images[i])
+			}
 		}
 		if err := oneInstant(images[0], images[1]); err != nil {
 			t.Errorf("%s: %v", point, err)
