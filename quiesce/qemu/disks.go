@@ -133,9 +133,26 @@ func (m *Machine) describe(ctx context.Context, d *Disk) string {
 	case d.Bus == "scsi" && strings.HasPrefix(m.text(ctx, controller, "type"), "usb-"):
 		d.Bus = "usb"
 	case d.Bus == "nvme" && d.Serial == "": // a namespace has none
-		d.Serial = m.text(ctx, controller, "serial")
+		if d.Serial = m.text(ctx, controller, "serial"); d.Serial == "" {
+			d.Serial = m.nvmeSerial(ctx)
+		}
 	}
 	return class
+}
+
+// nvmeSerial is that of the only NVMe controller: from QEMU 9 on, a namespace does not
+// say which controller it is behind.
+func (m *Machine) nvmeSerial(ctx context.Context) string {
+	serial, count := "", 0
+	for _, d := range m.devices(ctx) {
+		if d.class == "nvme" {
+			serial, count = m.text(ctx, d.path, "serial"), count+1
+		}
+	}
+	if count != 1 {
+		return ""
+	}
+	return serial
 }
 
 func busOf(class, parent string) string {

@@ -207,17 +207,16 @@ func TestQEMUOfAnotherUserUsesTheScratchFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start QEMU as another user")
 	}
-	const nobody = 65534
-	v := boot(t, func(f string) []string {
+	v := bootAs(t, nobody, func(f string) []string {
 		args := twoDisks(t)(f)
 		for _, path := range []string{f, f + "/one.qcow2", f + "/two.raw"} {
-			if err := os.Chown(path, nobody, nobody); err != nil {
+			if err := os.Chown(path, int(nobody.Uid), int(nobody.Gid)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return append(args, "-runas", "nobody")
+		return args
 	})
-	if v.m.process.uid != nobody {
+	if v.m.process.uid != int(nobody.Uid) {
 		t.Fatalf("QEMU runs as %d", v.m.process.uid)
 	}
 	s := v.snapshot(SnapshotRequest{Disks: both(), Point: bitmapOf("p1")})

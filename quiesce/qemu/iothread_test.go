@@ -126,10 +126,10 @@ func TestAFUSEExportOfAnotherUserIsReadOrExplained(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start QEMU as another user")
 	}
-	v := boot(t, func(f string) []string {
-		args := append(threaded(t)(f), "-runas", "nobody")
+	v := bootAs(t, nobody, func(f string) []string {
+		args := threaded(t)(f)
 		for _, name := range []string{"", "/one.qcow2", "/two.raw", "/three.raw"} {
-			if err := os.Chown(f+name, 65534, 65534); err != nil {
+			if err := os.Chown(f+name, int(nobody.Uid), int(nobody.Gid)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -30,6 +30,7 @@ type vm struct {
 	hand    *qmp.Client // the test's own
 	m       *Machine
 	scratch ScratchOptions
+	user    *syscall.Credential // that QEMU runs as; nil: ours
 }
 
 func needs(t testing.TB, tools ...string) {
@@ -85,11 +86,16 @@ func diskArgs(t testing.TB, folder, id, format string, more ...string) []string 
 	}
 }
 
-// boot starts a machine; arguments are made by make from its folder.
+// boot starts a machine with arguments that are made from the path of its folder.
 func boot(t testing.TB, arguments func(folder string) []string) *vm {
 	t.Helper()
+	return bootAs(t, nil, arguments)
+}
+
+func bootAs(t testing.TB, user *syscall.Credential, arguments func(folder string) []string) *vm {
+	t.Helper()
 	needs(t, "qemu-system-x86_64", "qemu-img")
-	v := &vm{t: t, folder: shortFolder(t)}
+	v := &vm{t: t, folder: shortFolder(t), user: user}
 	v.scratch = ScratchOptions{Folder: filepath.Join(v.folder, "scratch"), LowWater: 1}
 	v.start(arguments(v.folder)...)
 	return v
@@ -106,7 +112,7 @@ func (v *vm) start(args ...string) {
 		"-qmp", "unix:" + a + ",server=on,wait=off", "-qmp", "unix:" + b + ",server=on,wait=off"}, args...)
 	v.cmd = exec.Command("qemu-system-x86_64", all...)
 	v.cmd.Stderr = v.said
-	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: v.user}
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -288,6 +294,9 @@ func same(t *testing.T, what string, got, want []byte) {
 const testVault = "0123456789abcdef"
 
 func bitmapOf(point string) string { return BitmapName(testVault, point) }
+
+// nobody is a user who may not read what root has in its folders.
+var nobody = &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: false}
 
 func hexByte(b byte) string { return fmt.Sprintf("%#x", b) }
 func dec(n int64) string    { return fmt.Sprint(n) }
