@@ -16,9 +16,9 @@ func (s *Snapshot) Release(ctx context.Context, committed bool) error {
 	s.stop()
 	s.guarded.Wait()
 	var errs []error
+	s.breakReads(errors.New("snapshot was released"))
 	for _, d := range s.Disks {
 		if d.Export != nil {
-			d.fail(errors.New("snapshot was released"))
 			d.Close() // a connection that QEMU broke is of no interest any more
 		}
 	}
@@ -33,9 +33,6 @@ func (s *Snapshot) Release(ctx context.Context, committed bool) error {
 		if _, err := s.m.resume(ctx, true); err != nil && !gone(err) {
 			errs = append(errs, err)
 		}
-	}
-	if err := s.run.removeFolder(); err != nil {
-		errs = append(errs, err)
 	}
 	errs = append(errs, s.run.end())
 	if err := errors.Join(errs...); err != nil {

@@ -129,7 +129,7 @@ func sweepFolder(folder string) {
 			lock.Close() // its QEMU may still use the files
 			continue
 		}
-		r.removeFolder()
+		removeRunFolder(path) // what cannot be removed stays for the next
 		r.end()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,10 +28,9 @@ type DiskRequest struct {
 
 // Snapshot holds disks of a machine at one instant until it is released.
 type Snapshot struct {
-	Time     time.Time // the instant
-	Disks    []*SnapshotDisk
-	Cleaned  []Leftover // of runs that died, removed before
-	Warnings []string
+	Time    time.Time // the instant
+	Disks   []*SnapshotDisk
+	Cleaned []Leftover // of runs that died, removed before
 
 	m       *Machine
 	request SnapshotRequest
@@ -40,9 +40,12 @@ type Snapshot struct {
 
 	stop    context.CancelFunc // ends the guard
 	guarded sync.WaitGroup     // of the guard
-	ended   chan struct{}      // closed when why is set
 	once    sync.Once
-	why     error // the snapshot is not to be trusted any more
+	ended   chan struct{} // closed when why is set
+	why     error         // the snapshot is not to be trusted any more
+
+	broken    atomic.Pointer[error] // what reads return, once set
+	mustLetGo atomic.Bool           // it has ended, and the guest may still wait for its jobs
 }
 
 // SnapshotDisk is one disk of a snapshot: a source of a backup.

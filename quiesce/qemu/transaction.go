@@ -124,26 +124,34 @@ func (s *Snapshot) actions(d *SnapshotDisk) []object {
 }
 
 // open exports a disk and connects to it.
-func (s *Snapshot) open(ctx context.Context, d *SnapshotDisk) (err error) {
+func (s *Snapshot) open(ctx context.Context, d *SnapshotDisk) error {
 	bitmap := ""
 	if d.Mode == ModeBitmap {
 		bitmap = s.request.Parent
 	}
+	open := s.openExport
 	if s.m.fallsBack(&d.Disk) {
-		d.Export, err = s.openFallback(ctx, d, bitmap)
+		open = s.openFallback
+	}
+	e, err := open(ctx, d, bitmap)
+	if err != nil {
 		return err
 	}
+	e.broken = &s.broken
+	d.Export = e
+	return nil
+}
+
+func (s *Snapshot) openExport(ctx context.Context, d *SnapshotDisk, bitmap string) (*Export, error) {
 	name := exportName(d.index)
 	export := object{"type": "nbd", "id": name, "node-name": scratchNode(d.index), "name": name, "writable": false}
 	if bitmap != "" {
 		export["bitmaps"] = []string{bitmap}
 	}
 	if err := s.m.do(ctx, "block-export-add", export, nil); err != nil {
-		return err
+		return nil, err
 	}
-	d.Export, err = OpenExport(ctx, ExportOptions{Socket: s.run.socket(), Export: name, Bitmap: bitmap,
-		Size: d.Disk.Size, Stall: s.m.opts.Stall})
-	return err
+	return OpenExport(ctx, ExportOptions{Socket: s.run.socket(), Export: name, Bitmap: bitmap, Size: d.Disk.Size, Stall: s.m.opts.Stall})
 }
 
 // refused tells whether QEMU said no, in words that hold text.

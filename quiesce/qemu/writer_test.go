@@ -182,6 +182,7 @@ func TestASnapshotEndsBeforeItsScratchFilesStopTheGuest(t *testing.T) {
 		"cap":            {LowWater: 1, Cap: 20 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // mostly waits
 			v := bootWriter(t)
 			for _, id := range []string{"one", "two"} { // 128 blocks of 64 KiB a second on each disk
 				v.do("block_set_io_throttle", object{"id": "/machine/peripheral/" + id + "/virtio-backend", "bps": 0, "bps_rd": 0, "bps_wr": 0,
