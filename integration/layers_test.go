@@ -74,11 +74,7 @@ var testArrows = map[string][]string{
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
-<<<<<<< HEAD
-	"integration":     {"integration/guest"},
-=======
 	"integration":     {"integration/guest", "quiesce/qga/agenttest"},
->>>>>>> main
 	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
 	"quiesce/libvirt": {"integration/guest"},
 	"quiesce/qemu":    {"integration/guest"},

@@ -66,6 +66,9 @@ func (sw *sweeping) bitmapsOn(ctx context.Context, n node) error {
 	for i := range n.Bitmaps {
 		switch b := &n.Bitmaps[i]; {
 		case !sw.mine(b.Name):
+		case n.ReadOnly && b.Persistent:
+			// It lies in an image that others rest on. QEMU cannot remove it there, and nobody believes
+			// it; should the image become a disk again, the next run finds it.
 		case b.Name == sw.keep:
 			keep = b
 		default:
@@ -87,9 +90,6 @@ func (sw *sweeping) bitmapsOn(ctx context.Context, n node) error {
 	}
 	var errs []error
 	for _, b := range others {
-		if n.ReadOnly && b.Persistent {
-			continue // it lies in an image that others rest on: QEMU cannot, and nobody believes it there
-		}
 		errs = append(errs, sw.m.do(ctx, "block-dirty-bitmap-remove", object{"node": n.Name, "name": b.Name}, nil))
 	}
 	return errors.Join(errs...)

@@ -2,11 +2,8 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
 // drive is an entry of query-block.
@@ -71,8 +68,8 @@ func (m *Machine) disks(ctx context.Context) ([]Disk, error) {
 	names := namer{}
 	for i := range drives {
 		d := &drives[i]
-		if d.QDev == "" && (d.Inserted == nil || ours(d.Inserted.Node)) {
-			continue // a drive that no device uses
+		if d.QDev == "" && (d.Inserted == nil || d.Device == "" || ours(d.Inserted.Node)) {
+			continue // left by a device that is gone, or part of a job
 		}
 		disk := m.disk(ctx, d, nodes, below)
 		disk.Name = names.next(&disk)
@@ -122,13 +119,40 @@ func (m *Machine) describe(ctx context.Context, d *Disk) string {
 	if n, ok := get[int](ctx, m, d.QDev, "physical_block_size"); ok && n > 0 {
 		d.Physical = n
 	}
+	d.IOThread = m.text(ctx, d.QDev, "iothread")
 	bus := m.text(ctx, d.QDev, "parent_bus")
 	d.Bus = busOf(class, bus)
-	d.IOThread = m.text(ctx, d.QDev, "iothread")
-	if controller, _, ok := cutLast(bus, "/"); ok && d.IOThread == "" {
+	controller, _, ok := cutLast(bus, "/")
+	if !ok {
+		return class
+	}
+	if d.IOThread == "" {
 		d.IOThread = m.text(ctx, controller, "iothread")
 	}
+	switch {
+	case d.Bus == "scsi" && strings.HasPrefix(m.text(ctx, controller, "type"), "usb-"):
+		d.Bus = "usb"
+	case d.Bus == "nvme" && d.Serial == "": // a namespace has none
+		if d.Serial = m.text(ctx, controller, "serial"); d.Serial == "" {
+			d.Serial = m.nvmeSerial(ctx)
+		}
+	}
 	return class
+}
+
+// nvmeSerial is that of the only NVMe controller: from QEMU 9 on, a namespace does not
+// say which controller it is behind.
+func (m *Machine) nvmeSerial(ctx context.Context) string {
+	serial, count := "", 0
+	for _, d := range m.devices(ctx) {
+		if d.class == "nvme" {
+			serial, count = m.text(ctx, d.path, "serial"), count+1
+		}
+	}
+	if count != 1 {
+		return ""
+	}
+	return serial
 }
 
 func busOf(class, parent string) string {
@@ -179,107 +203,4 @@ func (d *Disk) leaveOut(class string) {
 // isFlash tells memory chips that firmware lies in from disks.
 func isFlash(d *Disk) bool {
 	return strings.HasPrefix(d.Bus, "cfi.pflash") || strings.HasPrefix(d.Device, "pflash")
-}
-
-// belowFilters finds the disk below each filter of ours that hides it.
-func (m *Machine) belowFilters(ctx context.Context, drives []drive) (map[string]string, error) {
-	hidden := false
-	for _, d := range drives {
-		hidden = hidden || d.Inserted != nil && ours(d.Inserted.Node)
-	}
-	if !hidden {
-		return nil, nil
-	}
-	below, err := m.childNodes(ctx, "file")
-	var refusal *qmp.Error
-	if errors.As(err, &refusal) {
-		return nil, nil // the command is meant for developers, and may vanish
-	}
-	return below, err
-}
-
-// childNodes maps the names of nodes of ours to the node that hangs below each by an edge
-// of that name.
-func (m *Machine) childNodes(ctx context.Context, edge string) (map[string]string, error) {
-	var graph struct {
-		Nodes []struct {
-			ID   uint64 `json:"id"`
-			Name string `json:"name"`
-		} `json:"nodes"`
-		Edges []struct {
-			Parent uint64 `json:"parent"`
-			Child  uint64 `json:"child"`
-			Name   string `json:"name"`
-		} `json:"edges"`
-	}
-	if err := m.do(ctx, "x-debug-query-block-graph", nil, &graph); err != nil {
-		return nil, err
-	}
-	names := map[uint64]string{}
-	for _, n := range graph.Nodes {
-		names[n.ID] = n.Name
-	}
-	below := map[string]string{}
-	for _, e := range graph.Edges {
-		if e.Name == edge && ours(names[e.Parent]) {
-			below[names[e.Parent]] = names[e.Child]
-		}
-	}
-	return below, nil
-}
-
-// unseen lists devices that may be disks and that QEMU only passes on.
-func (m *Machine) unseen(ctx context.Context) []Disk {
-	var disks []Disk
-	for _, d := range m.devices(ctx) {
-		if !strings.HasPrefix(d.class, "vfio-pci") && !strings.HasPrefix(d.class, "vhost-user-blk") &&
-			!strings.HasPrefix(d.class, "vhost-vdpa") {
-			continue
-		}
-		_, name, _ := cutLast(d.path, "/")
-		disks = append(disks, Disk{
-			Name: name, QDev: d.path, Bus: d.class, BootIndex: -1, Impossible: true,
-			LeftOut: "passed through (" + d.class + "): if it is a disk, QEMU does not see what is written to it",
-		})
-	}
-	return disks
-}
-
-// namer counts the drives of each kind.
-type namer map[string]int
-
-func (n namer) next(d *Disk) string {
-	kind := ""
-	switch {
-	case d.LeftOut == "CD-ROM drive":
-		kind = "sr"
-	case d.Bus == "floppy":
-		kind = "fd"
-	case d.Bus == "nvme":
-		kind = "nvme"
-	case d.Bus == "virtio":
-		kind = "vd"
-	case d.Bus == "scsi", d.Bus == "ide", d.Bus == "usb":
-		kind = "sd"
-	default:
-		kind = "disk"
-	}
-	i := n[kind]
-	n[kind]++
-	switch kind {
-	case "sr", "fd", "disk":
-		return fmt.Sprintf("%s%d", kind, i)
-	case "nvme":
-		return fmt.Sprintf("nvme%dn1", i)
-	}
-	return kind + letters(i)
-}
-
-// letters counts a, b, ... z, aa, ab, ...
-func letters(i int) string {
-	s := ""
-	for i++; i > 0; i = (i - 1) / 26 {
-		s = string(rune('a'+(i-1)%26)) + s
-	}
-	return s
 }

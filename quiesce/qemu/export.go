@@ -39,7 +39,7 @@ type Export struct {
 	zeros   *teller       // which ranges read as zeros
 	changes *teller       // which ranges the bitmap marks; nil: no bitmap
 	closers []io.Closer
-	broken  atomic.Pointer[error] // why nothing may be believed any more
+	broken  *atomic.Pointer[error] // why nothing may be believed any more; nil where nobody would know
 }
 
 // OpenExport connects to an NBD export. ctx bounds that, not the export's life. Errors:
@@ -122,8 +122,8 @@ func (e *Export) ReadAt(p []byte, off int64) (int, error) {
 	}
 	want := p[:min(int64(len(p)), e.size-off)]
 	n, err := e.data[int(e.next.Add(1)%uint32(len(e.data)))].ReadAt(want, off)
-	if why := e.broken.Load(); why != nil {
-		return 0, *why // whatever was read may be of another time
+	if why := e.failed(); why != nil {
+		return 0, why // whatever was read may be of another time
 	}
 	if n == len(want) && (err == nil || err == io.EOF) {
 		err = nil
@@ -136,9 +136,14 @@ func (e *Export) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// fail makes every read from now on return err.
-func (e *Export) fail(err error) {
-	e.broken.CompareAndSwap(nil, &err)
+func (e *Export) failed() error {
+	if e.broken == nil {
+		return nil
+	}
+	if why := e.broken.Load(); why != nil {
+		return *why
+	}
+	return nil
 }
 
 // Close ends the connections. Calls in progress fail.

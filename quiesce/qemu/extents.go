@@ -38,8 +38,8 @@ type walk struct {
 
 // kind of the run that begins at an offset, and where it ends.
 func (e *walk) kind(ctx context.Context, at int64) (blockstore.ExtentKind, int64, error) {
-	if why := e.broken.Load(); why != nil {
-		return 0, 0, *why
+	if why := e.failed(); why != nil {
+		return 0, 0, why
 	}
 	end := e.size
 	if e.changes != nil {

@@ -33,31 +33,76 @@ func (m *Machine) refusal(d *Disk) string {
 	return ""
 }
 
-// exportFile makes QEMU show a disk of the snapshot as a file, and opens it.
-func (s *Snapshot) exportFile(ctx context.Context, d *SnapshotDisk) (*os.File, error) {
-	path := filepath.Join(s.run.path, fmt.Sprintf("disk-%d", d.index))
+// tryFUSE finds out whether QEMU can show files here, before the guest is held
+// for a snapshot that could not be read.
+func (s *Snapshot) tryFUSE(ctx context.Context) error {
+	for _, d := range s.Disks {
+		if !s.m.fallsBack(&d.Disk) {
+			continue
+		}
+		const node, size = "hf-try", 1 << 20
+		if err := s.m.do(ctx, "blockdev-add", object{"driver": "null-co", "node-name": node, "size": size}, nil); err != nil {
+			return err
+		}
+		f, err := s.exportFile(ctx, "hf-exp-try", node, size)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Name, err)
+		}
+		f.Close()
+		return s.m.sweepTry(ctx, node)
+	}
+	return nil
+}
+
+// sweepTry removes what tryFUSE made, and nothing else.
+func (m *Machine) sweepTry(ctx context.Context, node string) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := m.do(ctx, "block-export-del", object{"id": "hf-exp-try", "mode": "hard"}, nil); err != nil {
+		return err
+	}
+	for {
+		err := m.do(ctx, "blockdev-del", object{"node-name": node}, nil) // refused as long as the export is there
+		if err == nil || gone(err) {
+			return err
+		}
+		if ended := pause(ctx, shortWait); ended != nil {
+			return errors.Join(ended, err)
+		}
+	}
+}
+
+// exportFile makes QEMU show a node as a file, and opens it.
+func (s *Snapshot) exportFile(ctx context.Context, id, node string, size int64) (*os.File, error) {
+	path := filepath.Join(s.run.path, "disk-"+id)
 	if err := s.run.makeFile(path, s.m.process); err != nil {
 		return nil, err
 	}
-	err := s.m.do(ctx, "block-export-add", object{"type": "fuse", "id": exportName(d.index),
-		"node-name": scratchNode(d.index), "mountpoint": path, "writable": false}, nil)
+	err := s.m.do(ctx, "block-export-add", object{"type": "fuse", "id": id, "node-name": node, "mountpoint": path, "writable": false}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("an I/O thread serves it, so it is read through FUSE instead of NBD: %w (QEMU needs /dev/fuse and fusermount3; or %s)", err, wayOut)
+		return nil, fmt.Errorf("an I/O thread serves it, so it is read through FUSE instead of NBD: %w (QEMU needs /dev/fuse, and fusermount3 where it is not root; or %s)", err, wayOut)
 	}
 	f, err := os.Open(path)
 	if err == nil {
 		var at os.FileInfo
-		if at, err = f.Stat(); err == nil && at.Size() < d.Disk.Size {
-			err = fmt.Errorf("it has %d bytes, and the disk has %d: QEMU's mounts are not seen here (a mount namespace of its own?)", at.Size(), d.Disk.Size)
+		if at, err = f.Stat(); err == nil && at.Size() < size {
+			err = fmt.Errorf("it has %d bytes, and the disk has %d: QEMU's mounts are not seen here (a mount namespace of its own?)", at.Size(), size)
 		}
 		if err != nil {
 			f.Close()
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("an I/O thread serves it, and it cannot be read through FUSE: %w; %s", err, wayOut)
+		return nil, fmt.Errorf("an I/O thread serves it, and it cannot be read through FUSE: %w%s; or %s", err, otherUser(err), wayOut)
 	}
 	return f, nil
+}
+
+func otherUser(err error) string {
+	if errors.Is(err, syscall.EACCES) {
+		return " (QEMU runs as another user, whose mounts are closed to root unless /etc/fuse.conf says user_allow_other)"
+	}
+	return ""
 }
 
 // exportCarrier makes an NBD export that has a copy of the disk's bitmap, and no data.
@@ -80,7 +125,7 @@ func (s *Snapshot) exportCarrier(ctx context.Context, d *SnapshotDisk, bitmap st
 
 // openFallback reads a disk from its file, and its bitmap from the carrier.
 func (s *Snapshot) openFallback(ctx context.Context, d *SnapshotDisk, bitmap string) (*Export, error) {
-	f, err := s.exportFile(ctx, d)
+	f, err := s.exportFile(ctx, exportName(d.index), scratchNode(d.index), d.Disk.Size)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -12,21 +11,44 @@ import (
 var ErrGone = errors.New("QEMU has ended")
 
 // guard looks at the machine again and again until Release, or until the snapshot is
-// not to be trusted.
+// not to be trusted. A monitor that does not answer for a while (libvirt may be
+// restarting) is no reason to end it.
 func (s *Snapshot) guard(ctx context.Context) {
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.guarded.Go(func() {
+		var blindSince time.Time
 		for pause(ctx, s.m.opts.Interval) == nil {
-			if s.Check(ctx) != nil {
+			err := s.Check(ctx)
+			var blind *blindError
+			switch {
+			case err == nil:
+				blindSince = time.Time{}
+			case !errors.As(err, &blind):
+				s.letGoAtLast(ctx)
+				return
+			case blindSince.IsZero():
+				blindSince = time.Now()
+			case time.Since(blindSince) > patience:
+				s.end(ctx, err)
+				s.letGoAtLast(ctx)
 				return
 			}
 		}
 	})
 }
 
+// patience with a monitor that does not answer.
+const patience = time.Minute
+
+// blindError says that nobody can tell how the machine is.
+type blindError struct{ err error }
+
+func (e *blindError) Error() string { return "the machine cannot be looked at: " + e.err.Error() }
+func (e *blindError) Unwrap() error { return e.err }
+
 // Check looks once whether the snapshot is to be trusted. Without error, all that was
 // read before is what the disks held at Time: call it after the last read and before the
-// commit.
+// commit. An error of a monitor that does not answer may pass; all others stay.
 func (s *Snapshot) Check(ctx context.Context) error {
 	select {
 	case <-s.ended:
@@ -34,55 +56,82 @@ func (s *Snapshot) Check(ctx context.Context) error {
 	default:
 	}
 	err := s.look(ctx)
-	if err == nil || ctx.Err() != nil {
+	var blind *blindError
+	if err == nil || ctx.Err() != nil || errors.As(err, &blind) && !gone(err) {
 		return err
 	}
-	if gone(err) {
-		err = fmt.Errorf("%w: %w", ErrGone, err)
-	} else {
-		err = s.letGo(ctx, err)
-	}
-	s.fail(err)
+	s.end(ctx, err)
 	return s.why
 }
 
 // look finds out what is wrong, if anything is.
 func (s *Snapshot) look(ctx context.Context) error {
+	if err := s.request.Scratch.enough(s.run.path); err != nil {
+		return err // whether or not QEMU answers
+	}
 	status, err := s.m.status(ctx)
 	if err != nil {
-		return err
+		return &blindError{err}
 	}
 	jobs, err := s.m.jobs(ctx)
 	if err != nil {
-		return err
+		return &blindError{err}
+	}
+	if status.Status == "io-error" && s.running {
+		return fmt.Errorf("%w: the guest has been paused for an I/O error", ErrScratch)
 	}
 	for _, d := range s.Disks {
 		if j := jobs[jobName(d.index)]; j == nil || j.Status == "aborting" || j.Status == "concluded" || j.Status == "null" {
 			return fmt.Errorf("disk %s: the job that keeps the moment has ended%s", d.Name, j.why())
 		}
 	}
-	if status.Status == "io-error" && s.running {
-		return fmt.Errorf("%w: the guest has been paused for an I/O error", ErrScratch)
-	}
-	return s.request.Scratch.enough(s.run.path)
+	return nil
 }
+
+// end fails the snapshot: nothing of it is to be trusted, and the guest is let go.
+func (s *Snapshot) end(ctx context.Context, why error) {
+	s.once.Do(func() {
+		s.mustLetGo.Store(true)
+		if gone(why) {
+			why = fmt.Errorf("%w: %w", ErrGone, why)
+			s.mustLetGo.Store(false)
+		} else if resumed, err := s.letGo(ctx); err != nil {
+			why = errors.Join(why, err)
+		} else if resumed {
+			why = fmt.Errorf("%w; it was resumed, and its write was done again", why)
+		}
+		s.why = why
+		s.breakReads(fmt.Errorf("snapshot is not to be trusted: %w", why))
+		close(s.ended)
+	})
+	<-s.ended
+}
+
+// breakReads makes every read from now on return err.
+func (s *Snapshot) breakReads(err error) { s.broken.CompareAndSwap(nil, &err) }
 
 // letGo ends our jobs, so that no write of the guest waits for us any more, and
 // resumes the guest if it was paused for an error that they may have caused.
-func (s *Snapshot) letGo(ctx context.Context, why error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+func (s *Snapshot) letGo(ctx context.Context) (resumed bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 	defer cancel()
 	if err := s.m.endJobs(ctx, func(string) {}); err != nil {
-		return errors.Join(why, err)
+		return false, err
 	}
-	resumed, err := s.m.resume(ctx, s.running)
-	if err != nil {
-		return errors.Join(why, err)
+	resumed, err = s.m.resume(ctx, s.running)
+	if err == nil {
+		s.mustLetGo.Store(false)
 	}
-	if resumed {
-		why = fmt.Errorf("%w; it was resumed, and its write was done again", why)
+	return resumed, err
+}
+
+// letGoAtLast tries again what failed when the snapshot ended.
+func (s *Snapshot) letGoAtLast(ctx context.Context) {
+	for s.mustLetGo.Load() && pause(ctx, s.m.opts.Interval) == nil {
+		if _, err := s.letGo(ctx); gone(err) {
+			return
+		}
 	}
-	return why
 }
 
 // resume lets a guest run that stopped for an I/O error. A write that still fails
@@ -96,52 +145,6 @@ func (m *Machine) resume(ctx context.Context, wasRunning bool) (bool, error) {
 		return false, fmt.Errorf("the guest was paused for an I/O error and cannot be resumed: %w", err)
 	}
 	return true, nil
-}
-
-func (s *Snapshot) fail(err error) {
-	s.once.Do(func() {
-		s.why = err
-		for _, d := range s.Disks {
-			if d.Export != nil {
-				d.fail(fmt.Errorf("snapshot is not to be trusted: %w", err))
-			}
-		}
-		close(s.ended)
-	})
-}
-
-// job is an entry of query-jobs.
-type job struct {
-	ID     string `json:"id"`
-	Status string `json:"status"`
-	Error  string `json:"error"`
-}
-
-func (j *job) why() string {
-	if j == nil || j.Error == "" {
-		return ""
-	}
-	return ": QEMU says: " + j.Error
-}
-
-// jobs are ours, by name.
-func (m *Machine) jobs(ctx context.Context) (map[string]*job, error) {
-	var list []job
-	if err := m.do(ctx, "query-jobs", nil, &list); err != nil {
-		return nil, err
-	}
-	found := map[string]*job{}
-	for i := range list {
-		if strings.HasPrefix(list[i].ID, prefix) {
-			found[list[i].ID] = &list[i]
-		}
-	}
-	return found, nil
-}
-
-func (m *Machine) job(ctx context.Context, id string) (*job, error) {
-	jobs, err := m.jobs(ctx)
-	return jobs[id], err
 }
 
 const shortWait = 5 * time.Millisecond

@@ -2,6 +2,9 @@ package qemu
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -94,4 +97,55 @@ func TestWhereNothingElseIsPossibleADiskInAnIOThreadIsRefused(t *testing.T) {
 	}
 	s := v.snapshot(SnapshotRequest{Disks: both()[1:], Point: bitmapOf("p1")})
 	v.release(s, false)
+}
+
+func TestQEMUThatDiesLeavesNoMount(t *testing.T) {
+	v := boot(t, threaded(t))
+	needs(t, "fusermount3")
+	s := v.snapshot(SnapshotRequest{Disks: both(), Point: bitmapOf("p1")})
+	v.cmd.Process.Kill()
+	if err := s.Watch(t.Context()); !errors.Is(err, ErrGone) {
+		t.Error(err)
+	}
+	if _, err := s.Disks[0].ReadAt(make([]byte, 4096), 1<<20); err == nil {
+		t.Error("read from a QEMU that is gone")
+	}
+	if err := s.Release(context.Background(), false); err != nil {
+		t.Error(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), v.scratch.Folder) {
+		t.Errorf("%v: a mount is left", err)
+	}
+	if left, _ := os.ReadDir(v.scratch.Folder); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestAFUSEExportOfAnotherUserIsReadOrExplained(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start QEMU as another user")
+	}
+	v := bootAs(t, nobody, func(f string) []string {
+		args := threaded(t)(f)
+		for _, name := range []string{"", "/one.qcow2", "/two.raw", "/three.raw"} {
+			if err := os.Chown(f+name, int(nobody.Uid), int(nobody.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return args
+	})
+	held := false
+	q := SnapshotRequest{Disks: both(), Point: bitmapOf("p1"), Scratch: v.scratch,
+		Hold: func(ctx context.Context, during func(context.Context) error) error { held = true; return during(ctx) }}
+	s, err := v.m.Snapshot(t.Context(), q)
+	if err == nil {
+		content(t, s.Disks[0], nil)
+		v.release(s, true)
+		return
+	}
+	if !strings.Contains(err.Error(), "FUSE") || !strings.Contains(err.Error(), wayOut) || held {
+		t.Error(err)
+	}
+	v.nothingLeft(false, q)
 }

@@ -84,7 +84,7 @@ type object map[string]any
 
 func (m *Machine) do(ctx context.Context, command string, args object, reply any) error {
 	if args == nil {
-		return m.mon.Do(ctx, command, nil, reply)
+		return m.mon.Do(ctx, command, nil, reply) // no object at all, rather than an empty one of a type
 	}
 	return m.mon.Do(ctx, command, args, reply)
 }

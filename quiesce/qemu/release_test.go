@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
 func TestWhatChangedDuringARunThatFailedIsInTheNextPoint(t *testing.T) {
@@ -142,4 +146,55 @@ func TestASnapshotThatEndedFailsItsReaders(t *testing.T) {
 		t.Error(err)
 	}
 	v.nothingLeft(false, s.request)
+}
+
+// flaky is a monitor that does not answer now and then, as libvirt's while it restarts.
+type flaky struct {
+	*qmp.Client
+	silent atomic.Bool
+}
+
+func (f *flaky) Do(ctx context.Context, command string, args, reply any) error {
+	if f.silent.Load() {
+		return errors.New("nobody listens")
+	}
+	return f.Client.Do(ctx, command, args, reply)
+}
+
+func TestAMonitorThatIsAwayForAWhileDoesNotEndASnapshot(t *testing.T) {
+	v := boot(t, twoDisks(t))
+	f := &flaky{Client: v.mon}
+	v.m.mon = f
+	s := v.snapshot(SnapshotRequest{Disks: both(), Point: bitmapOf("p1")})
+	f.silent.Store(true)
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody listens") {
+		t.Error(err)
+	}
+	pause(t.Context(), 4*v.m.opts.Interval)
+	f.silent.Store(false)
+	if err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	content(t, s.Disks[0], nil)
+	v.release(s, true)
+
+	// One that is away at the end leaves things behind, and the next run removes them.
+	s = v.snapshot(SnapshotRequest{Disks: both(), Parent: bitmapOf("p1"), Point: bitmapOf("p2")})
+	f.silent.Store(true)
+	if err := s.Release(t.Context(), false); err == nil {
+		t.Error("released without a monitor")
+	}
+	if _, err := os.Stat(s.run.path); err != nil {
+		t.Error("scratch files that QEMU still writes to are out of sight:", err)
+	}
+	f.silent.Store(false)
+	left, err := v.m.Leftovers(t.Context(), CleanRequest{Vault: testVault, Keep: bitmapOf("p1"), Scratch: v.scratch})
+	if err != nil || len(left) < 8 {
+		t.Errorf("%v, %v", left, err)
+	}
+	s = v.snapshot(SnapshotRequest{Disks: both(), Parent: bitmapOf("p1"), Point: bitmapOf("p3")})
+	if len(s.Cleaned) < 8 || s.Disks[0].Mode != ModeBitmap {
+		t.Errorf("%v, %s", s.Cleaned, s.Disks[0].Reason)
+	}
+	v.release(s, true)
 }

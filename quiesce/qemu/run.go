@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,7 +47,7 @@ func (m *Machine) begin(ctx context.Context, o ScratchOptions) (*run, error) {
 		return nil, fmt.Errorf("make scratch folder: %w", err)
 	}
 	key := runKey(vm)
-	lock, err := takeLock(filepath.Join(folder, key+lockSuffix))
+	lock, err := waitForLock(ctx, filepath.Join(folder, key+lockSuffix))
 	if err != nil {
 		return nil, fmt.Errorf("machine %q: %w", vm.Name, err)
 	}
@@ -66,6 +67,19 @@ func runKey(vm VM) string {
 	}
 	sum := sha256.Sum256([]byte(id))
 	return "vm-" + hex.EncodeToString(sum[:6])
+}
+
+// waitForLock gives those a moment who only look whether a run is alive.
+func waitForLock(ctx context.Context, path string) (f *os.File, err error) {
+	for range 20 {
+		if f, err = takeLock(path); !errors.Is(err, ErrBusy) {
+			return f, err
+		}
+		if ended := pause(ctx, 25*time.Millisecond); ended != nil {
+			return nil, ended
+		}
+	}
+	return nil, err
 }
 
 // takeLock makes and locks a file. Its owner may have removed it between our open and
@@ -113,21 +127,22 @@ func (r *run) note(vm VM) error {
 	return nil
 }
 
-// end lets go of the machine. The folder must be gone before.
+// end lets go of the machine. Where the folder is still there, something of the run may be
+// left in QEMU: then the lock's file stays beside it, and says which QEMU that is.
 func (r *run) end() error {
-	err := os.Remove(r.lock.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	var err error
+	if _, gone := os.Lstat(r.path); errors.Is(gone, fs.ErrNotExist) {
+		if err = os.Remove(r.lock.Name()); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
 	}
 	return errors.Join(err, r.lock.Close())
 }
 
 func (r *run) socket() string { return filepath.Join(r.path, "nbd") }
 
-// removeFolder removes the run's folder. Files that QEMU showed there through FUSE
+// removeRunFolder removes a run's folder. Files that QEMU showed there through FUSE
 // and that outlived it are unmounted first.
-func (r *run) removeFolder() error { return removeRunFolder(r.path) }
-
 func removeRunFolder(path string) error {
 	entries, err := os.ReadDir(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -21,7 +21,15 @@ type ScratchOptions struct {
 	LowWater int64  // bytes that stay free on its file system; 0: 5 % of it, but 1 GiB at least and 20 GiB at most
 }
 
-// DefaultScratch is where scratch files lie unless told otherwise.
+// DefaultScratch is where scratch files lie unless told otherwise. SELinux's usual policy lets
+// machines of libvirt write below /var/lib/libvirt/qemu. Under AppArmor each of them has a profile that
+// names its files: there,
+// /etc/apparmor.d/local/abstractions/libvirt-qemu must say
+//
+//	owner /var/lib/libvirt/qemu/holdfast/vm-*/ r,
+//	owner /var/lib/libvirt/qemu/holdfast/vm-*/** rwk,
+//
+// A QEMU that was started without libvirt has no profile unless somebody made one.
 const DefaultScratch = "/var/lib/libvirt/qemu/holdfast"
 
 // ErrScratch is wrapped where a snapshot had to end because its scratch files found too
@@ -121,7 +129,7 @@ func sweepFolder(folder string) {
 			lock.Close() // its QEMU may still use the files
 			continue
 		}
-		r.removeFolder()
+		removeRunFolder(path) // what cannot be removed stays for the next
 		r.end()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,10 +28,9 @@ type DiskRequest struct {
 
 // Snapshot holds disks of a machine at one instant until it is released.
 type Snapshot struct {
-	Time     time.Time // the instant
-	Disks    []*SnapshotDisk
-	Cleaned  []Leftover // of runs that died, removed before
-	Warnings []string
+	Time    time.Time // the instant
+	Disks   []*SnapshotDisk
+	Cleaned []Leftover // of runs that died, removed before
 
 	m       *Machine
 	request SnapshotRequest
@@ -40,9 +40,12 @@ type Snapshot struct {
 
 	stop    context.CancelFunc // ends the guard
 	guarded sync.WaitGroup     // of the guard
-	ended   chan struct{}      // closed when why is set
 	once    sync.Once
-	why     error // the snapshot is not to be trusted any more
+	ended   chan struct{} // closed when why is set
+	why     error         // the snapshot is not to be trusted any more
+
+	broken    atomic.Pointer[error] // what reads return, once set
+	mustLetGo atomic.Bool           // it has ended, and the guest may still wait for its jobs
 }
 
 // SnapshotDisk is one disk of a snapshot: a source of a backup.
@@ -60,13 +63,15 @@ type SnapshotDisk struct {
 var (
 	// ErrBusy is wrapped where another run works on the machine.
 	ErrBusy = errors.New("another backup works on this machine")
+	// ErrInUse is wrapped where a job of others, or a migration, works on the machine or a disk.
+	ErrInUse = errors.New("something else is at work")
 	// ErrForeignServer is wrapped where QEMU already runs an NBD server that is not ours.
 	ErrForeignServer = errors.New("QEMU runs an NBD server for somebody else, and it can run only one: end that (nbd-server-stop) if nobody needs it")
 )
 
 // Snapshot fixes disks at one instant. Whatever it made is gone when it fails. Leftovers
-// of runs that died are removed first, and bitmaps of the vault other than Parent. Errors: ErrBusy,
-// ErrForeignServer, ErrScratch, ErrTooOld, what Hold says.
+// of runs that died are removed first, and bitmaps of the vault other than Parent. Errors: ErrBusy, ErrInUse,
+// ErrForeignServer, ErrScratch, ErrDenied, ErrTooOld, what Hold says.
 func (m *Machine) Snapshot(ctx context.Context, q SnapshotRequest) (*Snapshot, error) {
 	s, err := m.snapshot(ctx, q)
 	if err != nil {
@@ -87,9 +92,7 @@ func (m *Machine) snapshot(ctx context.Context, q SnapshotRequest) (_ *Snapshot,
 	if err == nil {
 		return s, nil
 	}
-	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	return nil, errors.Join(err, s.Release(undo, false))
+	return nil, errors.Join(err, s.Release(context.WithoutCancel(ctx), false))
 }
 
 // check looks at the request.
@@ -128,6 +131,9 @@ func (s *Snapshot) take(ctx context.Context) error {
 	if err := s.startServer(ctx); err != nil {
 		return err
 	}
+	if err := s.tryFUSE(ctx); err != nil {
+		return err
+	}
 	for _, d := range s.Disks {
 		if err := s.prepare(ctx, d); err != nil {
 			return fmt.Errorf("disk %s: %w", d.Name, err)
@@ -159,6 +165,9 @@ func (s *Snapshot) choose(ctx context.Context) error {
 		return err
 	}
 	s.running = status.Running
+	if err := s.m.migrating(ctx, status); err != nil {
+		return err
+	}
 	disks, err := s.m.Disks(ctx)
 	if err != nil {
 		return err
@@ -171,6 +180,9 @@ func (s *Snapshot) choose(ctx context.Context) error {
 		}
 		if why := s.m.refusal(d); why != "" {
 			return fmt.Errorf("disk %s: %s", r.Name, why)
+		}
+		if isJobFilter(d.Format) {
+			return fmt.Errorf("disk %s: %w: a job (backup, mirror or commit) that is not ours; wait for its end (query-jobs)", r.Name, ErrInUse)
 		}
 		if taken[d.Node] {
 			return fmt.Errorf("disk %s: asked for twice, or two drives show it", r.Name)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func twoDisks(t *testing.T) func(string) []string {
+func twoDisks(t testing.TB) func(string) []string {
 	return func(folder string) []string {
 		return append(diskArgs(t, folder, "one", "qcow2"), diskArgs(t, folder, "two", "raw")...)
 	}

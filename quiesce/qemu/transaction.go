@@ -28,6 +28,8 @@ const maxSocketPath = 107
 // prepare makes a disk's scratch file and the node that keeps in it what the guest
 // overwrites, with the disk itself below.
 func (s *Snapshot) prepare(ctx context.Context, d *SnapshotDisk) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	path := filepath.Join(s.run.path, fmt.Sprintf("scratch-%d", d.index))
 	if err := s.run.makeFile(path, s.m.process); err != nil {
 		return err
@@ -54,15 +56,22 @@ func (s *Snapshot) format(ctx context.Context, d *SnapshotDisk) error {
 	if err := s.m.do(ctx, "blockdev-create", object{"job-id": job, "options": options}, nil); err != nil {
 		return err
 	}
+	return s.m.concluded(ctx, job)
+}
+
+// concluded waits for the end of a job that waits to be dismissed, and dismisses it.
+func (m *Machine) concluded(ctx context.Context, id string) error {
 	for {
-		j, err := s.m.job(ctx, job)
-		switch {
-		case err != nil:
+		jobs, err := m.jobs(ctx)
+		if err != nil {
 			return err
-		case j == nil:
-			return fmt.Errorf("job %s vanished", job)
-		case j.Status == "concluded":
-			if err := s.m.do(ctx, "job-dismiss", object{"id": job}, nil); err != nil {
+		}
+		j := jobs[id]
+		if j == nil {
+			return fmt.Errorf("job %s vanished", id)
+		}
+		if j.Status == "concluded" {
+			if err := m.do(ctx, "job-dismiss", object{"id": id}, nil); err != nil {
 				return err
 			}
 			if j.Error != "" {
@@ -115,26 +124,34 @@ func (s *Snapshot) actions(d *SnapshotDisk) []object {
 }
 
 // open exports a disk and connects to it.
-func (s *Snapshot) open(ctx context.Context, d *SnapshotDisk) (err error) {
+func (s *Snapshot) open(ctx context.Context, d *SnapshotDisk) error {
 	bitmap := ""
 	if d.Mode == ModeBitmap {
 		bitmap = s.request.Parent
 	}
+	open := s.openExport
 	if s.m.fallsBack(&d.Disk) {
-		d.Export, err = s.openFallback(ctx, d, bitmap)
+		open = s.openFallback
+	}
+	e, err := open(ctx, d, bitmap)
+	if err != nil {
 		return err
 	}
+	e.broken = &s.broken
+	d.Export = e
+	return nil
+}
+
+func (s *Snapshot) openExport(ctx context.Context, d *SnapshotDisk, bitmap string) (*Export, error) {
 	name := exportName(d.index)
 	export := object{"type": "nbd", "id": name, "node-name": scratchNode(d.index), "name": name, "writable": false}
 	if bitmap != "" {
 		export["bitmaps"] = []string{bitmap}
 	}
 	if err := s.m.do(ctx, "block-export-add", export, nil); err != nil {
-		return err
+		return nil, err
 	}
-	d.Export, err = OpenExport(ctx, ExportOptions{Socket: s.run.socket(), Export: name, Bitmap: bitmap,
-		Size: d.Disk.Size, Stall: s.m.opts.Stall})
-	return err
+	return OpenExport(ctx, ExportOptions{Socket: s.run.socket(), Export: name, Bitmap: bitmap, Size: d.Disk.Size, Stall: s.m.opts.Stall})
 }
 
 // refused tells whether QEMU said no, in words that hold text.

@@ -3,7 +3,6 @@ package qemu
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,7 @@ import (
 // vm is a QEMU without a guest: a firmware that finds nothing to boot, and disks that are
 // written to through the monitor as a guest would.
 type vm struct {
-	t       *testing.T
+	t       testing.TB
 	folder  string
 	cmd     *exec.Cmd
 	said    *bytes.Buffer
@@ -31,6 +30,7 @@ type vm struct {
 	hand    *qmp.Client // the test's own
 	m       *Machine
 	scratch ScratchOptions
+	user    *syscall.Credential // that QEMU runs as; nil: ours
 }
 
 func needs(t testing.TB, tools ...string) {
@@ -73,7 +73,7 @@ func run1(t testing.TB, name string, args ...string) {
 }
 
 // diskArgs makes an image of 64 MiB and says how to attach it as disk id.
-func diskArgs(t *testing.T, folder, id, format string, more ...string) []string {
+func diskArgs(t testing.TB, folder, id, format string, more ...string) []string {
 	t.Helper()
 	path := filepath.Join(folder, id+"."+format)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -86,11 +86,16 @@ func diskArgs(t *testing.T, folder, id, format string, more ...string) []string 
 	}
 }
 
-// boot starts a machine; arguments are made by make from its folder.
-func boot(t *testing.T, arguments func(folder string) []string) *vm {
+// boot starts a machine with arguments that are made from the path of its folder.
+func boot(t testing.TB, arguments func(folder string) []string) *vm {
+	t.Helper()
+	return bootAs(t, nil, arguments)
+}
+
+func bootAs(t testing.TB, user *syscall.Credential, arguments func(folder string) []string) *vm {
 	t.Helper()
 	needs(t, "qemu-system-x86_64", "qemu-img")
-	v := &vm{t: t, folder: shortFolder(t)}
+	v := &vm{t: t, folder: shortFolder(t), user: user}
 	v.scratch = ScratchOptions{Folder: filepath.Join(v.folder, "scratch"), LowWater: 1}
 	v.start(arguments(v.folder)...)
 	return v
@@ -107,7 +112,7 @@ func (v *vm) start(args ...string) {
 		"-qmp", "unix:" + a + ",server=on,wait=off", "-qmp", "unix:" + b + ",server=on,wait=off"}, args...)
 	v.cmd = exec.Command("qemu-system-x86_64", all...)
 	v.cmd.Stderr = v.said
-	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	v.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: v.user}
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -149,14 +154,6 @@ func (v *vm) dial(socket string) *qmp.Client {
 	}
 	v.t.Fatalf("QEMU does not start: %s", v.said)
 	return nil
-}
-
-// kill ends QEMU at once.
-func (v *vm) kill() {
-	v.cmd.Process.Kill()
-	<-v.mon.Events() // closed, or something on the way there
-	for range v.mon.Events() {
-	}
 }
 
 // io lets qemu-io write as the device of a disk.
@@ -282,7 +279,7 @@ func whole(t *testing.T, src blockstore.Source) []byte {
 // same compares without printing megabytes.
 func same(t *testing.T, what string, got, want []byte) {
 	t.Helper()
-	if sha256.Sum256(got) == sha256.Sum256(want) {
+	if bytes.Equal(got, want) {
 		return
 	}
 	for i := range min(len(got), len(want)) {
@@ -297,6 +294,9 @@ func same(t *testing.T, what string, got, want []byte) {
 const testVault = "0123456789abcdef"
 
 func bitmapOf(point string) string { return BitmapName(testVault, point) }
+
+// nobody is a user who may not read what root has in its folders.
+var nobody = &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: false}
 
 func hexByte(b byte) string { return fmt.Sprintf("%#x", b) }
 func dec(n int64) string    { return fmt.Sprint(n) }

@@ -20,6 +20,7 @@ const (
 	commandTimeout  = 60 * time.Second // where the context has no earlier deadline
 	sendTimeout     = 20 * time.Second
 	maxEvents       = 256
+	maxEventBytes   = 64 << 10
 )
 
 // Client is a connection to a monitor. All methods are safe for concurrent use.
@@ -83,7 +84,7 @@ func dial(ctx context.Context, socket string, patience time.Duration) (*Client, 
 		path: socket, conn: conn.(*net.UnixConn), events: make(chan Event, maxEvents),
 		ended: make(chan struct{}), pending: make(map[uint64]*call),
 	}
-	in := newInput(c.conn)
+	in := newInput(c.conn, MaxMessage)
 	if err := c.greet(ctx, in, patience); err != nil {
 		conn.Close()
 		return nil, err
@@ -148,7 +149,7 @@ func (c *Client) Peer() (pid, uid, gid int) {
 }
 
 // Events yields what QEMU says by itself, in order. At most a few hundred wait to be
-// fetched; of more, the new ones are dropped (see Dropped). The channel is closed when
+// fetched; of more, the new ones are dropped (see Dropped), and so are events of an absurd length. The channel is closed when
 // the connection has ended.
 func (c *Client) Events() <-chan Event { return c.events }
 

@@ -12,9 +12,22 @@ import (
 
 // request is a command as it is sent.
 type request struct {
-	Execute   string `json:"execute"`
-	Arguments any    `json:"arguments,omitempty"`
-	ID        uint64 `json:"id"`
+	Execute   string          `json:"execute"`
+	Arguments json.RawMessage `json:"arguments,omitempty"`
+	ID        uint64          `json:"id"`
+}
+
+// encode makes a line of a command.
+func encode(command string, args any, id uint64) ([]byte, error) {
+	text, err := json.Marshal(args)
+	if err != nil {
+		return nil, err
+	}
+	if string(text) == "null" {
+		text = nil
+	}
+	line, err := json.Marshal(request{command, text, id})
+	return append(line, '\n'), err
 }
 
 // Do carries out a command. args becomes its arguments as JSON, nil for none; the
@@ -69,22 +82,22 @@ func (c *Client) send(ctx context.Context, command string, args any) (*call, uin
 	id := c.id
 	c.pending[id] = k
 	c.mu.Unlock()
-	text, err := json.Marshal(request{command, args, id})
+	line, err := encode(command, args, id)
 	if err != nil {
 		c.forget(id)
 		return nil, 0, err
 	}
-	c.write(append(text, '\n'))
+	c.write(line)
 	return k, id, nil
 }
 
 // write sends one whole command. After half of one nothing can follow: the
 // receiver notices that the connection was closed, and ends all commands.
-func (c *Client) write(text []byte) {
+func (c *Client) write(line []byte) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	c.conn.SetWriteDeadline(time.Now().Add(sendTimeout))
-	if _, err := c.conn.Write(text); err != nil {
+	if _, err := c.conn.Write(line); err != nil {
 		c.conn.Close()
 	}
 }
@@ -131,6 +144,8 @@ func (c *Client) take(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case m.Event != "" && len(m.Event)+len(m.Data) > maxEventBytes:
+		c.dropped++
 	case m.Event != "":
 		select {
 		case c.events <- m.event():

@@ -45,17 +45,18 @@ func (m *message) event() Event {
 // monitor may be set to print them prettily.
 type input struct {
 	from  *meter
+	limit int // bytes of one message
 	codec *json.Decoder
 }
 
-func newInput(r io.Reader) *input {
-	m := &meter{r: r, left: MaxMessage}
-	return &input{m, json.NewDecoder(m)}
+func newInput(r io.Reader, limit int) *input {
+	m := &meter{r: r, left: limit}
+	return &input{m, limit, json.NewDecoder(m)}
 }
 
 // next reads one message. After an error there is none.
 func (in *input) next() (*message, error) {
-	in.from.left = MaxMessage
+	in.from.left = in.limit
 	var m message
 	err := in.codec.Decode(&m)
 	var syntax *json.SyntaxError
