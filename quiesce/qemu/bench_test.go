@@ -206,3 +206,22 @@ func BenchmarkWritesOfTheGuest(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTheMoment tells how long a guest would have to hold still.
+func BenchmarkTheMoment(b *testing.B) {
+	v := boot(b, twoDisks(b))
+	var held time.Duration
+	parent := ""
+	for i := 0; b.Loop(); i++ {
+		point := bitmapOf(fmt.Sprintf("p%d", i))
+		s := v.snapshot(SnapshotRequest{Disks: both(), Parent: parent, Point: point,
+			Hold: func(ctx context.Context, during func(context.Context) error) error {
+				began := time.Now()
+				defer func() { held += time.Since(began) }()
+				return during(ctx)
+			}})
+		v.release(s, true)
+		parent = point
+	}
+	b.ReportMetric(float64(held.Microseconds())/float64(b.N), "held-us")
+}
