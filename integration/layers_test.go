@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs": {},
 
 	"quiesce":         {"quiesce/qga", "quiesce/qemu", "quiesce/qmp", "quiesce/libvirt", "quiesce/image", "quiesce/nbd", "blockstore"},
-	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "blockstore"},
+	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "quiesce/qmp", "quiesce/nbd", "blockstore"},
 	"quiesce/qemu":    {"quiesce/qmp", "quiesce/nbd", "blockstore"},
 	"quiesce/image":   {"quiesce/nbd", "blockstore"},
 	"quiesce/qmp":     {},
