@@ -15,7 +15,7 @@ func someProtection() Protection {
 	return Protection{
 		Since: time.Unix(1793000000, 0).UTC(), VM: VM{UUID: "u1", Name: "web 1", Kind: KindQEMU}, QEMU: &QEMUVM{QMP: "/run/web1.qmp"},
 		Images: []ImageDisk{{Name: "vda", Path: "/vms/web1.raw"}}, Consistency: Filesystem, FallBack: true,
-		Hooks: []Hook{{Command: "sync"}},
+		Hooks: []Hook{{Pre: "sync"}},
 	}
 }
 
@@ -90,9 +90,9 @@ func TestWhatCannotBeProtectedIsRefused(t *testing.T) {
 		"disk twice":      func(p *Protection) { p.Images = append(p.Images, p.Images[0]) },
 		"no path":         func(p *Protection) { p.Images[0].Path = "" },
 		"excluded name":   func(p *Protection) { p.Exclude = []string{"a/b"} },
-		"hook":            func(p *Protection) { p.Hooks[0].Command = "" },
+		"hook":            func(p *Protection) { p.Hooks[0].Pre = "" },
 		"hooks":           func(p *Protection) { p.Hooks = make([]Hook, 1000) },
-		"limit of a hook": func(p *Protection) { p.Hooks[0].Duration = -1 },
+		"limit of a hook": func(p *Protection) { p.Hooks[0].Limit = -1 },
 		"freeze time-out": func(p *Protection) { p.FreezeTimeout = -1 },
 	} {
 		p := someProtection()

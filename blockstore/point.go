@@ -99,8 +99,8 @@ type Quiesced struct {
 // HookResult is what became of a hook.
 type HookResult struct {
 	Command string `json:"command"`
-	Guest   bool   `json:"guest,omitempty"`
-	After   bool   `json:"after,omitempty"`
+	Guest   bool   `json:"guest,omitempty"` // it ran there
+	After   bool   `json:"after,omitempty"` // after the thaw
 	Error   string `json:"error,omitempty"` // empty: it succeeded
 	Millis  int64  `json:"ms"`
 }

@@ -71,13 +71,14 @@ type ImageDisk struct {
 	Backing []string `json:"backing,omitempty"` // folders of its backing files
 }
 
-// Hook is a command that is run around the instant of a snapshot.
+// Hook is a pair of commands that are run around the instant of a snapshot, each for
+// a shell; one of them may be missing.
 type Hook struct {
-	Command  string `json:"command"`            // for a shell
-	Guest    bool   `json:"guest,omitempty"`    // in the guest, by its agent
-	After    bool   `json:"after,omitempty"`    // after the guest was let go
-	GoOn     bool   `json:"go_on,omitempty"`    // its failure does not end the backup
-	Duration int64  `json:"limit_ms,omitempty"` // it may run so long
+	Pre   string `json:"pre,omitempty"`
+	Post  string `json:"post,omitempty"`
+	Guest bool   `json:"guest,omitempty"`    // in the guest, by its agent
+	GoOn  bool   `json:"go_on,omitempty"`    // the backup goes on where Pre fails
+	Limit int64  `json:"limit_ms,omitempty"` // each may run so long; 0: as long as usual
 }
 
 const maxHooks = 32
@@ -109,8 +110,8 @@ func (p *Protection) Check() error {
 		errs = append(errs, fmt.Errorf("%d hooks, at most %d are run", len(p.Hooks), maxHooks))
 	}
 	for _, h := range p.Hooks {
-		if h.Command == "" || h.Duration < 0 {
-			errs = append(errs, fmt.Errorf("hook %q with a limit of %d ms", h.Command, h.Duration))
+		if h.Pre+h.Post == "" || h.Limit < 0 {
+			errs = append(errs, fmt.Errorf("hook %q with a limit of %d ms", h.Pre+h.Post, h.Limit))
 		}
 	}
 	if p.FreezeTimeout < 0 {
