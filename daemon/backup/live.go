@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce"
+	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
 
 // liveRun is a backup of a VM that is on.
@@ -73,7 +74,7 @@ func (r *machineRun) bitmap(p *blockstore.Point) string {
 
 // BitmapName is what the bitmap of a point is called in a VM.
 func BitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
-	return "hf-" + string(vault) + "-" + string(point)
+	return qemu.BitmapName(string(vault), string(point))
 }
 
 // clean removes what is left of runs that died. Bitmaps that they began are merged into
