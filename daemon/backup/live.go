@@ -170,8 +170,15 @@ func (l *liveRun) watched(ctx context.Context, s Snapshot, do func(context.Conte
 	cause := context.Cause(guard)
 	stop(nil)
 	watcher.Wait()
-	if lost && l.result.Point == nil {
+	switch {
+	case err == nil || l.result.Point != nil || ctx.Err() != nil:
+		return err
+	case lost:
 		return cause
+	}
+	// What a read says when QEMU dies is not why.
+	if why := s.Check(ctx); why != nil && !errors.Is(err, why) {
+		return fmt.Errorf("%w (%w)", why, err)
 	}
 	return err
 }
