@@ -82,7 +82,7 @@ func doubts(parent *blockstore.Point, disks []VMDisk, find func(blockstore.DiskI
 			why[i] = "the machine was off when the point before was made"
 		case then.Source != d.Source:
 			why[i] = fmt.Sprintf("the disk lay in %s before", then.Source)
-		case then.Size != d.Size:
+		case d.Size != 0 && then.Size != d.Size:
 			why[i] = fmt.Sprintf("the disk was resized, from %d to %d bytes", then.Size, d.Size)
 		case !slices.Equal(then.Chain, d.Chain):
 			why[i] = "the chain of images changed since the point before"

@@ -241,6 +241,12 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 	if len(disks) != len(l.disks) {
 		return nil, fmt.Errorf("the snapshot has %d disks, %d were asked for", len(disks), len(l.disks))
 	}
+	for i := range disks { // where the size was not known before
+		d := &disks[i]
+		if then := l.backup.ParentDisk(l.info(d)); d.Mode == blockstore.ByBitmap && then != nil && then.Size != d.Size() {
+			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, fmt.Sprintf("the disk was resized, from %d to %d bytes", then.Size, d.Size())
+		}
+	}
 	err := l.sample(ctx, disks)
 	var stale *StaleError
 	if !errors.As(err, &stale) {

@@ -475,7 +475,11 @@ func TestAFailureInAnyPhaseLeavesNothingAndLosesNoChange(t *testing.T) {
 			want := broken
 			switch phase {
 			case "watch":
-				p.reads = func() { p.watch <- broken; p.fails["check"] = broken; p.fails["read"] = errors.New("the snapshot is gone") }
+				p.reads = func() {
+					p.watch <- broken
+					p.fails["check"] = broken
+					p.fails["read"] = errors.New("the snapshot is gone")
+				}
 			case "cancel":
 				p.reads, want = cancel, context.Canceled
 			default:

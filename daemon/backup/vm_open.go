@@ -22,7 +22,11 @@ type Reaching struct {
 func (o Reaching) Open(ctx context.Context, p *blockstore.Protection) (VM, error) {
 	switch p.Kind() {
 	case blockstore.KindLibvirt:
-		return o.openLibvirt(ctx, p)
+		vm, err := openLibvirt(ctx, p, o)
+		if err != nil {
+			return nil, err // a nil *libvirtVM must not become a VM
+		}
+		return vm, nil
 	case blockstore.KindQEMU:
 		vm, err := openQEMU(ctx, *p.QEMU, o.Scratch)
 		if err == nil {
@@ -40,8 +44,4 @@ func (o Reaching) Open(ctx context.Context, p *blockstore.Protection) (VM, error
 	vm := p.VM
 	vm.Kind = blockstore.KindImages
 	return &imagesVM{vm: vm, status: "off", images: p.Images, inUse: o.AllowInUse}, nil
-}
-
-func (o Reaching) openLibvirt(context.Context, *blockstore.Protection) (VM, error) {
-	return nil, errors.New("domains of libvirt are not reached yet")
 }
