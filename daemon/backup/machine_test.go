@@ -496,7 +496,7 @@ func TestAFailureInAnyPhaseLeavesNothingAndLosesNoChange(t *testing.T) {
 			}
 			points(t, p.o, 1)
 			clear(p.fails)
-			p.reads = nil
+			p.reads, p.watch = nil, make(chan error, 1)
 			p.write("vda", 9*block, "after it")
 			r := p.good()
 			if r.Point.Sizes.Read != 2*block || r.Point.Parent != first.Point.ID {
