@@ -67,3 +67,28 @@ func DescribeLeftOut(left []blockstore.LeftOut) []api.LeftOut {
 	}
 	return all
 }
+
+func describeVM(v *blockstore.VM) *api.VM {
+	if v == nil {
+		return nil
+	}
+	return &api.VM{UUID: v.UUID, Name: v.Name, Kind: string(v.Kind), Host: v.Host}
+}
+
+func describeQuiesced(q *blockstore.Quiesced) *api.Quiesced {
+	if q == nil {
+		return nil
+	}
+	a := &api.Quiesced{WindowMS: q.WindowMS, Agent: q.Agent, Hooks: make([]api.HookResult, 0, len(q.Hooks))}
+	for _, h := range q.Hooks {
+		r := api.HookResult{Command: h.Command, Place: "host", Phase: "pre", Error: h.Error, Seconds: float64(h.Millis) / 1000}
+		if h.Guest {
+			r.Place = "guest"
+		}
+		if h.After {
+			r.Phase = "post"
+		}
+		a.Hooks = append(a.Hooks, r)
+	}
+	return a
+}

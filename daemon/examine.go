@@ -113,3 +113,6 @@ func NewestBitmap(ctx context.Context, v *blockstore.Vault, id blockstore.Machin
 	}
 	return backup.BitmapName(v.Info().ID, newest.ID), nil
 }
+
+// ParseDomain takes [URI/]DOMAIN apart.
+func ParseDomain(s string) (uri, domain string, err error) { return libvirt.ParseTarget(s) }

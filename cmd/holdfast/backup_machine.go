@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/quiesce"
+)
+
+// machineBackup is a backup of a machine that is protected: its record says the rest.
+type machineBackup struct {
+	request backup.MachineRequest
+	reach   backup.Reaching
+}
+
+// machineFlags are those of backup that are about protected machines.
+func machineFlags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.BoolFlag{Name: "scan", Usage: "of a protected machine: believe no bitmap, read the disks whole"},
+		&cli.BoolFlag{Name: "include-secrets", Usage: "of a protected machine: keep passwords and keys of its definition, too"},
+		stateFlag(),
+	}, scratchFlags()...)
+}
+
+func machineBackupOf(k *console, c *cli.Context) (m *machineBackup, err error) {
+	m = &machineBackup{request: backup.MachineRequest{Tool: toolName(), Scan: c.Bool("scan"), IncludeSecrets: c.Bool("include-secrets"),
+		SkipUnchanged: c.Bool("skip-unchanged"), Guard: guards()}}
+	m.reach.AllowInUse = c.Bool("allow-in-use")
+	if m.reach.Scratch, err = scratchOf(c); err != nil {
+		return nil, err
+	}
+	state, err := k.stateDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if m.request.Journal, err = quiesce.OpenJournal(freezesIn(state)); err != nil {
+		return nil, err
+	}
+	thawFirst(c.Context, k, freezesIn(state))
+	return m, nil
+}
+
+// thawFirst thaws what runs that died left frozen. What it cannot thaw does not keep other
+// machines from being backed up.
+func thawFirst(ctx context.Context, k *console, folder string) {
+	list, err := quiesce.ThawLeftovers(ctx, folder)
+	if err != nil {
+		k.warn(err.Error())
+	}
+	for _, l := range list {
+		switch l.Outcome {
+		case quiesce.Thawed:
+			k.say("thawed %s, which an earlier backup had left frozen", nameOf(l))
+		case quiesce.Failed:
+			k.warn(fmt.Sprintf("%s may still be frozen: %v", nameOf(l), l.Err))
+		}
+	}
+}
+
+// run backs the machine up as its record says.
+func (m *machineBackup) run(ctx context.Context, k *console, owner *blockstore.Owner, name string, progress func(backup.Progress)) (*backup.Result, error) {
+	record, err := findMachine(ctx, owner.Vault, name)
+	if err != nil {
+		return nil, err
+	}
+	q := m.request
+	q.Machine, q.Open, q.Progress = record, m.reach.Open, progress
+	r, err := backup.RunMachine(ctx, owner, q)
+	if err == nil && record.Protected.Windows && !record.Protected.AcceptVSS && r.Point.Reached != blockstore.Crash {
+		k.say("note: %s", vssWarning)
+	}
+	return r, err
+}
+
+// readWords say how the disks of a running VM were read; "" for one that was off.
+func readWords(p *blockstore.Point) string {
+	var words []string
+	for _, d := range p.Disks {
+		switch d.Mode {
+		case blockstore.ByBitmap:
+			words = append(words, d.Name+" by bitmap")
+		case blockstore.ByScan:
+			words = append(words, fmt.Sprintf("%s by scan (%s)", d.Name, d.Reason))
+		}
+	}
+	return strings.Join(words, ", ")
+}
