@@ -284,7 +284,8 @@ func (g *goldens) makeRunning() {
 	g.record(machineKind, machinesDir+"/"+string(goldenMachine)+"/00000002-0d0d0d0d", Machine{ID: goldenMachine, Name: "web-1", Generation: 2, Protected: &Protection{
 		Since: goldenTime, VM: vm, Libvirt: &LibvirtVM{URI: "qemu:///system", UUID: vm.UUID},
 		Exclude: []string{"vdb"}, Shareable: true, Consistency: Filesystem, FallBack: true, FreezeTimeout: 5000, Mounts: []string{"/", "/srv"},
-		Hooks:      []Hook{{Pre: "/etc/holdfast/pre", Limit: 30_000}, {Pre: "sync", Post: "echo done", Guest: true, GoOn: true}},
+		Hooks:   []Hook{{Pre: "/etc/holdfast/pre", Limit: 30_000}, {Pre: "sync", Post: "echo done", Guest: true, GoOn: true}},
+		Scratch: "/srv/scratch", ScratchCap: 1 << 40, ScratchFree: 1 << 30,
 		RawBitmaps: true, Samples: 64, Windows: true, AcceptVSS: true,
 	}})
 	g.record(machineKind, machinesDir+"/3333333333333333/00000001-0d0d0d0d", Machine{ID: "3333333333333333", Name: "db1", Generation: 1, Protected: &Protection{

@@ -29,8 +29,15 @@ type Protection struct {
 
 	RawBitmaps bool `json:"raw_bitmaps,omitempty"` // of raw disks under libvirt, by a way that marks the domain as tainted
 	Samples    int  `json:"samples,omitempty"`     // clean blocks that are read again in each run; 0: as many as usual, negative: none
-	Windows    bool `json:"windows,omitempty"`     // the guest is one
-	AcceptVSS  bool `json:"accept_vss,omitempty"`  // a person knows what VSS does to logs of SQL Server
+
+	// Where what the guest overwrites during a backup is kept, how much of it all backups
+	// together may use there, and how much stays free, in bytes; empty and 0: as usual.
+	Scratch     string `json:"scratch,omitempty"`
+	ScratchCap  int64  `json:"scratch_cap,omitempty"`
+	ScratchFree int64  `json:"scratch_free,omitempty"`
+
+	Windows   bool `json:"windows,omitempty"`    // the guest is one
+	AcceptVSS bool `json:"accept_vss,omitempty"` // a person knows what VSS does to logs of SQL Server
 }
 
 // VM is a virtual machine as its host knows it, whatever it is called here.

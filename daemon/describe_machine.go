@@ -22,7 +22,7 @@ func describeProtection(p *blockstore.Protection) api.Protection {
 		Since: api.At(p.Since), Kind: string(p.Kind()), VM: p.VM.Name, UUID: p.VM.UUID, Images: make([]api.ImageDisk, 0, len(p.Images)),
 		Exclude: append([]string{}, p.Exclude...), Shareable: p.Shareable, Consistency: string(p.Consistency), Otherwise: "fail",
 		FreezeTimeout: p.FreezeLimit().Seconds(), Mounts: append([]string{}, p.Mounts...), Hooks: make([]api.Hook, 0, len(p.Hooks)),
-		RawBitmaps: p.RawBitmaps, Samples: p.Samples, Windows: p.Windows, AcceptVSS: p.AcceptVSS,
+		RawBitmaps: p.RawBitmaps, Samples: p.Samples, Scratch: p.Scratch, Windows: p.Windows, AcceptVSS: p.AcceptVSS,
 	}
 	if p.FallBack {
 		a.Otherwise = "fall-back"

@@ -89,9 +89,11 @@ func protectOptionsOf(k *console, c *cli.Context) (o protectOptions, err error) 
 	if err := o.asked(c); err != nil {
 		return o, err
 	}
-	if o.reach.Scratch, err = scratchOf(c); err != nil {
+	scratch, err := scratchOf(c)
+	if err != nil {
 		return o, err
 	}
+	o.record.Scratch, o.record.ScratchCap, o.record.ScratchFree = scratch.Folder, scratch.Cap, scratch.LowWater
 	o.newVM, o.json, o.wait = c.Bool("new-vm"), c.Bool("json"), waitOf(c)
 	o.vault, err = k.vaultPath(c)
 	return o, err

@@ -69,6 +69,7 @@ type Protection struct {
 	Hooks         []Hook      `json:"hooks"`
 	RawBitmaps    bool        `json:"raw_bitmaps"`
 	Samples       int         `json:"samples"`
+	Scratch       string      `json:"scratch,omitempty"` // missing: where it is usual
 	Windows       bool        `json:"windows,omitempty"`
 	AcceptVSS     bool        `json:"accept_vss,omitempty"`
 }

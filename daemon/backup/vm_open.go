@@ -12,14 +12,17 @@ import (
 
 // Reaching says how VMs are reached.
 type Reaching struct {
-	Scratch    Scratch
-	AllowInUse bool // images of machines that are off
+	Scratch    Scratch // the zero value: what the machine's record says
+	AllowInUse bool    // images of machines that are off
 }
 
 // Open reaches the VM of a protected machine. A QEMU process that does not run is taken for
 // a machine that is off, if its disks are still where they were. Errors: ErrGone, and
 // what the host says.
 func (o Reaching) Open(ctx context.Context, p *blockstore.Protection) (VM, error) {
+	if o.Scratch == (Scratch{}) {
+		o.Scratch = Scratch{p.Scratch, p.ScratchCap, p.ScratchFree}
+	}
 	switch p.Kind() {
 	case blockstore.KindLibvirt:
 		vm, err := openLibvirt(ctx, p, o)
