@@ -41,25 +41,7 @@ func machineBackupOf(k *console, c *cli.Context) (m *machineBackup, err error) {
 	if m.request.Journal, err = quiesce.OpenJournal(freezesIn(state)); err != nil {
 		return nil, err
 	}
-	thawFirst(c.Context, k, freezesIn(state))
 	return m, nil
-}
-
-// thawFirst thaws what runs that died left frozen. What it cannot thaw does not keep other
-// machines from being backed up.
-func thawFirst(ctx context.Context, k *console, folder string) {
-	list, err := quiesce.ThawLeftovers(ctx, folder)
-	if err != nil {
-		k.warn(err.Error())
-	}
-	for _, l := range list {
-		switch l.Outcome {
-		case quiesce.Thawed:
-			k.say("thawed %s, which an earlier backup had left frozen", nameOf(l))
-		case quiesce.Failed:
-			k.warn(fmt.Sprintf("%s may still be frozen: %v", nameOf(l), l.Err))
-		}
-	}
 }
 
 // run backs the machine up as its record says.
