@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
 	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
 )
 
@@ -56,10 +57,7 @@ func Examine(ctx context.Context, vm backup.VM, p *blockstore.Protection, newest
 	live, ok := vm.(backup.LiveVM)
 	if !ok || !e.Facts.On {
 		e.Agent = errors.New("the machine is off")
-		for _, d := range e.Chosen {
-			e.Plan = append(e.Plan, backup.DiskPlan{Name: d.Name, Mode: blockstore.ByScan, Reason: "the machine is off: its image is read", Size: d.Size, ToRead: d.Size})
-		}
-		return e, nil
+		return e, e.examineImages(ctx, vm)
 	}
 	e.Agent, e.Windows = askAgent(ctx, live)
 	names := make([]string, len(e.Chosen))
@@ -68,6 +66,38 @@ func Examine(ctx context.Context, vm backup.VM, p *blockstore.Protection, newest
 	}
 	e.Plan, err = live.Plan(ctx, names, newest)
 	return e, err
+}
+
+// examineImages opens the images of a VM that is off, so that what is wrong with one is
+// said now.
+func (e *Examination) examineImages(ctx context.Context, vm backup.VM) error {
+	names := make([]string, len(e.Chosen))
+	for i, d := range e.Chosen {
+		names[i] = d.Name
+	}
+	disks, err := vm.Images(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i := range disks {
+		plan := backup.DiskPlan{Name: disks[i].Name, Mode: blockstore.ByScan, Reason: "the machine is off: its image is read"}
+		opened, err := disks[i].Open(ctx)
+		var used *image.InUseError
+		switch {
+		case errors.As(err, &used):
+			plan.Refusal = err.Error()
+		case err != nil:
+			return fmt.Errorf("disk %s: %w", plan.Name, err)
+		default:
+			plan.Size = opened.Size()
+			plan.ToRead = plan.Size
+			if err := opened.Close(); err != nil {
+				return fmt.Errorf("disk %s: %w", plan.Name, err)
+			}
+		}
+		e.Plan = append(e.Plan, plan)
+	}
+	return nil
 }
 
 // askAgent looks whether somebody answers in the guest, and whether that is Windows.
@@ -96,6 +126,9 @@ func (e *Examination) ChooseConsistency(p *blockstore.Protection) string {
 		return "the guest agent answers; where it does not, a backup falls back to crash, and says so"
 	}
 	p.Consistency, p.FallBack = blockstore.Crash, false
+	if !e.Facts.On {
+		return "the machine is off"
+	}
 	return fmt.Sprintf("no guest agent answers (%v)", e.Agent)
 }
 

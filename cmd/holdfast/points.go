@@ -161,6 +161,7 @@ func machinePoints(ctx context.Context, v *blockstore.Vault, points []*blockstor
 			}
 		}
 		if len(of) > 0 {
+			slices.SortFunc(of, (*blockstore.Point).Compare) // not by the names that it had
 			return of, who, nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -76,21 +77,33 @@ func (q *qemuVM) Disks(ctx context.Context) ([]VMDisk, error) {
 	}
 	all := make([]VMDisk, 0, len(disks))
 	for i := range disks {
-		all = append(all, fromQEMU(&disks[i]))
+		all = append(all, q.disk(&disks[i]))
 	}
 	return all, nil
 }
 
-func fromQEMU(d *qemu.Disk) VMDisk {
+// path makes the name of a file whole, which QEMU gives as it was given it.
+func (q *qemuVM) path(name string) string {
+	if name == "" || filepath.IsAbs(name) || q.process.Folder == "" {
+		return name
+	}
+	whole := filepath.Join(q.process.Folder, name)
+	if _, err := os.Stat(whole); err != nil {
+		return name // an address, or QEMU has left the folder that it was started in
+	}
+	return whole
+}
+
+func (q *qemuVM) disk(d *qemu.Disk) VMDisk {
 	v := VMDisk{
-		Name: d.Name, Source: d.Filename, Format: d.Format, Size: d.Size, Logical: d.Logical, Physical: d.Physical,
+		Name: d.Name, Source: q.path(d.Filename), Format: d.Format, Size: d.Size, Logical: d.Logical, Physical: d.Physical,
 		Serial: d.Serial, Bus: d.Bus, Shareable: d.Shareable, LeftOut: d.LeftOut, Impossible: d.Impossible,
 	}
 	if d.BootIndex >= 0 {
 		v.BootOrder = d.BootIndex + 1
 	}
 	for i, l := range d.Chain {
-		text := l.Driver + ":" + l.Filename
+		text := l.Driver + ":" + q.path(l.Filename)
 		if i > 0 {
 			text += fmt.Sprintf(" (%d bytes)", l.Size)
 		}
@@ -116,12 +129,13 @@ func (q *qemuVM) Remember() []blockstore.ImageDisk {
 	for i := range disks {
 		d := &disks[i]
 		readable := d.Format == "raw" || d.Format == "qcow2"
-		if d.Impossible || d.Transient || d.Size == 0 || !readable || !filepath.IsAbs(d.Filename) {
+		path := q.path(d.Filename)
+		if d.Impossible || d.Transient || d.Size == 0 || !readable || !filepath.IsAbs(path) {
 			continue
 		}
-		image := blockstore.ImageDisk{Name: d.Name, Path: d.Filename, Format: d.Format}
+		image := blockstore.ImageDisk{Name: d.Name, Path: path, Format: d.Format}
 		for _, l := range d.Chain[min(1, len(d.Chain)):] {
-			if folder := filepath.Dir(l.Filename); filepath.IsAbs(folder) && !slices.Contains(image.Backing, folder) {
+			if folder := filepath.Dir(q.path(l.Filename)); filepath.IsAbs(folder) && !slices.Contains(image.Backing, folder) {
 				image.Backing = append(image.Backing, folder)
 			}
 		}

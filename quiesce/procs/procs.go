@@ -15,8 +15,9 @@ import (
 
 // Process is a QEMU process that runs a machine.
 type Process struct {
-	PID  int
-	Args []string // its command line, the program first
+	PID    int
+	Args   []string // its command line, the program first
+	Folder string   // that it runs in; "" where that is not known
 	Machine
 }
 
@@ -73,7 +74,7 @@ func getIn(proc string, pid int) (Process, error) {
 		return Process{}, fmt.Errorf("process %d: %w", pid, ErrNotQEMU)
 	}
 	cwd, _ := os.Readlink(filepath.Join(folder, "cwd")) // "" where we may not know
-	return Process{PID: pid, Args: args, Machine: Parse(args, cwd)}, nil
+	return Process{PID: pid, Args: args, Folder: cwd, Machine: Parse(args, cwd)}, nil
 }
 
 // splitArgs takes the kernel's form of a command line apart.
