@@ -176,6 +176,11 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 			result, err = o.machine.run(ctx, k, owner, o.request.Machine, progress)
 			return err
 		}
+		if m, err := owner.Machine(ctx, o.request.Machine); err == nil {
+			if err := owner.CheckHeld(m); err != nil {
+				return err
+			}
+		}
 		o.request.Progress = progress
 		result, err = backup.Run(ctx, owner, o.request)
 		return err

@@ -14,10 +14,11 @@ import (
 
 // What the commands about protected machines share.
 
-// scratchFlags say where what guests overwrite during a backup is kept.
+// scratchFlags say where what guests overwrite during a backup is kept. Those that protect was
+// given are remembered.
 func scratchFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "scratch", Usage: "`DIR`: keep there what the guest overwrites meanwhile (default: as the machine was protected, or /var/lib/libvirt/qemu/holdfast)"},
+		&cli.StringFlag{Name: "scratch", Usage: "`DIR`: of what the guest overwrites meanwhile (default /var/lib/libvirt/qemu/holdfast)"},
 		&cli.StringFlag{Name: "scratch-cap", Usage: "`SIZE`: of it all backups together use no more (default: no limit)"},
 		&cli.StringFlag{Name: "scratch-free", Usage: "`SIZE`: stays free in its file system (default 5 %, and at least 1GiB)"},
 	}
