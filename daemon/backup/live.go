@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
 	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
 
@@ -60,8 +62,22 @@ func (l *liveRun) choose(disks []VMDisk) error {
 	}
 	for _, d := range l.disks {
 		l.total += d.Size
+		if l.holdsVault(&d) {
+			return fmt.Errorf("vault %s lies on disk %s itself (%s): keep the vault on another disk", l.owner.Info().Path, d.Name, d.Source)
+		}
 	}
 	return nil
+}
+
+// holdsVault tells whether the vault lies on a disk of the VM, as far as that can be seen
+// from outside.
+func (l *liveRun) holdsVault(d *VMDisk) bool {
+	if !filepath.IsAbs(d.Source) || d.Format != "raw" && d.Format != "qcow2" && d.Format != "host_device" {
+		return false
+	}
+	spec := image.Spec{Path: d.Source, Format: "raw"} // whatever it holds: it is not read
+	holds, err := image.Holds(spec, l.owner.Info().Path)
+	return err == nil && holds
 }
 
 // bitmap is the name of the bitmap that counts from a point on; "" where there is none.

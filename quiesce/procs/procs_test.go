@@ -117,3 +117,50 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestTheStateOfATPMIsFoundByItsSocket(t *testing.T) {
+	t.Parallel()
+	proc := t.TempDir()
+	for pid, line := range map[string]string{
+		"7": "swtpm\x00socket\x00--tpmstate\x00dir=/run/other\x00--ctrl\x00type=unixio,path=/run/other.sock\x00",
+		"8": "/usr/bin/swtpm\x00socket\x00--ctrl\x00type=unixio,path=/run/t.sock,mode=0600\x00--tpmstate\x00dir=/srv/tpm,mode=0600\x00--tpm2\x00",
+		"9": "cat\x00--tpmstate\x00dir=/etc\x00--ctrl\x00path=/run/x.sock\x00",
+	} {
+		if err := os.MkdirAll(filepath.Join(proc, pid), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(proc, pid, "cmdline"), []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := findTPM(proc, "/run/t.sock"); err != nil || got.Folder != "/srv/tpm" || got.UID != uint32(os.Getuid()) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := findTPM(proc, "/run/x.sock"); !errors.Is(err, ErrNoTPM) {
+		t.Errorf("what is no swtpm: %+v, %v", got, err)
+	}
+}
+
+func TestAFileIsAProcesssOnlyIfItCanWriteToIt(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "vars.fd")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if Writes(os.Getpid(), path) {
+		t.Error("a file that is read is taken for one that is written")
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if !Writes(os.Getpid(), path) || Writes(os.Getpid(), path+"x") || Writes(1<<30, path) {
+		t.Error("who writes is not told")
+	}
+}
