@@ -41,7 +41,8 @@ for d in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
 	mount --bind "$0/$d" "$d"
 done
 [ /var/run -ef /run ] || mount --bind /run /var/run
-exec "$@"`
+"$@" # not instead of this shell, which is the namespace's init and reaps what libvirtd waits for
+exit $?`
 	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private",
 		"sh", "-c", script, folder, os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), ownLibvirt+"="+folder, builtBinary+"="+binary)
