@@ -2,8 +2,6 @@
 // reads lies below it, each kind of source in a package of its own.
 //
 //	quiesce/image    image files and block devices of machines that are off
-//	quiesce/qemu     snapshots of running machines over QEMU's monitor
-//	quiesce/qmp      client of that monitor
 //	quiesce/nbd      client of NBD servers, which QEMU and qemu-nbd are
 //	quiesce/qga      client of the guest agent
 //

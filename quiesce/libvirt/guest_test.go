@@ -1,0 +1,144 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/guest"
+	"github.com/holdfast-backup/holdfast/quiesce/qemu"
+	"github.com/holdfast-backup/holdfast/quiesce/qga"
+)
+
+// guestDomain defines and starts the test guest as a domain, and waits for its agent.
+func guestDomain(t *testing.T) *vm {
+	t.Helper()
+	host(t)
+	files := guest.Get(t)
+	dir := t.TempDir()
+	guest.NewRoot(t, dir+"/root.qcow2")
+	guest.NewData(t, dir+"/data.raw")
+	for _, f := range []string{files.Kernel, files.Initrd} {
+		if _, err := os.Stat(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := define(t, vmOptions{runs: true, off: true,
+		top:     "<os><type arch='x86_64' machine='pc'>hvm</type><kernel>" + files.Kernel + "</kernel><initrd>" + files.Initrd + "</initrd><cmdline>" + guest.Append + "</cmdline></os>",
+		devices: `<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel><serial type='file'><source path='` + dir + `/console'/></serial>`,
+		disks: `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='` + dir + `/root.qcow2'/><target dev='vda' bus='virtio'/></disk>
+<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='` + dir + `/data.raw'/><target dev='vdb' bus='virtio'/></disk>`})
+	v.start()
+	a := v.Agent()
+	for end := time.Now().Add(4 * time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		c, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		err := a.Ping(c)
+		cancel()
+		if err == nil && writes(v) {
+			return v
+		}
+		if time.Now().After(end) {
+			console, _ := os.ReadFile(dir + "/console")
+			t.Fatalf("the guest's agent does not answer: %v\n%s", err, console)
+		}
+	}
+}
+
+// writes tells whether both file systems are mounted, by which the guest's writer begins.
+func writes(v *vm) bool {
+	out, err := v.Agent().limited(ctx(v.t), 5*time.Second, "guestinfo", "--filesystem")
+	if err != nil || facts(out)["fs.count"] != "2" {
+		return false
+	}
+	time.Sleep(3 * time.Second)
+	return true
+}
+
+func TestARealGuestIsBackedUpFrozenAndItsJournalsAreOfOneInstant(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a guest")
+	}
+	v := guestDomain(t)
+	a := v.Agent()
+	if o, err := a.OSInfo(ctx(t)); err != nil || o.ID != "debian" || o.Windows() {
+		t.Errorf("%+v %v", o, err)
+	}
+	var window time.Duration
+	hold := func(ctx context.Context, during func(context.Context) error) error {
+		began := time.Now()
+		n, err := a.Freeze(ctx, nil)
+		if err == nil && n != 2 {
+			t.Errorf("%d file systems were frozen", n)
+		}
+		if err == nil {
+			err = during(ctx)
+		}
+		if strings.HasSuffix(t.Name(), "Instant") && err == nil { // the status is known without a taint
+			if frozen, err := a.Frozen(ctx); !frozen || err != nil {
+				t.Errorf("frozen: %v %v", frozen, err)
+			}
+		}
+		m, thawErr := a.Thaw(context.WithoutCancel(ctx))
+		if thawErr == nil && m != n {
+			t.Errorf("%d of %d file systems were thawed", m, n)
+		}
+		window = time.Since(began)
+		return errors.Join(err, thawErr)
+	}
+	var images [2][]byte
+	last := uint64(0)
+	for i, name := range []string{p1, p2} {
+		q := request(v, "", name)
+		if i > 0 {
+			q.Parent = p1
+			time.Sleep(2 * time.Second) // the guest writes
+		}
+		q.Hold = hold
+		s := take(v, q)
+		t.Logf("frozen for %v", window)
+		if frozen, err := a.Frozen(ctx(t)); frozen || err != nil {
+			t.Errorf("after the snapshot: frozen %v %v", frozen, err)
+		}
+		var read [2]int64
+		for d, disk := range s.Disks {
+			images[d], read[d] = readAll(t, disk, images[d])
+			t.Logf("%s: %s (%s), %d MiB read", disk.Name, disk.Mode, disk.Reason, read[d]>>20)
+		}
+		if i > 0 && (s.Disks[0].Mode != qemu.ModeBitmap || read[0] > 256<<20) {
+			t.Errorf("the second backup read %d MiB of the root disk (%s)", read[0]>>20, s.Disks[0].Reason)
+		}
+		if err := s.Check(ctx(t)); err != nil {
+			t.Error(err)
+		}
+		release(v, s, true)
+		wantCheckpoints(v, name)
+		dir := t.TempDir()
+		for d, file := range []string{"/root", "/data"} {
+			if err := os.WriteFile(dir+file, images[d], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := guest.Examine(t, dir+"/root", dir+"/data")
+		if n <= last {
+			t.Errorf("point %d ends with record %d, the one before with %d", i+1, n, last)
+		}
+		last = n
+		os.RemoveAll(dir)
+	}
+	out, err := v.virsh(ctx(t), "dominfo")
+	if err != nil || strings.Contains(out, "custom") {
+		t.Errorf("the domain is tainted by what we did: %s %v", out, err)
+	}
+	r, err := a.Exec(ctx(t), qga.ExecRequest{Path: "/bin/sh", Args: []string{"-c", "echo out; echo err >&2; exit 3"}})
+	if err != nil || r.ExitCode != 3 || string(r.Stdout) != "out\n" || string(r.Stderr) != "err\n" {
+		t.Errorf("a command in the guest: %+v %v", r, err)
+	}
+	var refused *qga.Error
+	if _, err := a.Exec(ctx(t), qga.ExecRequest{Path: "/no such"}); !errors.As(err, &refused) {
+		t.Errorf("a command that is not there: %v", err)
+	}
+	wantClean(v, p2)
+}
