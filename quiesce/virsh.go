@@ -47,7 +47,7 @@ func (v virsh) run(ctx context.Context, args ...string) (string, error) {
 	if v.at.URI != "" {
 		args = append([]string{"--connect", v.at.URI}, args...)
 	}
-	cmd := exec.CommandContext(ctx, v.program, append([]string{"--quiet"}, args...)...)
+	cmd := exec.CommandContext(ctx, v.program, args...) // with --quiet it would not say how many it thawed
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second

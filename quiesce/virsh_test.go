@@ -27,7 +27,7 @@ func TestADomainIsThawedUntilNothingIsFrozen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	// The agent's job is held at first, then two are thawed, then none.
-	program := fakeVirsh(t, `[ "$*" = "--quiet --connect qemu:///system domfsthaw --domain web 1" ] || { echo "wrong: $*" >&2; exit 1; }
+	program := fakeVirsh(t, `[ "$*" = "--connect qemu:///system domfsthaw --domain web 1" ] || { echo "wrong: $*" >&2; exit 1; }
 echo >> `+dir+`/calls
 case $(wc -l < `+dir+`/calls) in
 1) echo "error: Timed out during operation: cannot acquire state change lock" >&2; exit 1;;
