@@ -25,6 +25,11 @@ type BackupOptions struct {
 	Reason  string // why that was reached
 	Tool    string // program and version
 	Workers int    // 0: one per processor
+
+	// Beside are paths of what grows by itself: disks of machines that run, and
+	// scratch files. Where one shares the vault's file system, twice the floor of
+	// free space is kept there from then on, unless the owner was told how much.
+	Beside []string
 }
 
 // Backup is one recovery point being made. AddDisk may be called for several
@@ -83,6 +88,7 @@ func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if o.opts.Reclaim {
 		return nil, fmt.Errorf("vault %s was opened to make room in it: %w", o.dir.Root(), ErrFull)
 	}
+	o.lookBeside(b.Beside)
 	if err := o.checkSpace(0); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ type CheckReport struct {
 	// Damaged are records that are damaged, and records that are noted as
 	// damaged and good: [Owner.NoteDamage] takes them.
 	Damaged []Damaged
+	// Torn are packs whose header or footer is damaged: [Owner.Mend] takes them.
+	Torn []pack.ID
 	// ReadSince is the time since when every pack was read by this check, or by earlier
 	// ones that were remembered; zero: never.
 	ReadSince time.Time

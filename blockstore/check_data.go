@@ -135,7 +135,7 @@ func (c *checker) pack(ctx context.Context, p namedPack, data bool, read func(in
 	h, err := pack.ReadHeader(f)
 	switch {
 	case err != nil:
-		c.fault(where, err)
+		c.torn(where, p.ID, err)
 	case h.ID != p.ID && !data:
 		return fmt.Errorf("it is pack %s under another name", h.ID)
 	case h.ID != p.ID:
@@ -146,7 +146,7 @@ func (c *checker) pack(ctx context.Context, p namedPack, data bool, read func(in
 	}
 	entries, err := pack.ReadFooter(f, st.Size(), p.ID)
 	if err != nil {
-		c.fault(where, err)
+		c.torn(where, p.ID, err)
 		entries = c.tables.entriesOf(p.ID)
 	}
 	if !data {
@@ -154,6 +154,16 @@ func (c *checker) pack(ctx context.Context, p namedPack, data bool, read func(in
 	}
 	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // what is proven is the disk, as far as it can be
 	return c.packData(ctx, f, p, entries, read)
+}
+
+// torn reports a pack whose header or footer is damaged.
+func (c *checker) torn(where string, id pack.ID, err error) {
+	c.fault(where, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.report.Torn, id) {
+		c.report.Torn = append(c.report.Torn, id)
+	}
 }
 
 // packData reads every record of a pack.

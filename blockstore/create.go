@@ -32,6 +32,7 @@ type CreateOptions struct {
 	TrashDays int        // how long deleted points can be undeleted; 0: DefaultTrashDays
 	Seal      []SealWith // ways to open a sealed vault; none: it is not sealed, unless Like is
 	Unlock    *Unlocker  // opens Like
+	Known     string     // as in Options
 	Like      string     // path of a vault whose keys and block size to take, so that points copied between the two keep their IDs
 }
 
@@ -90,9 +91,12 @@ func Create(ctx context.Context, dir string, o CreateOptions) (VaultInfo, error)
 	if err := makeEmpty(dir); err != nil {
 		return VaultInfo{}, fmt.Errorf("create vault %s: %w", dir, err)
 	}
-	v := &Vault{dir: backend.NewDir(dir), head: head.vaultRecord, keys: content.Derive(head.secret)}
+	v := &Vault{dir: backend.NewDir(dir), head: head.vaultRecord, keys: content.Derive(head.secret), secret: head.secret, known: o.Known}
 	if err := v.writeSkeleton(); err != nil {
 		return VaultInfo{}, fmt.Errorf("create vault %s: %w", dir, err)
+	}
+	if err := v.makeKnown(); err != nil {
+		return VaultInfo{}, fmt.Errorf("vault %s is there: %w", dir, err)
 	}
 	return v.Info(), nil
 }

@@ -3,6 +3,8 @@ package blockstore
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -188,6 +190,7 @@ func TestAHoldStopsASweepThatIsUnderWay(t *testing.T) {
 		}
 	}})
 	defer o.Close()
+	o.store.together = 1
 	points, err := o.Points(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -201,4 +204,48 @@ func TestAHoldStopsASweepThatIsUnderWay(t *testing.T) {
 		t.Errorf("%d packs were removed: %v", removed, err)
 	}
 	mustCheck(t, o.Vault)
+}
+
+// TestAnIDThatATakeOverGaveStaysWhenVAULTIsLost: headers of packs that were
+// written before go on telling the old one.
+func TestAnIDThatATakeOverGaveStaysWhenVAULTIsLost(t *testing.T) {
+	s := makeSample(t)
+	for _, written := range []bool{false, true} {
+		dir := copyVault(t, s.dir)
+		took, err := TakeOver(t.Context(), dir, TakeOverOptions{NewID: true})
+		if err != nil || took.OldID == "" || took.Info.ID == took.OldID {
+			t.Fatalf("%+v, %v", took, err)
+		}
+		if written {
+			o := ownVault(t, dir, OwnOptions{})
+			backUp(t, o, "web1", map[string]Source{"vda": noise(40, 8)})
+			mustClose(t, o)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, vaultDir, "*"))
+		if err != nil || len(names) == 0 {
+			t.Fatal(names, err)
+		}
+		for _, name := range names { // each generation alone, and in the end all
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+			v, err := Open(t.Context(), dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := v.Info().ID; got != took.Info.ID {
+				t.Errorf("without %s the vault has the id %s, want %s", filepath.Base(name), got, took.Info.ID)
+			}
+			v.Close()
+		}
+		mustClose(t, ownVault(t, dir, OwnOptions{}))
+		v, err := Open(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := v.Info().ID; got != took.Info.ID || v.fromPack {
+			t.Errorf("VAULT was written again with the id %s, want %s", got, took.Info.ID)
+		}
+		v.Close()
+	}
 }

@@ -8,12 +8,15 @@ import (
 )
 
 // The index writes through mapped memory: where its disk has no room for a
-// page of it, the kernel ends the process. So it is not written to when less than
-// one part in 32 of its file system is free, within these bounds, in bytes.
+// page of it, the kernel ends the process. So it is neither opened nor written to when
+// less than one part in 16 of its file system is free, within these bounds, in bytes.
 const (
 	minIndexRoom = 4 << 20
 	maxIndexRoom = 48 << 20
 )
+
+// leastIndexRoom is that part of total bytes.
+func leastIndexRoom(total int64) int64 { return min(max(total/16, minIndexRoom), maxIndexRoom) }
 
 // checkIndexRoom returns ErrFull when the index's file system has too little
 // room to write to it. One that writes nothing needs none.
@@ -30,7 +33,7 @@ func (o *Owner) checkIndexRoom() error {
 	if err != nil {
 		return err
 	}
-	if err := d.CheckSpace(min(max(total/32, minIndexRoom), maxIndexRoom), 0); err != nil {
+	if err := d.CheckSpace(leastIndexRoom(total), 0); err != nil {
 		return fmt.Errorf("no room for the index: %w", err)
 	}
 	return nil

@@ -56,6 +56,10 @@ type Owner struct {
 	// believed by the next owner only after a sync of all of it.
 	spoilt atomic.Bool
 
+	// beside is the path of something that grows by itself and shares the vault's
+	// file system; nil: none is known.
+	beside atomic.Pointer[string]
+
 	history history
 	damage  damage
 
@@ -114,9 +118,15 @@ func own(ctx context.Context, dir string, o OwnOptions, rebuild bool, progress f
 
 // own makes an owner of a vault, which it closes when that fails.
 func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress func(packs, total int)) (*Owner, error) {
+	if err := v.checkKnown(); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
 	c, err := v.claimVault(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
+	}
+	if err := v.makeKnown(); err != nil {
+		v.warn(err.Error()) // the next time
 	}
 	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
@@ -157,6 +167,9 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 		}
 	}
 	if err := o.healVault(); err != nil {
+		return err
+	}
+	if err := o.forgetOldIDs(); err != nil {
 		return err
 	}
 	// Before a segment is written, so that what the newest tells is known to
@@ -224,6 +237,9 @@ func (o *Owner) checkSpace(need int64) error {
 			return err
 		}
 		floor = backend.Floor(total)
+		if o.Beside() != "" {
+			floor *= 2
+		}
 	}
 	return o.dir.CheckSpace(floor, need)
 }

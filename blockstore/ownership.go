@@ -23,8 +23,9 @@ type Ownership struct {
 	Command string    `json:"command"`
 	Nonce   string    `json:"nonce"` // new for each owner
 	Opened  time.Time `json:"opened"`
-	Clean   bool      `json:"clean"`          // the owner ended and left nothing half done
-	Place   Place     `json:"place,omitzero"` // where the vault lay
+	Clean   bool      `json:"clean"`           // the owner ended and left nothing half done
+	Place   Place     `json:"place,omitzero"`  // where the vault lay
+	Vault   VaultID   `json:"vault,omitempty"` // its id; counts where VAULT is lost
 }
 
 // thisProcess describes this process as an owner.
@@ -40,6 +41,7 @@ func (v *Vault) thisProcess(w WriterID) Ownership {
 	return Ownership{
 		Writer: w, Host: v.host.Name, HostID: v.host.ID, BootID: v.host.BootID, PID: os.Getpid(),
 		Command: command, Nonce: randomHex(8), Opened: time.Now().UTC(), Place: locate(v.dir.Root()),
+		Vault: v.head.ID,
 	}
 }
 

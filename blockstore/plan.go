@@ -25,13 +25,15 @@ type FreePlan struct {
 
 // PlanFree says what to give up for so many bytes: the trash, and then points,
 // oldest first, none that is locked, none that is the last good one of its
-// machine. It walks each map once, and reads no data.
+// machine: one that names what is noted as damaged, or gone, is not good. It
+// walks each map once, those of each machine's newest points twice where
+// anything is noted, and reads no data.
 func (v *Vault) PlanFree(ctx context.Context, bytes int64) (*FreePlan, error) {
 	w, err := v.weighing(ctx)
 	if err != nil {
 		return nil, err
 	}
-	kept, free, trash, err := w.sort()
+	kept, free, trash, err := w.sort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +73,7 @@ type weighing struct {
 	v      *Vault
 	m      *marks
 	points []*Point
+	gone   map[pack.ID]bool // packs that segments name, that are not there, and that no sweep removed
 }
 
 func (v *Vault) weighing(ctx context.Context) (*weighing, error) {
@@ -81,7 +84,23 @@ func (v *Vault) weighing(ctx context.Context) (*weighing, error) {
 	if err := v.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return &weighing{v, newMarks(v.tables.Load()), points}, nil
+	w := &weighing{v: v, m: newMarks(v.tables.Load()), points: points, gone: map[pack.ID]bool{}}
+	if w.m.noted, _, err = v.damageNotes(ctx); err != nil {
+		return nil, err
+	}
+	swept, err := v.removedBySweep()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range w.m.set.tables {
+		for _, p := range t.Packs {
+			if !swept[packPath(writerID(t.Writer), p.ID)] {
+				w.gone[p.ID] = true
+			}
+		}
+	}
+	err = v.eachPack(func(_ WriterID, id pack.ID) error { delete(w.gone, id); return ctx.Err() })
+	return w, err
 }
 
 // mark marks what a point names and returns the bytes that were not marked
@@ -96,33 +115,82 @@ func (w *weighing) mark(ctx context.Context, p *Point) (int64, error) {
 
 // sort tells points that are kept from those that can be given up, and those
 // in the trash that will be dropped.
-func (w *weighing) sort() (kept, free, trash []*Point, err error) {
-	newest := map[MachineID]*Point{}
-	var listed []*Point
+func (w *weighing) sort(ctx context.Context) (kept, free, trash []*Point, err error) {
+	machines := map[MachineID][]*Point{} // those that are not in the trash
+	locked := map[*Point]bool{}
 	for _, p := range w.points {
 		s, err := w.v.State(p)
-		locked := s.Until.After(time.Now())
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, nil, nil, err
-		case s.InTrash() && !locked:
+		}
+		locked[p] = s.Locked(time.Now())
+		switch {
+		case s.InTrash() && !locked[p]:
 			trash = append(trash, p)
-			continue
-		case s.InTrash() || locked:
+		case s.InTrash():
 			kept = append(kept, p)
 		default:
-			listed = append(listed, p)
-		}
-		if q := newest[p.Machine]; !s.InTrash() && (q == nil || q.Compare(p) < 0) {
-			newest[p.Machine] = p
+			machines[p.Machine] = append(machines[p.Machine], p)
 		}
 	}
-	for _, p := range listed {
-		if newest[p.Machine] == p {
-			kept = append(kept, p)
-		} else {
-			free = append(free, p)
+	for _, points := range machines {
+		slices.SortFunc(points, (*Point).Compare)
+		last, err := w.lastGood(ctx, points)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		for _, p := range points {
+			if locked[p] || p == last {
+				kept = append(kept, p)
+			} else {
+				free = append(free, p)
+			}
 		}
 	}
 	return kept, free, trash, nil
+}
+
+// lastGood returns the newest of a machine's points that nothing harms, or the
+// newest where there is no such.
+func (w *weighing) lastGood(ctx context.Context, points []*Point) (*Point, error) {
+	for _, p := range slices.Backward(points) {
+		good, err := w.isGood(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if good {
+			return p, nil
+		}
+	}
+	return points[len(points)-1], nil
+}
+
+// isGood tells whether all that a point names is in a pack that is there and not noted
+// as damaged there.
+func (w *weighing) isGood(ctx context.Context, p *Point) (bool, error) {
+	if len(w.m.noted) == 0 && len(w.gone) == 0 {
+		return true, nil
+	}
+	whole := newMarks(w.m.set)
+	harmed := false
+	whole.noted = w.m.noted
+	_, err := w.v.markPoint(ctx, whole, p, func(id pack.ID) bool { return !w.gone[id] })
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		return false, nil
+	}
+	for id, notes := range w.m.noted {
+		table, entry, ok := whole.kept(id)
+		if !ok {
+			continue
+		}
+		e, err := whole.set.tables[table].Entry(entry)
+		if err != nil {
+			return false, nil
+		}
+		harmed = harmed || notes[pack.ID(whole.set.tables[table].Packs[e.Pack].ID)] != nil
+	}
+	return !harmed, nil
 }

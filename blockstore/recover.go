@@ -81,7 +81,7 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 	indexed, named := o.index.Packs(), o.tables.Load().named()
 	for id := range indexed {
 		if !s.present[id] {
-			if err := o.index.ForgetPack(id); err != nil {
+			if err := o.index.ForgetPacks(id); err != nil {
 				return err
 			}
 		}

@@ -21,9 +21,6 @@ const (
 	// the index alone: its files are mapped, and a write to one that the disk has no
 	// room for ends the process.
 	indexRoom = 256 << 20
-	// leastIndexRoom is the free space below which nobody opens the index, an
-	// eighth of a small file system being enough.
-	leastIndexRoom = 48 << 20
 )
 
 // reserveSize is what a vault sets aside on a file system of total bytes: room
@@ -94,11 +91,7 @@ func (o *Owner) spaceToOpen() error {
 	if err := o.checkSpace(0); err != nil {
 		return err
 	}
-	_, total, err := o.dir.Space()
-	if err != nil || !o.dir.Local() {
-		return err
-	}
-	return o.dir.CheckSpace(min(leastIndexRoom, total/8), 0)
+	return o.checkIndexRoom()
 }
 
 // openIndexIfSafe opens the index, and for an owner that only makes room none

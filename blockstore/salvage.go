@@ -18,7 +18,6 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/backend"
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
-	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // SalvageOptions of Salvage. The zero value works.
@@ -153,7 +152,7 @@ func openBroken(dir string, o Options) (*Vault, error) {
 		v.warn(err.Error())
 	}
 	for _, name := range names {
-		t, err := segment.Open(v.dir.Path(name), name, v.keys)
+		t, err := v.openSegment(name)
 		if err != nil {
 			set.broken[name] = err
 			continue

@@ -88,7 +88,7 @@ func (o *Owner) newSegment(points []segment.Point, fill func(*segment.Builder) (
 		return nil, fmt.Errorf("write segment: %w", errors.Join(err, o.dir.Remove(name)))
 	}
 	o.opts.Event("segment.written")
-	return segment.Open(o.dir.Path(name), name, o.keys)
+	return o.openSegment(name)
 }
 
 // replaceTables shows readers of this process a new segment in place of the

@@ -97,11 +97,11 @@ func (a *actor) backUps(ctx context.Context, r *rand.Rand) error {
 		if r.IntN(2) == 0 {
 			continue
 		}
-		disk, cut := simDisk(r.Uint64(), i), -1
+		version, cut := r.Uint64(), -1
 		if r.IntN(5) == 0 {
-			cut = r.IntN(len(disk))
+			cut = r.IntN(len(simDisk(version, i)))
 		}
-		wg.Go(func() { errs[i] = a.backUp(ctx, machine, disk, cut) })
+		wg.Go(func() { errs[i] = a.backUp(ctx, machine, version, i, cut) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -121,7 +121,10 @@ func (c cutShort) ReadAt(p []byte, off int64) (int, error) {
 	return c.memory.ReadAt(p, off)
 }
 
-func (a *actor) backUp(ctx context.Context, machine string, disk memory, cut int) error {
+// backUp backs a machine up whose disk is simDisk(version, as), until cut bytes
+// of it were read; -1: all.
+func (a *actor) backUp(ctx context.Context, machine string, version uint64, as, cut int) error {
+	disk := simDisk(version, as)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b, err := a.o.Begin(ctx, BackupOptions{Machine: machine, Time: a.now(), Asked: Crash, Reached: Crash, Tool: sumOf(disk)})
@@ -129,7 +132,7 @@ func (a *actor) backUp(ctx context.Context, machine string, disk memory, cut int
 		return err
 	}
 	defer b.Abort()
-	a.say("backing %s %s", b.point.ID, b.point.Tool)
+	a.say("backing %s %s %d %d", b.point.ID, b.point.Tool, version, as)
 	var src Source = disk
 	if cut >= 0 {
 		src = cutShort{disk, int64(cut), cancel}

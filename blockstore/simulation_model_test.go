@@ -26,6 +26,8 @@ const (
 // simPoint is what the model knows of a point.
 type simPoint struct {
 	sum      string // of its disk's content
+	version  uint64 // of simDisk
+	as       int    // machine of simDisk
 	may      int    // where it may be
 	promised bool   // its commit returned
 	until    time.Time
@@ -53,7 +55,8 @@ func (m *model) hear(line string) error {
 	}
 	number, _ := strconv.ParseInt(arg(len(f)-1), 10, 64)
 	if arg(0) == "backing" {
-		m.points[PointID(arg(1))] = &simPoint{sum: arg(2), may: absent}
+		version, _ := strconv.ParseUint(arg(3), 10, 64)
+		m.points[PointID(arg(1))] = &simPoint{sum: arg(2), version: version, as: int(number), may: absent}
 	}
 	p := m.points[PointID(arg(1))]
 	switch verb := arg(0); verb {

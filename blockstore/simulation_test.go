@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
 // tortureTime is how long random work goes on: HOLDFAST_TORTURE, or less.
@@ -93,8 +91,10 @@ func (s *simulation) run(end time.Time) {
 			s.work()
 		case n < 8:
 			s.kill()
-		default:
+		case n < 9:
 			s.damage()
+		default:
+			s.spoil()
 		}
 		s.tell("-- turn %d", turn)
 	}
@@ -303,7 +303,7 @@ func (s *simulation) damage() {
 	kind := kinds[s.r.IntN(len(kinds))]
 	var files []string
 	filepath.WalkDir(filepath.Join(s.dir, kind), func(p string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && !s.tellsOfADrop(kind, p) {
+		if err == nil && !d.IsDir() {
 			files = append(files, p)
 		}
 		return nil
@@ -331,33 +331,6 @@ func (s *simulation) damage() {
 		s.t.Error(err)
 	}
 	s.look("after damage to " + rel)
-}
-
-// tellsOfADrop tells whether a file is the segment that says that a point was
-// dropped. Without it the point is a lost one, and is put back if all of it is
-// there, which is no loss and not in the model.
-func (s *simulation) tellsOfADrop(kind, file string) (tells bool) {
-	if kind != segmentsDir {
-		return false
-	}
-	v, err := Open(s.t.Context(), s.dir, Options{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer v.Close()
-	for _, table := range v.tables.Load().tables {
-		if v.dir.Path(table.Name) != file {
-			continue
-		}
-		err := table.EachPoint(func(p segment.Point) error {
-			tells = tells || p.Event == segment.Dropped
-			return nil
-		})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	return tells
 }
 
 func harm(file string, remove bool, r *rand.Rand) error {

@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -12,22 +13,25 @@ type Standing struct {
 	// CopyOf is the path at which the vault that this is a copy of can still be
 	// seen; "" when it is none, or that cannot be told.
 	CopyOf string
+	// Other is set when this host wrote another vault at its path before.
+	Other *OtherVaultError
 }
 
 // Standing tells whose the vault is. It neither waits nor locks.
-func (v *Vault) Standing() (Standing, error) {
+func (v *Vault) Standing() (s Standing, err error) {
+	errors.As(v.checkKnown(), &s.Other)
 	w, err := v.onlyWriter()
 	if err != nil || w == "" {
-		return Standing{}, err
+		return s, err
 	}
 	o, err := v.lookAtOwner(w)
 	if isNotExist(err) {
-		return Standing{}, nil
+		return s, nil
 	}
 	if err != nil {
-		return Standing{}, err
+		return s, err
 	}
-	s := Standing{Owner: o, OtherHost: !o.isOf(v.host)}
+	s = Standing{Other: s.Other, Owner: o, OtherHost: !o.isOf(v.host)}
 	if !s.OtherHost && v.originOf(o.Place, locate(v.dir.Root())) == original {
 		s.CopyOf = o.Place.Path
 	}
@@ -37,6 +41,8 @@ func (v *Vault) Standing() (Standing, error) {
 // String says what a reader should know, in one line; "" when there is nothing.
 func (s Standing) String() string {
 	switch {
+	case s.Other != nil:
+		return s.Other.Error()
 	case s.OtherHost:
 		return fmt.Sprintf("this vault belongs to host %s, which last opened it for writing at %s; opened for reading",
 			s.Owner.Host, s.Owner.Opened.UTC().Format(time.RFC3339))

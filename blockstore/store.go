@@ -32,6 +32,7 @@ const (
 // Lock order: Owner.committing, then mu.
 type store struct {
 	packBytes int64 // size at which a pack is sealed
+	together  int   // packs that a sweep removes at once
 
 	mu      sync.Mutex
 	open    [3]*openPack     // index: pack.Class; nil: none yet
@@ -72,6 +73,7 @@ func (s *store) prepare(o *Owner, present map[pack.ID]bool) error {
 		return err
 	}
 	s.packBytes = min(max(total/64, minPackBytes), maxPackBytes)
+	s.together = removeTogether
 	s.known = map[ID]*openPack{}
 	s.pins = map[*Backup]pins{}
 	s.present = present

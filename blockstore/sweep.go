@@ -33,11 +33,13 @@ const (
 type SweepOptions struct {
 	DryRun   bool                    // say what would go, and remove nothing
 	Now      bool                    // packs that no point names go at once
-	Full     bool                    // rewrite every pack that holds anything that no point names
+	Full     bool                    // rewrite every pack that holds anything that no point names, or whose header or footer is damaged
 	Trash    bool                    // drop what is in the trash, whatever its age; locked points stay
 	Points   []PointID               // drop these of the trash, whatever their age; locked points stay
 	Clock    func() time.Time        // nil: the owner's
 	Progress func(done, total int64) // bytes of packs looked at; may be nil
+
+	mend map[pack.ID]bool // rewrite these, and remove nothing else; nil: all
 }
 
 // SweepReport is what a sweep did, or would do. Sizes are bytes of packs.
@@ -193,6 +195,9 @@ func (s *sweep) prepare(ctx context.Context) error {
 	trash, err := o.Trash(ctx)
 	if err != nil {
 		return err
+	}
+	if s.opts.mend != nil {
+		trash = nil
 	}
 	gone, err := o.dropAll(trash, s.early, s.now)
 	s.report.Dropped = append(s.report.Dropped, gone...)

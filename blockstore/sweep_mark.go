@@ -197,6 +197,22 @@ func (m *marks) addPresent(id ID, present func(pack.ID) bool) (before bool, byte
 	return second()
 }
 
+// kept returns the copy of id that addPresent marked.
+func (m *marks) kept(id ID) (table int, entry int64, ok bool) {
+	for i, t := range m.set.tables {
+		first, after, err := t.Find(id)
+		if err != nil {
+			continue
+		}
+		for at := first; at < after; at++ {
+			if m.marked(i, at) {
+				return i, at, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
 // Exclusive returns, for each of some points, the bytes of records that
 // nothing else names once it and those before it are dropped: the sum is what
 // dropping them all frees. It walks maps and reads no data.

@@ -35,12 +35,14 @@ func (s *sweep) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, u := range dead {
+	for group := range slices.Chunk(dead, s.o.store.together) {
 		began := time.Now()
-		if err := s.removePack(ctx, u); err != nil {
+		if _, err := s.removePacks(ctx, group); err != nil {
 			return err
 		}
-		step(u)
+		for _, u := range group {
+			step(u)
+		}
 		s.giveWay(ctx, began)
 	}
 	if untold != nil {
@@ -70,46 +72,6 @@ func (s *sweep) remove(ctx context.Context) error {
 	s.o.committing.Lock()
 	defer s.o.committing.Unlock()
 	return s.o.forgetGone(ctx)
-}
-
-// removePack removes a pack, if no backup relies on it and everything named
-// that it holds lies in another pack that is there. In one step it is taken
-// from what backups find, or found to be pinned.
-func (s *sweep) removePack(ctx context.Context, u *packUse) error {
-	return s.o.removing(func() error { return s.removeNow(ctx, u) })
-}
-
-func (s *sweep) removeNow(ctx context.Context, u *packUse) error {
-	o := s.o
-	if why := s.needed(u); why != nil {
-		o.warn(fmt.Sprintf("pack %s stays: %v", u.id, why))
-		s.report.Damaged += u.Size
-		return nil
-	}
-	st := &o.store
-	st.mu.Lock()
-	if st.swept[u.id] {
-		st.mu.Unlock()
-		s.report.Pinned += u.Size
-		return nil
-	}
-	delete(st.present, u.id)
-	st.mu.Unlock()
-	if err := o.index.ForgetPack(u.id); err != nil {
-		return err
-	}
-	o.opts.Event("sweep.forgotten")
-	if err := o.dir.Remove(packPath(o.claim.owner.Writer, u.id)); err != nil {
-		return err
-	}
-	o.opts.Event("sweep.removed")
-	o.files.forget(u.id)
-	if err := o.removeNotes(u.id); err != nil {
-		return err
-	}
-	s.report.Removed++
-	s.report.Freed += u.Size
-	return ctx.Err()
 }
 
 // needed returns why a pack has to stay: its own list of records is read, and

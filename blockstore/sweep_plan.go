@@ -76,11 +76,16 @@ func (s *sweep) plan() (dead, rewrite []*packUse) {
 	small, healed := map[uint8][]*packUse{}, s.healed()
 	for _, u := range s.packs {
 		switch {
+		case s.opts.mend != nil && !s.opts.mend[u.id]:
+		case s.opts.mend != nil && !s.pinned(u.id) && u.named > 0:
+			rewrite = append(rewrite, u)
 		case s.pinned(u.id):
 			s.report.Pinned += u.Size
 		case u.named == 0 && !s.opts.Now && s.young(u):
 		case u.named == 0:
 			dead = append(dead, u)
+		case s.opts.Full && s.o.isTorn(u.id):
+			rewrite = append(rewrite, u)
 		case u.dead() > 0 && (s.opts.Full || u.share() < liveShare || healed[u.id]):
 			rewrite = append(rewrite, u)
 		case u.Size < int64(smallPack*float64(s.o.store.packBytes)):
@@ -190,17 +195,18 @@ func (s *sweep) forecast(ctx context.Context) error {
 }
 
 // fit returns how many of some packs can be rewritten together, so that they
-// share new packs: as many as the free space holds what is live in them, also where
-// backups have to stop.
+// share new packs: about as many as fill one, and no more than the free space holds what
+// is live in them, also where backups have to stop.
 func (s *sweep) fit(packs []*packUse) (n int, err error) {
-	const together, margin = 8, 1 << 20
+	const few, many, margin = 8, 256, 1 << 20
 	free, total, err := s.o.dir.Space()
 	if err != nil {
 		return 0, err
 	}
-	need := min(margin, total/64)
-	for _, u := range packs[:min(together, len(packs))] {
-		if need += u.live + u.live/8; need > free {
+	need, live := min(margin, total/64), int64(0)
+	for _, u := range packs[:min(many, len(packs))] {
+		live += u.live
+		if need += u.live + u.live/8; need > free || n >= few && live > s.o.store.packBytes {
 			break
 		}
 		n++

@@ -57,13 +57,16 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	}
 	s.o.opts.Event("sweep.copied")
 	for _, u := range copied {
+		s.report.Freed -= u.live
+	}
+	for together := range slices.Chunk(copied, s.o.store.together) {
 		began := time.Now()
-		if err := s.removePack(ctx, u); err != nil {
+		gone, err := s.removePacks(ctx, together)
+		if err != nil {
 			return err
 		}
+		s.report.Rewritten += len(gone)
 		s.giveWay(ctx, began)
-		s.report.Rewritten++
-		s.report.Freed -= u.live
 	}
 	return ctx.Err()
 }

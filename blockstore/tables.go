@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"sync/atomic"
 
+	"github.com/holdfast-backup/holdfast/blockstore/backend"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
@@ -80,7 +82,7 @@ func (v *Vault) refreshOnce(ctx context.Context) (again bool, err error) {
 		}
 		t := byName[name]
 		if t == nil {
-			t, err = segment.Open(v.dir.Path(name), name, v.keys)
+			t, err = v.openSegment(name)
 		}
 		switch {
 		case err == nil:
@@ -98,6 +100,40 @@ func (v *Vault) refreshOnce(ctx context.Context) (again bool, err error) {
 	slices.SortStableFunc(set.tables, func(a, b *segment.Table) int { return int(int64(b.Seq) - int64(a.Seq)) })
 	v.tables.Store(set)
 	return false, nil
+}
+
+// openSegment opens a segment: mapped on a file system of this host, read where
+// a server may stop to answer.
+func (v *Vault) openSegment(name string) (*segment.Table, error) {
+	if v.local {
+		defer v.dir.Call("open", name)()
+		return segment.Open(v.dir.Path(name), name, v.keys)
+	}
+	f, err := v.dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	size, err := v.dir.Size(name)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	t, err := segment.OpenFile(&remoteFile{v.dir, f, name}, size, name, v.keys)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return t, nil // the file is closed with what refers to it
+}
+
+// remoteFile reads a file whose server may stop to answer.
+type remoteFile struct {
+	dir  *backend.Dir
+	f    *os.File
+	name string
+}
+
+func (r *remoteFile) ReadAt(p []byte, off int64) (int, error) {
+	defer r.dir.Call("read", r.name)()
+	return r.f.ReadAt(p, off)
 }
 
 // segmentNames lists the segments of all writers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 )
 
 // TakeOverOptions of TakeOver. The zero value works.
@@ -26,6 +27,7 @@ type TakenOver struct {
 // lives somewhere, fails with a *BusyError at its next commit or removal. The
 // writer stays the same, so the packs that are there go on being used and
 // swept. A copy of a vault that can be seen from here gets an id of its own.
+// One that is not the vault that was written at its path before is known from then on.
 //
 // An owner that holds the vault's lock is alive and is not replaced: that is a
 // *BusyError.
@@ -67,15 +69,43 @@ func (v *Vault) takeOver(newID bool) (t *TakenOver, err error) {
 		}
 	}
 	c.owner.Clean = false // whatever the last owner said: it may live
+	c.owner.Vault = v.head.ID
 	if err := v.writeOwner(c); err != nil {
+		return nil, err
+	}
+	if err := v.forgetOldIDs(); err != nil {
+		return nil, err
+	}
+	if err := v.makeKnown(); err != nil {
 		return nil, err
 	}
 	t.Info = v.Info()
 	return t, nil
 }
 
+// forgetOldIDs removes generations of VAULT that give the vault another id than
+// it has now: were the newest one lost, they would count. Only the owner may
+// call it.
+func (v *Vault) forgetOldIDs() error {
+	names, err := v.dir.List(vaultDir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		var old vaultRecord
+		p := path.Join(vaultDir, n)
+		if p == v.name || v.readRecord(vaultKind, p, &old) != nil || old.ID == v.head.ID {
+			continue
+		}
+		if err := v.dir.Remove(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // renew gives the vault another id, and keeps its keys. Headers of packs that
-// are there go on telling the old one.
+// are there go on telling the old one; OWNER tells which counts.
 func (v *Vault) renew() error {
 	names, err := v.dir.List(vaultDir)
 	if err != nil {

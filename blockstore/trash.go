@@ -231,7 +231,7 @@ func (o *Owner) removeAttributes(m MachineID, p PointID) error {
 	for i, n := range names {
 		names[i] = path.Join(folder, n)
 	}
-	if err := o.dir.Remove(names...); err != nil {
+	if err := o.dir.Discard(names...); err != nil { // what comes back is finishDrops' to remove
 		return err
 	}
 	return o.dir.RemoveDir(folder)

@@ -53,9 +53,10 @@ func (o *Owner) vanished(p segment.Pack, present map[pack.ID]bool) string {
 	return ""
 }
 
-func (o *Owner) removedBySweep() (map[string]bool, error) {
+// removedBySweep returns the paths of packs that segments tell to be removed.
+func (v *Vault) removedBySweep() (map[string]bool, error) {
 	removed := map[string]bool{}
-	for _, t := range o.tables.Load().tables {
+	for _, t := range v.tables.Load().tables {
 		if err := t.EachRemoved(func(path string) { removed[path] = true }); err != nil {
 			return nil, err
 		}

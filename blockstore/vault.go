@@ -29,6 +29,10 @@ type Options struct {
 	Unlock     *Unlocker    // opens a sealed vault; may be nil
 	Host       *Host        // that this process runs on; nil: found out
 
+	// Known is the folder in which this host remembers which sealed vaults it
+	// wrote at which paths; "": it does not. See [OtherVaultError].
+	Known string
+
 	// Patience is how long a call into the vault's file system may take; 0:
 	// DefaultPatience, negative: for ever. Then Open and the methods of an Owner
 	// fail with a *HangError, and Hung, which may be nil, is told once the
@@ -53,15 +57,19 @@ type VaultInfo struct {
 // sees what other processes commit meanwhile. All methods are safe for
 // concurrent use.
 type Vault struct {
-	dir  *backend.Dir
-	head vaultRecord
-	raw  []byte // the record of head as it lies in its file, for headers of packs
-	name string // of that file
+	dir *backend.Dir
+	// local is set when the vault's file system is one of this host: its files
+	// can be mapped then.
+	local bool
+	head  vaultRecord
+	raw   []byte // the record of head as it lies in its file, for headers of packs
+	name  string // of that file
 	// fromPack is set when VAULT is lost or damaged.
 	fromPack bool
 	keys     *content.Keys
 	warn     func(string)
 	host     Host
+	known    string // as Options.Known
 
 	secret  content.Secret // master secret
 	unlock  *Unlocker      // what a sealed vault is opened with
@@ -89,7 +97,7 @@ type Vault struct {
 
 // Open opens a vault for reading.
 func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
-	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock}
+	v := &Vault{dir: backend.NewDir(dir), warn: o.Warn, files: newPackFiles(), unlock: o.Unlock, known: o.Known}
 	if v.warn == nil {
 		v.warn = func(string) {}
 	}
@@ -107,6 +115,9 @@ func Open(ctx context.Context, dir string, o Options) (*Vault, error) {
 }
 
 func (v *Vault) open(ctx context.Context, o Options) error {
+	done := v.dir.Call("ask for the kind of", ".")
+	v.local = v.dir.Local()
+	done()
 	if err := v.readVault(); err != nil {
 		return err
 	}
@@ -206,9 +217,16 @@ func (v *Vault) adopt(name string, b []byte) error {
 	return nil
 }
 
+// maxHeaders is how many different copies of VAULT in headers of packs are
+// tried: a passphrase takes a second each.
+const maxHeaders = 8
+
+// readVaultFromPacks takes the newest copy of VAULT in a pack's header that
+// authenticates. It may be older than the vault's id, which OWNER tells.
 func (v *Vault) readVaultFromPacks() error {
-	found := errors.New("found")
-	tried := map[string]bool{} // by content: a passphrase takes a second to try
+	var newest uint64
+	found := false
+	tried := map[string]bool{} // by content
 	err := v.eachPack(func(w WriterID, id pack.ID) error {
 		f, err := v.dir.Open(packPath(w, id))
 		if err != nil {
@@ -216,19 +234,35 @@ func (v *Vault) readVaultFromPacks() error {
 		}
 		defer f.Close()
 		h, err := pack.ReadHeader(f)
-		if err != nil || tried[string(h.Vault)] || len(tried) > 8 {
+		if err != nil || tried[string(h.Vault)] || len(tried) > maxHeaders {
 			return nil
 		}
 		tried[string(h.Vault)] = true
+		generation, _, _ := parseNumbered(path.Base(h.VaultName))
+		if found && generation <= newest {
+			return nil
+		}
 		if v.adopt(h.VaultName, h.Vault) == nil {
-			return found
+			newest, found = generation, true
 		}
 		return nil
 	})
-	if err == found {
-		return nil
+	if !found {
+		return errors.Join(ErrNotVault, err)
 	}
-	return errors.Join(ErrNotVault, err)
+	v.adoptID()
+	return nil
+}
+
+// adoptID takes the vault's id from OWNER, which is as new as the last owner.
+func (v *Vault) adoptID() {
+	w, err := v.onlyWriter()
+	if err != nil || w == "" {
+		return
+	}
+	if o, err := v.lookAtOwner(w); err == nil && hexID.MatchString(string(o.Vault)) {
+		v.head.ID = o.Vault
+	}
 }
 
 // Info describes the vault.

@@ -11,6 +11,7 @@ import (
 func DescribeState(p *blockstore.Point, s blockstore.PointState) api.Point {
 	a := DescribePoint(p)
 	a.Deleted, a.Locked, a.Note = maybe(s.Deleted), maybe(s.Until), s.Note
+	a.Verified = maybe(s.Verified)
 	return a
 }
 

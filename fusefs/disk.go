@@ -25,6 +25,8 @@ type diskNode struct {
 
 	mu   sync.Mutex // guards disk, held while opening, never while reading
 	disk Disk       // nil until opened
+
+	asked fillsAsked
 }
 
 var (
@@ -49,7 +51,7 @@ func (n *diskNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32,
 	if err != nil {
 		return nil, 0, n.t.errno(err, n.p, n.path())
 	}
-	return &diskFile{node: n, disk: d}, fuse.FOPEN_KEEP_CACHE, 0
+	return &diskFile{node: n, disk: d, direct: flags&syscall.O_DIRECT != 0}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (n *diskNode) open() (Disk, error) {
@@ -74,6 +76,8 @@ type diskFile struct {
 	node *diskNode
 	disk Disk
 	seek seeker
+
+	direct bool // reads pass the kernel's cache by
 }
 
 var (
@@ -90,6 +94,9 @@ func (f *diskFile) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRes
 		return fuse.ReadResultData(nil), 0
 	}
 	dest = dest[:min(int64(len(dest)), left)]
+	if fills := f.node.t.fills; !f.direct && fills.wants(&f.node.asked, off, len(dest)) && fills.read(f.node, f.disk, dest, off) {
+		return fuse.ReadResultData(dest), 0
+	}
 	got, err := f.disk.ReadAt(dest, off)
 	if got == len(dest) && (err == nil || errors.Is(err, io.EOF)) {
 		return fuse.ReadResultData(dest), 0

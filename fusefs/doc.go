@@ -12,12 +12,12 @@
 //
 // A machine's folder has the name that its newest point carries. Where several
 // machine ids share a name, each of their folders is called <name>-<machine id>.
-// A point's folder is its time in UTC to the second; where several points of a
-// machine share a second, each of them is called <time>-<point id>. A name
-// therefore depends only on the set of points shown: it is the same in every
-// mount and after every remount, and it changes only when a second thing of the
-// same name appears or the last but one goes. Whatever a folder is called, its
-// inode number (ino.go) stays.
+// A point's folder is its time in UTC to the second. Where several points of a
+// machine share a second, the first of them has that name and each later one
+// is called <time>-<point id>: a name does not change when another point
+// appears or goes, as long as the mount lasts. After a remount names are the same,
+// unless the first of such points went meanwhile. Whatever a folder is called,
+// its inode number (ino.go) stays.
 //
 // # Promises
 //

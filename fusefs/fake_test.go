@@ -93,7 +93,7 @@ type fakeVault struct {
 
 func newFakeVault() *fakeVault {
 	return &fakeVault{
-		info:   blockstore.VaultInfo{Name: "fake", Created: day},
+		info:   blockstore.VaultInfo{Name: "fake", Created: day, BlockSize: block},
 		disks:  map[string]Disk{},
 		config: map[string][]byte{},
 	}

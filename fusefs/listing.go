@@ -35,9 +35,9 @@ type pointEntry struct {
 	folder string
 }
 
-// newListing names the folders of points as doc.go says. Points that cannot be
-// shown are left out; skip is told of them.
-func newListing(points []*blockstore.Point, skip func(p *blockstore.Point, why string)) *listing {
+// newListing names the folders of points as doc.go says, and as old does, which
+// may be nil. Points that cannot be shown are left out; skip is told of them.
+func newListing(points []*blockstore.Point, old *listing, skip func(p *blockstore.Point, why string)) *listing {
 	l := &listing{
 		points: points,
 		byName: map[string]*machineEntry{},
@@ -55,7 +55,7 @@ func newListing(points []*blockstore.Point, skip func(p *blockstore.Point, why s
 	slices.SortFunc(l.machines, func(a, b *machineEntry) int { return strings.Compare(a.folder, b.folder) })
 	for _, m := range l.machines {
 		l.byName[m.folder] = m
-		m.namePoints()
+		m.namePoints(old.namesOf(m.id))
 	}
 	return l
 }
@@ -95,15 +95,34 @@ func nameMachines(all []*machineEntry) {
 	}
 }
 
-func (m *machineEntry) namePoints() {
-	taken := make(map[string]int, len(m.points))
-	for _, p := range m.points {
-		p.folder = p.Label()
-		taken[p.folder]++
+// namesOf returns the folders of a machine's points.
+func (l *listing) namesOf(id blockstore.MachineID) map[blockstore.PointID]string {
+	if l == nil || l.byID[id] == nil {
+		return nil
 	}
+	names := make(map[blockstore.PointID]string, len(l.byID[id].points))
+	for _, p := range l.byID[id].points {
+		names[p.ID] = p.folder
+	}
+	return names
+}
+
+// namePoints gives every point its folder. Those that had one keep it. Of several
+// of one second, the first is called by the time alone and the later ones get their
+// ids appended, so that no name changes when another point appears.
+func (m *machineEntry) namePoints(had map[blockstore.PointID]string) {
 	m.byName = make(map[string]*pointEntry, len(m.points))
 	for _, p := range m.points {
-		if taken[p.folder] > 1 {
+		if p.folder = had[p.ID]; p.folder != "" {
+			m.byName[p.folder] = p
+		}
+	}
+	slices.SortFunc(m.points, func(a, b *pointEntry) int { return a.Compare(b.Point) })
+	for _, p := range m.points {
+		if p.folder != "" {
+			continue
+		}
+		if p.folder = p.Label(); m.byName[p.folder] != nil {
 			p.folder += "-" + string(p.ID)
 		}
 		m.byName[p.folder] = p

@@ -18,7 +18,7 @@ func TestFoldersAreNamedByTimeAndGetIdsOnlyWhereTheyMust(t *testing.T) {
 	}{
 		{"one", [][3]string{{"1", "web", "5"}}, []string{"web/2026-11-22T22-00-05Z"}},
 		{"one second", [][3]string{{"1", "web", "5"}, {"1", "web", "5"}, {"1", "web", "6"}}, []string{
-			"web/2026-11-22T22-00-05Z-p0", "web/2026-11-22T22-00-05Z-p1", "web/2026-11-22T22-00-06Z"}},
+			"web/2026-11-22T22-00-05Z", "web/2026-11-22T22-00-05Z-p1", "web/2026-11-22T22-00-06Z"}},
 		{"two machines", [][3]string{{"1", "web", "5"}, {"2", "web", "5"}}, []string{
 			"web-0000000000000001/2026-11-22T22-00-05Z", "web-0000000000000002/2026-11-22T22-00-05Z"}},
 		{"renamed", [][3]string{{"1", "old", "5"}, {"1", "new", "6"}}, []string{
@@ -38,7 +38,7 @@ func TestFoldersAreNamedByTimeAndGetIdsOnlyWhereTheyMust(t *testing.T) {
 		}
 		for range 2 { // in either order of the vault's list
 			var got []string
-			for _, m := range newListing(points, nil).machines {
+			for _, m := range newListing(points, nil, nil).machines {
 				for _, p := range m.points {
 					got = append(got, m.folder+"/"+p.folder)
 				}
@@ -53,11 +53,36 @@ func TestFoldersAreNamedByTimeAndGetIdsOnlyWhereTheyMust(t *testing.T) {
 	}
 }
 
+// TestAPointsFolderKeepsItsNameWhateverComesAndGoes adds points of one second
+// and takes them away, also those that came first.
+func TestAPointsFolderKeepsItsNameWhateverComesAndGoes(t *testing.T) {
+	v := newFakeVault()
+	for range 3 {
+		v.bare("web", day)
+	}
+	a, b, c := v.points[0], v.points[1], v.points[2]
+	names := map[blockstore.PointID]string{}
+	var l *listing
+	for _, points := range [][]*blockstore.Point{{b}, {a, b}, {c, a, b}, {c, a}, {a}, {a, b}, {b, c, a}} {
+		l = newListing(points, l, nil)
+		m := l.byName["web"]
+		if len(m.byName) != len(points) {
+			t.Fatalf("%d points have %d names", len(points), len(m.byName))
+		}
+		for _, p := range m.points {
+			if was := names[p.ID]; was != "" && was != p.folder && len(points) != 1 {
+				t.Errorf("point %s was %s and is %s", p.ID, was, p.folder)
+			}
+			names[p.ID] = p.folder
+		}
+	}
+}
+
 func TestLatestGoesBySequenceNotByTheClock(t *testing.T) {
 	v := newFakeVault()
 	v.bare("web", day)
 	v.bare("web", day.AddDate(-1, 0, 0)) // the clock was set back
-	l := newListing(v.points, nil)
+	l := newListing(v.points, nil, nil)
 	if got := l.byName["web"].latest.ID; got != v.points[1].ID {
 		t.Errorf("latest is %s", got)
 	}

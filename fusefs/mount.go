@@ -85,6 +85,7 @@ func serve(ctx context.Context, path string, t *tree) (*Server, error) {
 		conn.Serve()
 	})
 	s.loops.Go(func() { s.refresh(running) })
+	s.loops.Go(func() { t.fills.run(running) })
 	s.loops.Go(func() { s.unmountAfter(ctx) })
 	return s, nil
 }

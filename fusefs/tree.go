@@ -24,6 +24,7 @@ type tree struct {
 	created time.Time // of the vault
 	o       Options
 	faults  *faultLog
+	fills   *filler
 	current atomic.Pointer[listing]
 
 	uid, gid          uint32
@@ -33,6 +34,7 @@ type tree struct {
 func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 	t := &tree{vault: v, created: info.Created, o: o.withDefaults(info)}
 	t.faults = newFaultLog(t.o.Log)
+	t.fills = newFiller(max(info.BlockSize, blockSize))
 	t.uid, t.gid = t.o.owner()
 	t.dirMode, t.fileMode = t.o.modes()
 	return t
@@ -40,7 +42,7 @@ func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 
 // list makes a listing of points, logging once what it leaves out.
 func (t *tree) list(points []*blockstore.Point) *listing {
-	return newListing(points, func(p *blockstore.Point, why string) {
+	return newListing(points, t.current.Load(), func(p *blockstore.Point, why string) {
 		t.faults.once("skip "+string(p.ID), "a point is not shown", "machine", p.MachineName, "point", string(p.ID), "error", why)
 	})
 }

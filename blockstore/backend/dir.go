@@ -143,6 +143,23 @@ func (d *Dir) Remove(names ...string) error {
 	return nil
 }
 
+// Discard removes files of which nobody minds that a power loss brings them back.
+// What is not there is no error.
+func (d *Dir) Discard(names ...string) error {
+	if err := d.HangError(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		done := d.Call("remove", name)
+		err := os.Remove(d.Path(name))
+		done()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemoveDir removes an empty folder. One that is not empty, or not there, is no
 // error.
 func (d *Dir) RemoveDir(name string) error {

@@ -277,25 +277,32 @@ func (x *DB) write(number uint32, entries []Entry) error {
 	return batch.Flush()
 }
 
-// ForgetPack makes the index disbelieve its entries of a pack, which is gone
-// or about to go.
-func (x *DB) ForgetPack(pack [16]byte) error {
+// ForgetPacks makes the index disbelieve its entries of packs, which are gone or
+// about to go. They are not more than a few hundred.
+func (x *DB) ForgetPacks(packs ...[16]byte) error {
 	if x.IsNone() {
 		return nil
 	}
 	err := x.db.Update(func(txn *badger.Txn) error {
-		return txn.Delete(append([]byte{packKey}, pack[:]...))
+		for _, pack := range packs {
+			if err := txn.Delete(append([]byte{packKey}, pack[:]...)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("forget pack in the index: %w", err)
+		return fmt.Errorf("forget packs in the index: %w", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if number, ok := x.numbers[pack]; ok {
-		delete(x.ids, number)
+	for _, pack := range packs {
+		if number, ok := x.numbers[pack]; ok {
+			delete(x.ids, number)
+		}
+		delete(x.numbers, pack)
+		delete(x.records, pack)
 	}
-	delete(x.numbers, pack)
-	delete(x.records, pack)
 	return nil
 }
 

@@ -59,7 +59,7 @@ func add(t *testing.T, x *DB, pack byte, list []Entry) {
 
 func forget(t *testing.T, x *DB, pack byte) {
 	t.Helper()
-	if err := x.ForgetPack([16]byte{pack}); err != nil {
+	if err := x.ForgetPacks([16]byte{pack}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -164,7 +164,7 @@ func TestTheIndexAgreesWithAMapThroughRandomWork(t *testing.T) {
 			x = open(t, dir)
 		case 1:
 			for p := range there {
-				if err := x.ForgetPack(p); err != nil {
+				if err := x.ForgetPacks(p); err != nil {
 					t.Fatal(err)
 				}
 				delete(there, p)

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,6 +34,11 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		table, err := Open(file, testName, testKeys())
+		if read, e := OpenFile(bytes.NewReader(b), int64(len(b)), testName, testKeys()); (e == nil) != (err == nil) {
+			t.Fatalf("mapped: %v, read: %v", err, e)
+		} else if e == nil {
+			sameTables(t, table, read)
+		}
 		if err != nil {
 			return
 		}

@@ -14,17 +14,18 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
-// Table is an open segment, mapped into memory. It is safe for concurrent use;
-// the mapping lasts as long as the Table is reachable, also when its file is
-// removed.
+// Table is an open segment, mapped into memory or read from its file. It is
+// safe for concurrent use; the mapping, or the file, lasts as long as the Table
+// is reachable, also when its name is removed.
 type Table struct {
 	Name string
 	Head
 	Count int64 // entries
 
-	entries []byte // mapped
-	points  []byte // mapped
-	fan     []byte // mapped
+	entries []byte       // mapped; nil: they are read
+	file    *fileEntries // nil: they are mapped
+	points  []byte       // mapped, or a copy
+	fan     []byte       // mapped, or a copy
 	fanBits int
 	mac     [content.MACSize]byte // of the entries
 	bytes   int64
@@ -51,38 +52,41 @@ func Open(path, name string, keys *content.Keys) (*Table, error) {
 	}
 	t := &Table{Name: name, bytes: st.Size()}
 	runtime.AddCleanup(t, func(m []byte) { unix.Munmap(m) }, m)
-	if err := t.parse(m, keys); err != nil {
+	if err := t.parse(keys, func(off, n int64) []byte { return m[off : off+n : off+n] }); err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
 	return t, nil
 }
 
-// parse finds and verifies the parts of a segment.
-func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
+// parse finds and verifies the parts of a segment, which part returns, or
+// panics with a readError.
+func (t *Table) parse(keys *content.Keys, part func(off, n int64) []byte) (err error) {
 	defer unguard(&err, debug.SetPanicOnFault(true))
-	trailer := m[len(m)-trailerSize:]
-	if string(m[:8]) != magic || string(trailer[132:]) != endMagic {
+	head, trailer := part(0, headerSize), part(t.bytes-trailerSize, trailerSize)
+	if string(head[:8]) != magic || string(trailer[132:]) != endMagic {
 		return damaged("it does not begin and end as a segment does")
 	}
-	v := le.Uint16(m[8:])
+	v := le.Uint16(head[8:])
 	if v != le.Uint16(trailer[48:]) {
 		return damaged("it begins as version %d and ends as another", v)
 	}
 	if v != Version {
 		return fmt.Errorf("segment of version %d, this program knows %d: %w", v, Version, ErrVersion)
 	}
-	if [6]byte(m[10:16]) != [6]byte{} || le.Uint32(trailer[128:]) != 0 { // no MAC covers these
+	if [6]byte(head[10:16]) != [6]byte{} || le.Uint32(trailer[128:]) != 0 { // no MAC covers these
 		return damaged("its reserved bytes are not zero")
 	}
-	count, packs := le.Uint64(trailer[24:]), uint64(le.Uint32(trailer[32:]))
+	size, count, packs := uint64(t.bytes), le.Uint64(trailer[24:]), uint64(le.Uint32(trailer[32:]))
 	fanBits, points := le.Uint32(trailer[36:]), le.Uint64(trailer[40:])
-	if count > uint64(len(m))/EntrySize || fanBits > maxFanBits || points > uint64(len(m)) || points > maxHeadBytes ||
-		headerSize+count*EntrySize+packs*packSize+points+4<<fanBits+trailerSize != uint64(len(m)) {
-		return damaged("its lengths do not add up to its %d bytes", len(m))
+	if count > size/EntrySize || fanBits > maxFanBits || points > size || points > maxHeadBytes ||
+		headerSize+count*EntrySize+packs*packSize+points+4<<fanBits+trailerSize != size {
+		return damaged("its lengths do not add up to its %d bytes", size)
 	}
-	rest := m[headerSize:]
+	if t.file == nil {
+		t.entries = part(headerSize, int64(count*EntrySize))
+	}
+	rest := part(int64(headerSize+count*EntrySize), int64(packs*packSize+points+4<<fanBits))
 	cut := func(n uint64) (part []byte) { part, rest = rest[:n:n], rest[n:]; return part }
-	t.entries = cut(count * EntrySize)
 	packBytes, pointBytes := cut(packs*packSize), cut(points)
 	t.fan = cut(4 << fanBits)
 	if !keys.Verify([32]byte(trailer[96:128]), t.Name, packBytes, pointBytes, t.fan, trailer[:96]) {
@@ -97,6 +101,14 @@ func (t *Table) parse(m []byte, keys *content.Keys) (err error) {
 		return err
 	}
 	return eachPoint(t.points, func(Point) error { return nil })
+}
+
+// entry returns the bytes of the entry at index i, or panics with a readError.
+func (t *Table) entry(i int64) []byte {
+	if t.file != nil {
+		return t.file.entry(i, t.Count)
+	}
+	return t.entries[i*EntrySize : (i+1)*EntrySize]
 }
 
 // EachPoint calls fn for each point that the segment tells of. A point's
@@ -134,7 +146,7 @@ func (t *Table) Entry(i int64) (e Entry, err error) {
 	if i < 0 || i >= t.Count {
 		return e, fmt.Errorf("segment %s: entry %d of %d", t.Name, i, t.Count)
 	}
-	p := t.entries[i*EntrySize : (i+1)*EntrySize]
+	p := t.entry(i)
 	e = Entry{content.ID(p[:32]), le.Uint32(p[32:]), le.Uint32(p[36:]), le.Uint32(p[40:])}
 	runtime.KeepAlive(t)
 	if int(e.Pack) >= len(t.Packs) || e.Length > maxRecord || int64(e.Offset)+int64(e.Length) > t.Packs[e.Pack].Size {
@@ -154,7 +166,7 @@ func (t *Table) Find(id content.ID) (first, after int64, err error) {
 	return first, after, nil
 }
 
-func (t *Table) id(i int64) []byte { return t.entries[i*EntrySize : i*EntrySize+content.IDSize] }
+func (t *Table) id(i int64) []byte { return t.entry(i)[:content.IDSize] }
 
 // lowerBound returns the index of the first entry whose ID is not below id.
 // The entries lo..hi of one value of the fan-out are narrowed by guessing where
@@ -202,15 +214,18 @@ func bucketKeys(key uint64, n int) (first, last uint64) {
 // of order and a fan-out that is not theirs, by which look-ups would miss them.
 func (t *Table) Verify(keys *content.Keys) (err error) {
 	defer unguard(&err, debug.SetPanicOnFault(true))
-	if !keys.Verify(t.mac, t.Name, t.entries) {
+	if t.macOfEntries(keys) != t.mac {
 		return fmt.Errorf("segment %s: %w", t.Name, damaged("the MAC of its entries is wrong"))
 	}
 	fan := new(fanCount)
+	var last content.ID
 	for i := range t.Count {
-		fan.add((*content.ID)(t.id(i)))
-		if i > 0 && compareIDs((*content.ID)(t.id(i-1)), (*content.ID)(t.id(i))) > 0 {
+		id := (*content.ID)(t.id(i))
+		fan.add(id)
+		if i > 0 && compareIDs(&last, id) > 0 {
 			return fmt.Errorf("segment %s: %w", t.Name, damaged("entry %d is out of order", i))
 		}
+		last = *id
 	}
 	if !bytes.Equal(fan.out(t.fanBits), t.fan) {
 		return fmt.Errorf("segment %s: %w", t.Name, damaged("its fan-out is not that of its entries"))
@@ -219,12 +234,30 @@ func (t *Table) Verify(keys *content.Keys) (err error) {
 	return nil
 }
 
+// macOfEntries is the MAC that the entries have.
+func (t *Table) macOfEntries(keys *content.Keys) [content.MACSize]byte {
+	mac := keys.NewMAC(t.Name)
+	if t.file == nil {
+		mac.Write(t.entries)
+		return mac.Sum()
+	}
+	for i := int64(0); i < t.Count; i += chunkEntries {
+		mac.Write(t.file.chunk(i, t.Count).b)
+	}
+	return mac.Sum()
+}
+
 // unguard, deferred, turns a fault in mapped memory (an unreadable sector, a file cut
-// short) into an error of the function that defers it. Was is what the goroutine did
-// about faults before. It is no closure, so that a look-up allocates nothing.
+// short), and an error of reading, into an error of the function that defers it.
+// Was is what the goroutine did about faults before. It is no closure, so that a
+// look-up allocates nothing.
 func unguard(err *error, was bool) {
 	debug.SetPanicOnFault(was)
 	if r := recover(); r != nil {
+		if e, ok := r.(readError); ok {
+			*err = e.err
+			return
+		}
 		fault, ok := r.(interface{ Addr() uintptr })
 		if !ok {
 			panic(r)

@@ -35,7 +35,7 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			&cli.IntFlag{Name: "acceleration", Usage: "compress `N` times more hastily: faster, larger (default 1)"},
 			&cli.BoolFlag{Name: "paranoid", Usage: "decompress and compare whatever is stored"},
 			&cli.StringFlag{Name: "memory", Usage: "use up to `SIZE` for buffers (default 128MiB)"},
-			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if that is more)"},
+			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if more)"},
 			jsonFlag(),
 		}, waitFlags()...),
 		Action: func(c *cli.Context) error {
@@ -161,6 +161,9 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 		result, err = backup.Run(ctx, owner, o.request)
 		return err
 	})
+	if p := owner.Beside(); p != "" {
+		k.say("warning: %s lies on the file system of the vault: twice as much is kept free there as elsewhere; --min-free SIZE says how much", p)
+	}
 	closed := owner.Close()
 	if errors.Is(err, blockstore.ErrFull) {
 		err = whatHelps(ctx, k, o.vault, err)

@@ -23,10 +23,10 @@ func checkCommand(k *console) *cli.Command {
 		Description: `Walks all that the vault is made of and proves that it fits together; with --data every
 block is read and its hash compared, or with --percent a part of them: what was not read for
 longest comes first, so that a run each night reads all in time. With MACHINE@POINT only what
-that point names is read. Nothing is repaired. What is damaged is noted in the vault, so that the next
-backup that meets the same content stores it again, and points that were read back whole say so, if
-nobody else writes there just then. Each fault is listed with every machine, point, disk and offset that it
-harms: then the exit code is 4. It is 3 when no fault harms a point.`,
+that point names is read. What is damaged is noted in the vault, so that the next
+backup that meets the same content stores it again, points that were read back whole say so, and packs
+whose header or footer alone is damaged are rewritten, if nobody else writes there just then. Each
+fault is listed with every machine, point, disk and offset that it harms: then the exit code is 4. It is 3 when no fault harms a point.`,
 		UsageText: "holdfast check --data --vault /srv/vault\nholdfast check --data --percent 5 --rate 100MiB\nholdfast check --data web1@latest",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "data", Usage: "read every block and compare its hash"},
@@ -142,7 +142,7 @@ func runCheck(ctx context.Context, k *console, v *blockstore.Vault, o checkOptio
 // noteChecked tells the vault what a check found, if this process can become its
 // owner at once.
 func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore.CheckReport) {
-	if len(r.Damaged) == 0 && (r.ReadSince.IsZero() || r.Points == 0) {
+	if len(r.Damaged)+len(r.Torn) == 0 && (r.ReadSince.IsZero() || r.Points == 0) {
 		return
 	}
 	failed := func(err error) {
@@ -167,6 +167,12 @@ func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore
 	_, good, err := owner.NoteDamage(ctx, r.Damaged)
 	if err == nil {
 		_, err = owner.NoteVerified(ctx, r)
+	}
+	if err == nil {
+		var mended int
+		if mended, err = owner.Mend(ctx, r.Torn); mended > 0 {
+			k.say("note: %s with a damaged header or footer rewritten: nothing in them was lost", count(mended, "pack"))
+		}
 	}
 	if closed := owner.Close(); err == nil {
 		err = closed

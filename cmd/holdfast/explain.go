@@ -105,6 +105,7 @@ func classify(err error) (code int, hint string) {
 		target  *restore.InUseError
 		stopped *interruptedError
 		isCopy  *blockstore.CopyError
+		isOther *blockstore.OtherVaultError
 		hang    *blockstore.HangError
 	)
 	switch {
@@ -123,6 +124,8 @@ func classify(err error) (code int, hint string) {
 		return exitBusy, busyHint(busy)
 	case errors.As(err, &isCopy):
 		return exitRefused, "`holdfast vault takeover` makes the copy a vault of its own; reading works without"
+	case errors.As(err, &isOther):
+		return exitRefused, "if the vault was replaced on purpose, `holdfast vault takeover` makes the new one known to this host"
 	case errors.Is(err, blockstore.ErrHeld):
 		return exitRefused, "somebody copies the vault; `holdfast vault hold-sweep --release` ends it"
 	case errors.As(err, &inUse), errors.As(err, &target), errors.Is(err, quiesce.ErrBusy), errors.Is(err, quiesce.ErrGoing):

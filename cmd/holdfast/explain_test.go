@@ -34,6 +34,7 @@ func TestEveryErrorHasItsExitCodeAndHint(t *testing.T) {
 		{&blockstore.BusyError{Vault: "/v", Lost: true}, exitBusy, "one host alone"},
 		{&blockstore.BusyError{Vault: "/v", State: "stopped", Owner: blockstore.Ownership{PID: 71}}, exitBusy, "kill -CONT 71"},
 		{&blockstore.CopyError{Vault: "/v", Original: "/w"}, exitRefused, "vault takeover"},
+		{&blockstore.OtherVaultError{Vault: "/v"}, exitRefused, "vault takeover"},
 		{blockstore.ErrHeld, exitRefused, "--release"},
 		{&blockstore.HangError{Path: "/v"}, exitFailed, "dmesg"},
 		{syscall.EROFS, exitFailed, "read-only"},

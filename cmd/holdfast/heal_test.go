@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
@@ -55,6 +56,40 @@ func TestDamageIsFoundNotedAndHealedByTheNextBackup(t *testing.T) {
 	y.must(exitDone, "check", "--data", "web1@"+y.points[0].ID)
 	y.must(exitDone, "restore", "web1@"+y.points[1].ID, "--disk", "vda", "--to", y.path("back.raw"))
 	y.holds("back.raw", y.vda[1])
+}
+
+func TestACheckRewritesPacksWhoseFootersAreDamaged(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	packs, _ := filepath.Glob(y.path("vault/packs/*/*/*"))
+	b, err := os.ReadFile(packs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-70] ^= 4
+	if err := os.WriteFile(packs[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	y.must(exitWarnings, "check", "--read-only").says(t, "the footer's checksum is wrong")
+	y.must(exitWarnings, "check").says(t, "1 pack with a damaged header or footer rewritten")
+	y.must(exitDone, "check", "--data").says(t, "no faults")
+}
+
+func TestPointsSaySinceWhenTheyWereReadBack(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	if o := y.must(exitDone, "points"); strings.Contains(o.out, "VERIFIED") {
+		t.Errorf("before any check: %s", o.out)
+	}
+	time.Sleep(1100 * time.Millisecond) // what was read is remembered to the second
+	y.must(exitDone, "check", "--data")
+	y.must(exitDone, "points").says(t, "VERIFIED")
+	y.must(exitDone, "point", "show", "web1@latest").says(t, "read back since")
+	var p api.Point
+	o := y.must(exitDone, "point", "show", "web1@latest", "--json")
+	if err := json.Unmarshal([]byte(o.out), &p); err != nil || p.Verified == nil || p.Verified.Before(p.Committed.Time) {
+		t.Errorf("%+v, %v", p.Verified, err)
+	}
 }
 
 func TestAPartOfTheDataIsCheckedEachTime(t *testing.T) {

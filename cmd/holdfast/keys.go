@@ -97,7 +97,7 @@ func (k *console) vaultOptions(ctx context.Context) (blockstore.Options, error) 
 		}
 		k.unlock = u
 	}
-	return blockstore.Options{Warn: k.warn, Unlock: k.unlock}, nil
+	return blockstore.Options{Warn: k.warn, Unlock: k.unlock, Known: k.knownVaults()}, nil
 }
 
 // once keeps what get returned: the same passphrase may open several vaults.

@@ -25,7 +25,7 @@ func openVaultWith(ctx context.Context, k *console, path string, o blockstore.Op
 	if err != nil {
 		return nil, err
 	}
-	o.Warn, o.Unlock = keyed.Warn, keyed.Unlock
+	o.Warn, o.Unlock, o.Known = keyed.Warn, keyed.Unlock, keyed.Known
 	if o.Hung == nil {
 		o.Hung = k.hung
 	}

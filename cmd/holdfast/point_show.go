@@ -132,6 +132,9 @@ func pointRows(k *console, p api.Point, local bool) [][]string {
 	if p.Locked != nil {
 		rows = append(rows, []string{"locked until", k.moment(p.Locked.Time, local)})
 	}
+	if p.Verified != nil {
+		rows = append(rows, []string{"read back since", k.moment(p.Verified.Time, local)})
+	}
 	if p.Note != "" {
 		rows = append(rows, []string{"note", strings.ReplaceAll(p.Note, "\n", " ")})
 	}

@@ -22,7 +22,8 @@ func pointsCommand(k *console) *cli.Command {
 		ArgsUsage: "[MACHINE]",
 		Description: `Lists the recovery points of all machines, or of one, oldest first.
 SIZE is the size of the disks as the guest sees them, PROTECTED what of it holds data,
-CHANGED what differs from the point before, STORED what the point added to the vault.`,
+CHANGED what differs from the point before, STORED what the point added to the vault. Where
+points were read back by ` + "`check --data`" + `, VERIFIED says since when.`,
 		UsageText: "holdfast points web1 --vault /srv/vault\nholdfast points --json | jq -r '.[].id'",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "list those in the trash, too, marked so"},
@@ -106,6 +107,10 @@ func (o pointListing) rows(k *console, points []*blockstore.Point, described []a
 	if o.trash {
 		rows[0] = append(rows[0], "TRASH")
 	}
+	verified := slices.ContainsFunc(described, func(p api.Point) bool { return p.Verified != nil })
+	if verified {
+		rows[0] = append(rows[0], "VERIFIED")
+	}
 	for i, p := range points {
 		when := p.Label()
 		if o.local {
@@ -120,6 +125,13 @@ func (o pointListing) rows(k *console, points []*blockstore.Point, described []a
 				deleted = "deleted " + k.moment(d.Time, o.local)
 			}
 			row = append(row, deleted)
+		}
+		if verified {
+			since := "-"
+			if d := described[i].Verified; d != nil {
+				since = k.moment(d.Time, o.local)
+			}
+			row = append(row, since)
 		}
 		rows = append(rows, row)
 	}

@@ -73,6 +73,21 @@ func TestASealedVaultIsUsedByPassphraseAndByTheKeyOfItsSheet(t *testing.T) {
 	}
 }
 
+func TestAnotherVaultInThePlaceOfASealedOneIsRefusedUntilItIsTakenOver(t *testing.T) {
+	t.Parallel()
+	y := sealedYard(t)
+	if err := os.Rename(y.path("vault"), y.path("carried away")); err != nil {
+		t.Fatal(err)
+	}
+	other := &yard{shell: newShell(t), dir: y.dir} // of somebody else
+	other.must(exitDone, "vault", "create", y.path("vault"), "--sealed", "--passphrase-file", y.path("pass"), "--sheet", y.path("sheet of the other"))
+	backup := []string{"backup", "web1", "--disk", "vda=" + y.path("vda.img"), "--min-free=none", "--quiet", "--passphrase-file", y.path("pass")}
+	y.must(exitRefused, backup...).says(t, "not the vault that this host wrote there before")
+	y.must(exitDone, "points", "--passphrase-file", y.path("pass")).says(t, "warning")
+	y.must(exitDone, "vault", "takeover", "--yes", "--passphrase-file", y.path("pass")).says(t, "becomes known")
+	y.must(exitDone, backup...)
+}
+
 func TestASealedVaultTakesItsPassphraseFromWhereTheHostKeepsIt(t *testing.T) {
 	t.Parallel()
 	y := sealedYard(t)

@@ -17,8 +17,21 @@ func stateFlag() cli.Flag {
 func (k *console) stateDir(c *cli.Context) (string, error) {
 	dir := c.String("state-dir")
 	if dir == "" {
-		dir = k.getenv("HOLDFAST_STATE")
+		dir = k.usualState()
 	}
+	if dir == "" {
+		return "", usagef("there is no folder to remember in").hinted("give --state-dir DIR, or set HOLDFAST_STATE")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", &hintError{fmt.Errorf("make the state folder: %w", err), "give --state-dir DIR, or set HOLDFAST_STATE"}
+	}
+	return dir, nil
+}
+
+// usualState is the folder in which this host keeps what it remembers when no
+// flag names one; "" when there is none.
+func (k *console) usualState() string {
+	dir := k.getenv("HOLDFAST_STATE")
 	if dir == "" && os.Geteuid() == 0 {
 		dir = "/var/lib/holdfast"
 	}
@@ -28,11 +41,15 @@ func (k *console) stateDir(c *cli.Context) (string, error) {
 	if home := k.getenv("HOME"); dir == "" && filepath.IsAbs(home) {
 		dir = filepath.Join(home, ".local", "state", "holdfast")
 	}
-	if dir == "" {
-		return "", usagef("there is no folder to remember in").hinted("give --state-dir DIR, or set HOLDFAST_STATE")
+	return dir
+}
+
+// knownVaults is the folder in which this host remembers the sealed vaults that
+// it wrote.
+func (k *console) knownVaults() string {
+	state := k.usualState()
+	if state == "" {
+		return ""
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", &hintError{fmt.Errorf("make the state folder: %w", err), "give --state-dir DIR, or set HOLDFAST_STATE"}
-	}
-	return dir, nil
+	return filepath.Join(state, "vaults")
 }

@@ -129,7 +129,7 @@ func sealingOf(k *console, c *cli.Context) (*sealing, error) {
 // createVault makes a vault. The file of the sheet is there before the vault
 // is, so that no vault is made whose recovery key cannot be kept.
 func createVault(ctx context.Context, k *console, o vaultCreate) (err error) {
-	create := blockstore.CreateOptions{Name: o.name, BlockSize: o.blockSize, Like: o.like, TrashDays: o.trashDays}
+	create := blockstore.CreateOptions{Name: o.name, BlockSize: o.blockSize, Like: o.like, TrashDays: o.trashDays, Known: k.knownVaults()}
 	if o.like != "" {
 		if create.Unlock, err = k.unlocker(ctx, k.keys); err != nil {
 			return err

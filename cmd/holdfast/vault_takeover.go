@@ -19,7 +19,8 @@ func vaultTakeoverCommand(k *console) *cli.Command {
 		Description: `For a vault whose host is gone, or that is a copy. Make sure that the host before does
 not write into it any more: if it still does, it fails at its next commit. A copy of a
 vault that can be seen from here gets an id of its own, so that the two are told apart;
---new-id gives one to any other copy. It asks for the vault's name, or --yes.`,
+--new-id gives one to any other copy. A sealed vault that is not the one that this host wrote
+at its path before is known to it from then on. It asks for the vault's name, or --yes.`,
 		UsageText: "holdfast vault takeover --vault /mnt/rescued/vault",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
@@ -50,7 +51,7 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 	if err != nil {
 		return err
 	}
-	if st.Owner.Writer != "" && !st.OtherHost && st.CopyOf == "" && !o.newID {
+	if st.Owner.Writer != "" && !st.OtherHost && st.CopyOf == "" && st.Other == nil && !o.newID {
 		if o.json {
 			return k.json(api.TakeOver{Vault: daemon.DescribeVault(info)})
 		}
@@ -103,6 +104,8 @@ func standingOf(ctx context.Context, k *console, path string) (blockstore.VaultI
 func takeOverMeans(info blockstore.VaultInfo, st blockstore.Standing) string {
 	o := st.Owner
 	switch {
+	case st.Other != nil:
+		return st.Other.Error() + "; it becomes known to this host"
 	case o.Writer == "":
 		return fmt.Sprintf("vault %s (id %s): nobody is known to have written into it", info.Name, info.ID)
 	case st.CopyOf != "":

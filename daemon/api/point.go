@@ -34,6 +34,9 @@ type Point struct {
 	Deleted *Time  `json:"deleted,omitempty"` // in the trash since then
 	Locked  *Time  `json:"locked,omitempty"`  // not to be dropped before
 	Note    string `json:"note,omitempty"`
+	// Verified is since when all of it was read back: each block of the vault at
+	// that time or later.
+	Verified *Time `json:"verified,omitempty"`
 }
 
 // Disk is one disk of a point.

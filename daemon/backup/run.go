@@ -82,7 +82,12 @@ func (r *run) close() error {
 // options describe the point. All that can be known of a machine that is off is
 // that its disks are as after a power cut, or better.
 func (r *run) options() blockstore.BackupOptions {
+	var sources []string
+	for _, d := range r.Disks {
+		sources = append(sources, d.Source)
+	}
 	return blockstore.BackupOptions{
+		Beside:  sources,
 		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash,
 		Reason: "image of a machine that is off; nobody can tell whether it was shut down cleanly",
 	}

@@ -11,6 +11,6 @@
 // children; RssAnon is sampled every few milliseconds.
 //
 //	go run ./integration/bench --holdfast bin/holdfast             everything
-//	go run ./integration/bench --holdfast bin/holdfast --only mount
+//	go run ./integration/bench --holdfast bin/holdfast --only mount,sweep
 //	go run ./integration/bench --keep --work DIR                   leaves the image for the next run
 package main

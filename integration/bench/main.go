@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,7 +31,7 @@ type options struct {
 	restic   bool
 }
 
-// groups are the parts of a run, in their order; --only names one.
+// groups are the parts of a run, in their order; --only names some.
 var groups = []struct {
 	name string
 	run  func(*bench, context.Context) error
@@ -69,7 +70,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.holdfast, "holdfast", "bin/holdfast", "the built binary")
 	flag.StringVar(&o.work, "work", "", "folder to work in (default: a new one on /dev/shm, or under $TMPDIR)")
-	flag.StringVar(&o.only, "only", "", "measure one part: "+groupNames())
+	flag.StringVar(&o.only, "only", "", "measure some parts, separated by commas: "+groupNames())
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds of each pair; the best of each counts")
 	flag.Int64Var(&o.size, "size", 3300, "MiB of file content on the disk")
 	flag.IntVar(&o.points, "points", 10000, "recovery points of the vault of many points")
@@ -86,8 +87,11 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.only != "" && !strings.Contains(" "+groupNames()+" ", " "+o.only+" ") {
-		return fmt.Errorf("--only %s: the parts are %s", o.only, groupNames())
+	only := strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' || r == ' ' })
+	for _, name := range only {
+		if !slices.Contains(strings.Fields(groupNames()), name) {
+			return fmt.Errorf("--only %s: the parts are %s", o.only, groupNames())
+		}
 	}
 	b, err := newBench(o)
 	if err != nil {
@@ -98,7 +102,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	for _, g := range groups {
-		if o.only != "" && g.name != o.only || o.only == "" && g.name == "disk" && !o.disk {
+		if len(only) > 0 && !slices.Contains(only, g.name) || len(only) == 0 && g.name == "disk" && !o.disk {
 			continue
 		}
 		if err := g.run(b, ctx); err != nil {

@@ -26,6 +26,8 @@ const childEnv = "HOLDFAST_POWER_CHILD"
 type childOrder struct {
 	Mount, Image, Log string // serve a disk
 	Slow              time.Duration
+	Folder            string // show it at Mount, as a file server does
+	Reader            string // a vault to read from while its server is stopped
 	Vault             string // back up into a vault until killed
 	Seed              uint64
 }
@@ -43,6 +45,10 @@ func TestMain(m *testing.M) {
 	err := json.Unmarshal([]byte(text), &order)
 	switch {
 	case err != nil:
+	case order.Folder != "":
+		err = showFolder(order)
+	case order.Reader != "":
+		err = readWhileStopped(order)
 	case order.Vault != "":
 		err = backUpForEver(order)
 	default:
