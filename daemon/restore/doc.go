@@ -1,5 +1,5 @@
 // Package restore puts disks of a recovery point where they are asked for: raw
-// and qcow2 files, block devices, a stream, or a folder with all disks and the
+// and qcow2 files, block devices, NBD exports, a stream, or a folder with all disks and the
 // configuration. [Run] does one restore of any number of disks from start to
 // finish, [Folder] one of a whole point; a [Job] joins a [Disk] with the [Spec]
 // of its target, a [Result] says what was done.
@@ -16,7 +16,8 @@
 //     device shows is never replaced ([InUseError]). No file is made among the devices of /dev.
 //   - A block device is written only when the Spec says [Device] and nothing on
 //     this host is seen to use it. What a device held is overwritten in place: a
-//     restore that fails half-way leaves it neither old nor new, and says so.
+//     restore that fails half-way leaves it neither old nor new, and says so. The same holds
+//     for an NBD export, which must be blank at both ends unless it is forced.
 //   - Damaged data stops the restore with its address; with [Options].SkipDamaged
 //     it becomes zeros, and every range is in the Result.
 //   - Memory is bounded: about 1 MiB per worker (twice that for a stream and while

@@ -22,7 +22,7 @@ type DiskResult struct {
 	Data     int64 // bytes that came from the point, blocks of zeros apart
 	Verified bool  // read back and found equal
 	Rounded  int64 // bytes of zeros added to a qcow2's virtual size to make whole sectors
-	Tail     int64 // bytes of a device behind the disk's end, left as they were
+	Tail     int64 // bytes of a device or export behind the disk's end, left as they were
 
 	// Damaged are the ranges that could not be read from the point and are zeros
 	// now; ascending, merged.

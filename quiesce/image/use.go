@@ -80,7 +80,10 @@ func (i *Image) checkUse(started bool) error {
 	if i.server != nil {
 		ours = i.server.pid()
 	}
-	for _, l := range i.layers {
+	for n, l := range i.layers {
+		if n == 0 && i.spec.held {
+			continue
+		}
 		users, err := l.users(ours)
 		if len(users) > 0 {
 			return &InUseError{Path: l.path, Users: users, Started: started}
