@@ -1,10 +1,10 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/holdfast-backup/holdfast/quiesce/nbd"
 )
@@ -58,7 +58,7 @@ func (e *export) refuseContent() error {
 		if err := readFull(e, p, off); err != nil {
 			return err
 		}
-		if !isZero(p) {
+		if !bytes.Equal(p, zeroes[:len(p)]) {
 			return fmt.Errorf("export %s holds something: say --force to overwrite it", e.name)
 		}
 	}
@@ -71,9 +71,8 @@ func (e *export) Blank() bool { return false }
 // Zero leaves what is known to be zero as it is.
 func (e *export) Zero(off, length int64) error {
 	for end := off + length; off < end; {
-		n := e.Hole(off, end-off)
-		if n == 0 {
-			n = e.notHole(off, end-off)
+		n, zero := e.Run(off, end-off)
+		if !zero {
 			if err := e.Client.Zero(off, n); err != nil {
 				return err
 			}
@@ -83,37 +82,17 @@ func (e *export) Zero(off, length int64) error {
 	return nil
 }
 
-// notHole is how much from off on is not known to be zeros, at most length.
-func (e *export) notHole(off, length int64) int64 {
-	status, err := e.BlockStatus(context.Background(), off, length)
-	extents := status[nbd.BaseAllocation]
-	if err != nil || len(extents) == 0 {
-		return length
-	}
-	var n int64
-	for _, x := range extents {
-		if x.Flags&nbd.ZeroBytes != 0 {
-			break
-		}
-		n += x.Length
-	}
-	return min(max(n, 1), length)
+// Run is the client's.
+func (e *export) Run(off, length int64) (n int64, zero bool) {
+	return e.Client.Run(context.Background(), off, length)
 }
 
 // Hole asks the server, where it tells.
 func (e *export) Hole(off, length int64) int64 {
-	status, err := e.BlockStatus(context.Background(), off, length)
-	if err != nil {
-		return 0
+	if n, zero := e.Run(off, length); zero {
+		return n
 	}
-	var n int64
-	for _, x := range status[nbd.BaseAllocation] {
-		if x.Flags&nbd.ZeroBytes == 0 {
-			break
-		}
-		n += x.Length
-	}
-	return min(n, length)
+	return 0
 }
 
 // Sync has the server make durable what was written.
@@ -157,10 +136,7 @@ func (e *export) notes(diskSize int64) []string {
 	return notes
 }
 
-var (
-	_ readBack = (*export)(nil)
-	_ io.Closer = (*export)(nil)
-)
+var _ readBack = (*export)(nil)
 
 // ended makes an error out of the end of ctx where one is only its consequence.
 func ended(ctx context.Context, err error) error {

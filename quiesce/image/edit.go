@@ -1,15 +1,12 @@
 package image
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/holdfast-backup/holdfast/quiesce/nbd"
 )
 
 // Editor changes an image that is held. WriteAt, Zero and ReadAt may be called by many
@@ -96,35 +93,10 @@ func (e *Editor) writeZeros(off, end int64) error {
 	return nil
 }
 
-// Hole is how many bytes from off on, at most length, are known to be zeros without
-// reading them.
-func (e *Editor) Hole(off, length int64) int64 {
-	if e.server == nil {
-		var data int64
-		err := control(e.f, func(fd int) (err error) {
-			data, err = unix.Seek(fd, off, unix.SEEK_DATA)
-			return err
-		})
-		switch {
-		case errors.Is(err, unix.ENXIO):
-			return length
-		case err != nil:
-			return 0
-		}
-		return min(max(data-off, 0), length)
-	}
-	status, err := e.server.client.BlockStatus(context.Background(), off, length)
-	if err != nil {
-		return 0
-	}
-	var n int64
-	for _, x := range status[nbd.BaseAllocation] {
-		if x.Flags&nbd.ZeroBytes == 0 {
-			break
-		}
-		n += x.Length
-	}
-	return min(n, length)
+// Run says how far from off on the image is all zeros or all something else, at
+// most length bytes, and which of them. What is zero is known without reading it.
+func (e *Editor) Run(off, length int64) (n int64, zero bool) {
+	return runOf(e.f, e.server, off, length)
 }
 
 // Sync makes all changes durable.
