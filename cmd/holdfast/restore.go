@@ -16,7 +16,9 @@ import (
 const restoreExamples = `holdfast restore web1@latest --to /vms/restored/
 holdfast restore web1@2026-11-22 --disk vda --to /vms/web1.qcow2 --format qcow2 --verify
 holdfast restore web1@latest --disk vda=/dev/vg0/web1 --disk vdb=/vms/data.raw --device
-holdfast restore web1@latest --disk vda --to - | ssh host2 'cat > web1.raw'`
+holdfast restore web1@latest --disk vda --to - | ssh host2 'cat > web1.raw'
+holdfast restore web1@latest --disk vda --to nbd://storage2/web1
+holdfast restore web1@2026-11-22 --in-place`
 
 func restoreCommand(k *console) *cli.Command {
 	return &cli.Command{
@@ -26,25 +28,37 @@ func restoreCommand(k *console) *cli.Command {
 		Description: `Restores one disk to a file, a block device or standard output (-), several disks to a
 target each, or a whole point with its configuration to a folder. A file appears under its
 name only when it is whole and synced, and replaces none without --force. A device is
-written only with --device, and never while anything on this host uses it. Damaged data
+written only with --device, and never while anything on this host uses it. nbd://HOST/EXPORT
+and nbd+unix:///EXPORT?socket=PATH are targets, too; qemu-nbd serves RBD and others so.
+
+--in-place takes the images of a machine that is off back to a point, by writing only the
+blocks that differ; first the present state becomes a point of its own. Meanwhile the files
+are called NAME.holdfast-restoring, so that no machine starts from them, also after an
+interruption: then the same command finishes it. Damaged data
 stops the restore, unless --skip-damaged puts zeros there, lists them and exits with 4.`,
 		UsageText: restoreExamples,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "disk", Usage: "`NAME[=TARGET]`: restore this disk, to this target; may be given several times"},
 			&cli.StringFlag{Name: "to", Usage: "`TARGET`: a file, a folder (one that exists, or ends with /), a device, or - for standard output"},
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: write files as raw or qcow2 (default: what their name ends in, else as the image was that was backed up)"},
 			&cli.BoolFlag{Name: "device", Usage: "the target is a block device: overwrite what is on it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
+			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs, over the images of a machine that is off: where they were, or to --disk NAME=IMAGE[,format=qcow2][,backing=DIR]"},
+			&cli.BoolFlag{Name: "no-safety-point", Usage: "with --in-place: make no point of the present state first"},
+			yesFlag(),
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written and compare it"},
 			&cli.BoolFlag{Name: "skip-damaged", Usage: "put zeros where data is damaged, list where, and go on"},
 			&cli.StringFlag{Name: "mode", Usage: "`MODE`: permissions of files, in octal (default 0600)"},
 			&cli.StringFlag{Name: "owner", Usage: "`USER[:GROUP]`: whom to give files to (default: whoever restores)"},
 			jsonFlag(),
-		},
+		}, waitFlags()...),
 		Action: func(c *cli.Context) error {
 			o, err := restoreOptionsOf(k, c)
 			if err != nil {
 				return err
+			}
+			if o.inPlace {
+				return restoreInPlace(c.Context, k, o)
 			}
 			return restorePoint(c.Context, k, o)
 		},
@@ -56,6 +70,10 @@ type restoreOptions struct {
 	vault       string
 	ref         pointRef
 	targets     []diskTarget // none: all disks of the point
+	inPlace     bool
+	noSafety    bool
+	yes         bool
+	wait        time.Duration // for another writer of the vault
 	to          string
 	format      string
 	device      bool
@@ -84,6 +102,7 @@ func restoreOptionsOf(k *console, c *cli.Context) (o restoreOptions, err error) 
 		}
 		o.targets = append(o.targets, diskTarget{name, target})
 	}
+	o.inPlace, o.noSafety, o.yes, o.wait = c.Bool("in-place"), c.Bool("no-safety-point"), c.Bool("yes"), waitOf(c)
 	o.to, o.format, o.device = c.String("to"), c.String("format"), c.Bool("device")
 	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
 	o.run = restore.Options{Force: c.Bool("force"), Verify: c.Bool("verify"), SkipDamaged: c.Bool("skip-damaged")}
@@ -114,6 +133,10 @@ func (o *restoreOptions) check() error {
 		}
 	}
 	switch {
+	case o.inPlace:
+		return o.checkInPlace(len(o.targets))
+	case o.noSafety:
+		return usagef("--no-safety-point belongs to --in-place")
 	case o.format != "" && o.format != "raw" && o.format != "qcow2":
 		return usagef("--format %q is not known: use raw or qcow2", o.format)
 	case with > 0 && with < len(o.targets):
@@ -173,6 +196,9 @@ func leftOver(res restore.Result) string {
 
 // isFolder tells whether path means a folder.
 func isFolder(path string) bool {
+	if _, ok := exportURI(path); ok {
+		return false
+	}
 	info, err := os.Stat(path)
 	return strings.HasSuffix(path, "/") || err == nil && info.IsDir()
 }

@@ -26,6 +26,8 @@ type Restore struct {
 	Config   []string       `json:"config"` // files written, as paths
 	Warnings []string       `json:"warnings"`
 	Notes    []string       `json:"notes"`
+	InPlace  bool           `json:"in_place,omitempty"`
+	Before   string         `json:"before,omitempty"` // point of what was there before a restore in place
 	Seconds  float64        `json:"seconds"`
 }
 
@@ -35,7 +37,7 @@ type RestoredDisk struct {
 	Target   string  `json:"target"`
 	Format   string  `json:"format"`
 	Size     int64   `json:"size"`
-	Written  int64   `json:"written"` // bytes of data; the rest is zeros
+	Written  int64   `json:"written"` // bytes of data, the rest is zeros; in place, bytes that differed
 	Verified bool    `json:"verified"`
 	Damaged  []Range `json:"damaged"` // ranges that were filled with zeros
 }

@@ -16,12 +16,17 @@ func ParseImage(name, text string, allowInUse bool) (Disk, error) {
 		return Disk{}, err
 	}
 	spec.AllowInUse = allowInUse
+	return FromImage(name, spec)
+}
+
+// FromImage makes a disk of an image.
+func FromImage(name string, spec image.Spec) (Disk, error) {
 	source, err := filepath.Abs(spec.Path)
 	if err != nil {
 		return Disk{}, err
 	}
 	return Disk{
-		Name: name, Source: source, AllowInUse: allowInUse,
+		Name: name, Source: source, AllowInUse: spec.AllowInUse,
 		Holds: func(path string) (bool, error) { return image.Holds(spec, path) },
 		Open: func(ctx context.Context) (Image, error) {
 			i, err := image.Open(ctx, spec)

@@ -119,6 +119,28 @@ func (s *source) runs(ctx context.Context, now content, note func(off, length in
 	return nil
 }
 
+// isZero says whether a part of a place is zeros.
+func isZero(ctx context.Context, now content, part span) (bool, error) {
+	buf := make([]byte, min(part.len(), window))
+	for pos := part.off; pos < part.end; {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		n, zero := now.Run(pos, min(askRun, part.end-pos))
+		if !zero {
+			n = min(n, window)
+			if err := readFull(now, buf[:n], pos); err != nil {
+				return false, err
+			}
+			if !bytes.Equal(buf[:n], zeroes[:n]) {
+				return false, nil
+			}
+		}
+		pos += n
+	}
+	return true, nil
+}
+
 // notZero notes what of a part of the disk is data.
 func (s *source) notZero(ctx context.Context, part span, note func(off, length int64) error) error {
 	return s.within(ctx, part, func(e blockstore.Extent) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce/nbd"
 )
 
@@ -138,9 +139,11 @@ func (e *export) notes(diskSize int64) []string {
 
 var _ readBack = (*export)(nil)
 
-// ended makes an error out of the end of ctx where one is only its consequence.
+// ended makes an error out of the end of ctx where one may be only its consequence:
+// connections and processes end with it.
 func ended(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && errors.Is(err, nbd.ErrClosed) {
+	var damage *blockstore.CorruptError
+	if err != nil && ctx.Err() != nil && !errors.As(err, &damage) {
 		return context.Cause(ctx)
 	}
 	return err

@@ -128,6 +128,11 @@ func (t *placeTask) plan(ctx context.Context, r *placeRun) (err error) {
 	if t.parts, err = differences(ctx, t.src, t.job.Before, now, r.workers, &r.prog); err != nil {
 		return err
 	}
+	if zero, err := isZero(ctx, now, span{t.src.size, t.src.size + t.tail}); err != nil {
+		return err
+	} else if zero {
+		t.tail = 0
+	}
 	for _, p := range t.parts {
 		t.result.Data += p.len()
 	}
@@ -168,7 +173,7 @@ func (t *placeTask) fits() error {
 // nothing says whether there is nothing to be done.
 func (t *placeTask) nothing() bool {
 	p := t.job.Place
-	return len(t.parts) == 0 && p.mark == nil && !p.away && (t.tail == 0 || t.job.Before == nil) && p.size >= t.src.size
+	return len(t.parts) == 0 && p.mark == nil && !p.away && t.tail == 0 && p.size >= t.src.size
 }
 
 // begin hides a file. Devices and exports are marked by their first change.
@@ -189,6 +194,7 @@ func (t *placeTask) begin() error {
 		return fmt.Errorf("hide it from machines: %w", errors.Join(err, removeMarkFile(p.path)))
 	}
 	t.begun, p.away = true, true
+	p.held.Moved(hiddenAway(p.path))
 	return nil
 }
 
@@ -203,14 +209,17 @@ func (t *placeTask) mark() Mark {
 // finish gives a file its name back.
 func (t *placeTask) finish() error {
 	p := t.job.Place
-	if !t.begun || !p.isFile() {
-		t.begun = false
+	if !p.isFile() {
 		return nil
+	}
+	if !t.begun {
+		return removeMarkFile(p.path) // one that was killed in its last moment may have left it
 	}
 	if err := show(p.path); err != nil {
 		return err
 	}
 	t.begun, p.away, p.mark = false, false, nil
+	p.held.Moved(p.path)
 	return removeMarkFile(p.path)
 }
 
@@ -243,7 +252,7 @@ func (r *placeRun) left(err error) error {
 }
 
 func (r *placeRun) outcome() Result {
-	var res Result
+	res := Result{InPlace: true}
 	for _, t := range r.places {
 		if t.src != nil {
 			t.result.Damaged = t.src.damaged.list()

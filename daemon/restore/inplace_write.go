@@ -18,6 +18,11 @@ func (t *placeTask) change(ctx context.Context, r *placeRun) (err error) {
 			return fmt.Errorf("make it larger: %w", err)
 		}
 	}
+	if p.held != nil && p.mark != nil { // it may have been being written when something died
+		if err := p.held.Mend(ctx); err != nil {
+			return err
+		}
+	}
 	e, err := p.editor(ctx)
 	if err != nil {
 		return err
@@ -118,6 +123,9 @@ func (t *placeTask) writeMarked(ctx context.Context, r *placeRun, e changes) err
 		if err := settle(e); err != nil {
 			return err
 		}
+	}
+	for _, part := range t.parts { // those that were not written in the middle
+		r.prog.add(max(0, min(part.end, head.end)-part.off) + max(0, part.end-max(part.off, tail.off)))
 	}
 	t.begun, t.dirty, t.job.Place.mark = false, false, nil
 	return nil

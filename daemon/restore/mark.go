@@ -99,6 +99,7 @@ func writeMarkFile(path string, m *Mark) error {
 	if err != nil {
 		return err
 	}
+	sweepLeftovers(markPath(path))
 	temp, err := createTemp(markPath(path), 0, fileOptions{force: true, mode: 0o600})
 	if err != nil {
 		return err

@@ -10,6 +10,9 @@ import (
 type Result struct {
 	Disks  []DiskResult // in the order of the jobs
 	Config []string     // paths of the configuration files that Folder wrote
+
+	InPlace bool               // the disks were written over what was there
+	Before  blockstore.PointID // what was there; empty: no point
 }
 
 // DiskResult is what became of one disk.

@@ -2,10 +2,15 @@ package image
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,10 +58,13 @@ func Hold(s Spec) (_ *Held, err error) {
 	// Whoever was there before the locks is seen now, whoever comes later is refused.
 	for _, l := range layers[1:] {
 		if locked, err := l.writeLocked(); err != nil || locked {
-			return nil, errors.Join(err, &InUseError{Path: l.path, Users: fileUsers(&l.at)})
+			return nil, errors.Join(err, &InUseError{Path: l.path, Users: fileUsers(&l.at), Change: true})
 		}
 	}
-	return h, h.refuseUsers()
+	if err := h.refuseUsers(); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // lock takes the locks, and looks for those of others.
@@ -95,7 +103,7 @@ func (h *Held) inUse() error {
 	if len(users) == 0 {
 		users = []User{{Command: "a QEMU process", How: "its locks are on it"}}
 	}
-	return &InUseError{Path: h.spec.Path, Users: users}
+	return &InUseError{Path: h.spec.Path, Users: users, Change: true}
 }
 
 // refuseUsers refuses what is in use in a way that no lock shows.
@@ -111,7 +119,7 @@ func (h *Held) refuseUsers() error {
 		users = loopsOver(func(st *unix.Statx_t) bool { return sameFile(st, &top.at) })
 	}
 	if len(users) > 0 {
-		return &InUseError{Path: h.spec.Path, Users: users}
+		return &InUseError{Path: h.spec.Path, Users: users, Change: true}
 	}
 	if err != nil {
 		return fmt.Errorf("is image %s in use: %w", h.spec.Path, err)
@@ -138,6 +146,11 @@ func (h *Held) Spec() Spec {
 	return s
 }
 
+// Moved says that the image has another name now.
+func (h *Held) Moved(path string) {
+	h.spec.Path, h.layers[0].path = path, path
+}
+
 // Unchanged returns a *ChangedError if somebody wrote to the image since it was held.
 // It is not to be asked once the image was edited.
 func (h *Held) Unchanged() error {
@@ -149,6 +162,43 @@ func (h *Held) Unchanged() error {
 		if what != "" {
 			return &ChangedError{Path: l.path, What: what}
 		}
+	}
+	return nil
+}
+
+// mendWithin is how long a look at all tables of an image may take.
+const mendWithin = 30 * time.Minute
+
+// Mend puts an image in order that was being edited when this or an earlier process died. A
+// qcow2 image is consistent even then, but may have clusters that nothing uses: they are
+// given back. Others need nothing.
+func (h *Held) Mend(ctx context.Context) error {
+	if h.layers[0].format != formatQcow2 {
+		return nil
+	}
+	tool, err := exec.LookPath("qemu-img")
+	if err != nil {
+		return fmt.Errorf("mend image %s: %w (it is in the package qemu-utils)", h.spec.Path, err)
+	}
+	node := describe(h.layers, 3, service{held: true, lock: h.f})
+	delete(node, "read-only") // qemu-img decides
+	text, err := json.Marshal(node)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mendWithin)
+	defer cancel()
+	var said tail
+	cmd := exec.CommandContext(ctx, tool, "check", "-q", "-r", "leaks", "json:"+string(text))
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	for _, l := range h.layers {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, l.f)
+	}
+	runtime.LockOSThread() // the death that the kernel reports to the child is this thread's
+	defer runtime.UnlockOSThread()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("mend image %s: qemu-img check: %w: %s", h.spec.Path, err, &said)
 	}
 	return nil
 }

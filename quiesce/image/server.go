@@ -42,7 +42,7 @@ func serve(ctx context.Context, layers []layer, held bool) (*server, error) {
 }
 
 // serveWritable starts a process that changes the image whose locks are lock's. It ends
-// after the connection, and finishes what it was told even when we die.
+// after the connection, and like any other when we die: see Held.Mend.
 func serveWritable(ctx context.Context, layers []layer, lock *os.File) (*server, error) {
 	return serveAs(ctx, layers, service{held: true, lock: lock})
 }
@@ -58,15 +58,6 @@ func (s service) options() []string {
 		return []string{"--read-only", "--shared=1"}
 	}
 	return []string{"--shared=1", "--discard=unmap"}
-}
-
-// lastSignal is what the process gets when we die. One that reads is of no more use;
-// one that writes ends in good order, so that the image is not left open.
-func (s service) lastSignal() syscall.Signal {
-	if s.lock == nil {
-		return syscall.SIGKILL
-	}
-	return syscall.SIGTERM
 }
 
 func serveAs(ctx context.Context, layers []layer, how service) (_ *server, err error) {
@@ -119,7 +110,7 @@ func start(layers []layer, socket string, how service) (*server, error) {
 	s := &server{exited: make(chan struct{})}
 	s.cmd = exec.Command(tool, append(how.options(), "--socket="+socket, "json:"+string(text))...)
 	s.cmd.Stderr, s.cmd.Stdout = &s.said, &s.said
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: how.lastSignal(), Setpgid: true} // a Ctrl-C is for us to handle
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a Ctrl-C is for us to handle
 	for _, l := range layers {
 		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, l.f)
 	}
