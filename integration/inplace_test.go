@@ -38,7 +38,7 @@ func newTwoDisks(t *testing.T, mib int) *twoDisks {
 
 func (m *twoDisks) backUp() {
 	m.t.Helper()
-	m.must(0, "backup", "web1", "--disk", "vda="+m.vda, "--disk", "vdb="+m.vdb+",format=qcow2")
+	m.must(0, "backup", "web1", "--min-free=none", "--disk", "vda="+m.vda, "--disk", "vdb="+m.vdb+",format=qcow2")
 }
 
 func (m *twoDisks) changeQcow2(rng *rand.Rand, n, mib int) {
@@ -81,7 +81,7 @@ func (m *twoDisks) want(what string, want [2]string) {
 func TestAMachineGoesBackInPlaceAndForthAgain(t *testing.T) {
 	t.Parallel()
 	m := newTwoDisks(t, 40)
-	o := m.must(0, "restore", "web1@latest", "--in-place", "--yes", "--json", "--verify")
+	o := m.must(0, "restore", "web1@latest", "--in-place", "--yes", "--min-free=none", "--json", "--verify")
 	var said struct {
 		Before string
 		Disks  []struct {
@@ -118,7 +118,7 @@ func TestAMachineThatRunsIsNotRestoredInPlace(t *testing.T) {
 	m := newTwoDisks(t, 20)
 	stop := m.startQEMU()
 	for _, disk := range []string{"vda", "vdb"} {
-		o := m.must(5, "restore", "web1@latest", "--in-place", "--yes", "--disk", disk)
+		o := m.must(5, "restore", "web1@latest", "--in-place", "--yes", "--min-free=none", "--disk", disk)
 		if !strings.Contains(o.err, "shut the machine down first") {
 			t.Error(o.err)
 		}
@@ -188,7 +188,7 @@ func TestARestoreInPlaceThatIsKilledIsFinishedByTheNext(t *testing.T) {
 			to = !to
 		}
 		left, _ := filepath.Glob(filepath.Dir(m.vdb) + "/*.holdfast-restoring")
-		words := []string{"restore", "web1@" + ids[to], "--in-place", "--yes"}
+		words := []string{"restore", "web1@" + ids[to], "--in-place", "--yes", "--min-free=none"}
 		if rng.IntN(2) == 0 {
 			words = append(words, "--no-safety-point")
 		}
@@ -221,7 +221,7 @@ func TestARestoreInPlaceThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	}
 	t.Logf("%d of 24 were killed half-way", half)
 	for _, to := range []bool{false, true} {
-		m.must(0, "restore", "web1@"+ids[to], "--in-place", "--yes", "--no-safety-point", "--verify")
+		m.must(0, "restore", "web1@"+ids[to], "--in-place", "--yes", "--min-free=none", "--no-safety-point", "--verify")
 		m.want("finished", wants[to])
 	}
 }
@@ -233,7 +233,7 @@ func TestAnInterruptedRestoreSaysSoAndLatestMeansWhatItDid(t *testing.T) {
 	m := newTwoDisks(t, 40)
 	rng := newRand(t)
 	for range 20 {
-		p := m.start("restore", "web1@latest", "--in-place", "--yes")
+		p := m.start("restore", "web1@latest", "--in-place", "--yes", "--min-free=none")
 		eventually(t, "it is under way, or over", func() bool {
 			hidden, _ := filepath.Glob(filepath.Dir(m.vdb) + "/*.holdfast-restoring")
 			state, err := os.ReadFile("/proc/" + itoa(p.cmd.Process.Pid) + "/stat")
@@ -244,7 +244,7 @@ func TestAnInterruptedRestoreSaysSoAndLatestMeansWhatItDid(t *testing.T) {
 		o := p.wait()
 		if o.code == 0 {
 			m.want("not interrupted in time", m.first)
-			m.must(0, "restore", "web1@"+m.points("web1")[len(m.points("web1"))-1].ID, "--in-place", "--yes", "--no-safety-point")
+			m.must(0, "restore", "web1@"+m.points("web1")[len(m.points("web1"))-1].ID, "--in-place", "--yes", "--min-free=none", "--no-safety-point")
 			m.must(0, "point", "delete", "web1@latest")
 			m.want("forth", m.now)
 			continue
@@ -253,7 +253,7 @@ func TestAnInterruptedRestoreSaysSoAndLatestMeansWhatItDid(t *testing.T) {
 			t.Fatalf("exit code %d: %s", o.code, o.err)
 		}
 		if strings.Contains(o.err, "half restored") {
-			o = m.must(0, "restore", "web1@latest", "--in-place", "--yes")
+			o = m.must(0, "restore", "web1@latest", "--in-place", "--yes", "--min-free=none")
 			if !strings.Contains(o.err, "`latest` means "+m.points("web1")[0].ID) {
 				t.Errorf("it is not said which point is meant: %s", o.err)
 			}

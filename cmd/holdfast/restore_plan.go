@@ -44,6 +44,7 @@ func (o *restoreOptions) plan(k *console, v *blockstore.Vault, p *blockstore.Poi
 		targets = []diskTarget{{names[0], o.to}}
 	}
 	jobs, err := o.jobs(k, disks, targets)
+	o.places = placesOf(jobs)
 	return func(ctx context.Context, run restore.Options) (restore.Result, error) {
 		return restore.Run(ctx, jobs, run)
 	}, err
@@ -80,6 +81,9 @@ func (o *restoreOptions) planFolder(v *blockstore.Vault, p *blockstore.Point, di
 		return nil, usagef("%s is a folder, not a device", o.to)
 	}
 	job := restore.FolderJob{Path: o.to, Disks: disks, Format: o.format, Config: map[string][]byte{}}
+	if err := o.placesIn(disks); err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, run restore.Options) (restore.Result, error) {
 		if len(o.targets) == 0 { // the whole point
 			for _, c := range p.Config {
@@ -90,6 +94,7 @@ func (o *restoreOptions) planFolder(v *blockstore.Vault, p *blockstore.Point, di
 				job.Config[c.Name] = data
 			}
 		}
+		job.Files = o.files
 		return restore.Folder(ctx, job, run)
 	}, nil
 }

@@ -12,8 +12,9 @@ import (
 
 // reportRestore prints what was restored. Where a disk went to standard output, the
 // words go beside it.
-func reportRestore(k *console, p *blockstore.Point, res restore.Result, json bool, took time.Duration) error {
+func reportRestore(k *console, p *blockstore.Point, res restore.Result, made *api.RestoredMachine, json bool, took time.Duration) error {
 	outcome := describeRestore(p, res, took)
+	outcome.Made = made
 	for _, n := range outcome.Notes {
 		k.say("note: %s", n)
 	}
@@ -47,7 +48,7 @@ func reportInPlace(k *console, p, safety *blockstore.Point, res restore.Result, 
 		res.Before = safety.ID
 	}
 	res.InPlace = true
-	return reportRestore(k, p, res, json, took)
+	return reportRestore(k, p, res, nil, json, took)
 }
 
 func trimLine(s string) string {
@@ -110,6 +111,7 @@ func showRestore(write func(string, ...any), r api.Restore) {
 	for _, c := range r.Config {
 		write("restored configuration to %s\n", c)
 	}
+	showMade(write, r.Made)
 	if r.Before != "" {
 		write("what was there before is %s@%s\n", r.Machine, r.Before)
 	}

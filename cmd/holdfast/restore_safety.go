@@ -57,11 +57,7 @@ func besides(ctx context.Context, info blockstore.DiskInfo) (backup.Disk, error)
 }
 
 func makeSafetyPoint(ctx context.Context, k *console, o restoreOptions, request backup.Request) (*blockstore.Point, error) {
-	open, err := k.vaultOptions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: open, Wait: o.wait, Waiting: k.waiting})
+	owner, err := blockstore.Own(ctx, o.vault, o.own)
 	if err != nil {
 		return nil, orNoSafety(orUnreachable(o.vault, err))
 	}

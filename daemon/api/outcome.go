@@ -28,7 +28,21 @@ type Restore struct {
 	Notes    []string       `json:"notes"`
 	InPlace  bool           `json:"in_place,omitempty"`
 	Before   string         `json:"before,omitempty"` // point of what was there before a restore in place
-	Seconds  float64        `json:"seconds"`
+
+	Made    *RestoredMachine `json:"made,omitempty"` // a whole machine
+	Seconds float64          `json:"seconds"`
+}
+
+// RestoredMachine is a machine that was made again around its disks.
+type RestoredMachine struct {
+	Name    string   `json:"name"`
+	UUID    string   `json:"uuid,omitempty"`
+	File    string   `json:"file,omitempty"` // its definition, or a script that runs it
+	Command string   `json:"command,omitempty"`
+	Defined bool     `json:"defined"`
+	Started bool     `json:"started"`
+	Lacking []string `json:"lacking"` // what this host lacks for it
+	Notes   []string `json:"notes"`
 }
 
 // RestoredDisk is one disk that was restored.

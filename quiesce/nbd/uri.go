@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -62,4 +63,14 @@ func ParseURI(text string) (Address, error) {
 	}
 	a.Host = net.JoinHostPort(u.Hostname(), port)
 	return a, nil
+}
+
+// HostPort splits the host of an address that is reached by TCP.
+func (a Address) HostPort() (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(a.Host)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	return host, int(n), err
 }
