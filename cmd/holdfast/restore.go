@@ -40,7 +40,8 @@ folder holds what it is made from, and the command is printed.
 --in-place takes the images of a machine that is off back to a point, by writing only the
 blocks that differ; first the present state becomes a point of its own. Meanwhile the files
 are called NAME.holdfast-restoring, so that no machine starts from them, also after an
-interruption: then the same command finishes it. Damaged data
+interruption: then the same command finishes it. An image that lies elsewhere by now is named
+as for a backup: --disk NAME=IMAGE[,format=qcow2][,backing=DIR]. Damaged data
 stops the restore, unless --skip-damaged puts zeros there, lists them and exits with 4.`,
 		UsageText: restoreExamples,
 		Flags: append([]cli.Flag{
@@ -55,9 +56,9 @@ stops the restore, unless --skip-damaged puts zeros there, lists them and exits 
 			&cli.BoolFlag{Name: "new-macs", Usage: "give the machine's network cards addresses of their own"},
 			&cli.BoolFlag{Name: "start", Usage: "start the machine that --define made"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be made, and what this host lacks for it; write nothing"},
-			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs, over the images of a machine that is off: where they were, or to --disk NAME=IMAGE[,format=qcow2][,backing=DIR]"},
+			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs over the images of a machine that is off, where they were or --disk says"},
 			&cli.BoolFlag{Name: "no-safety-point", Usage: "with --in-place: make no point of the present state first"},
-			&cli.StringFlag{Name: "min-free", Usage: "with --in-place: `SIZE` to leave free where the vault lies when the present state is kept, or none (default 5 %, or 20GiB if that is more)"},
+			&cli.StringFlag{Name: "min-free", Usage: "with --in-place: leave `SIZE` free where the vault lies, or none (as for backup)"},
 			yesFlag(),
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written and compare it"},
 			&cli.BoolFlag{Name: "skip-damaged", Usage: "put zeros where data is damaged, list where, and go on"},
