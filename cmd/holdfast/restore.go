@@ -231,8 +231,8 @@ func restorePoint(ctx context.Context, k *console, o restoreOptions) error {
 func leftOver(res restore.Result) string {
 	for _, d := range res.Disks {
 		switch {
-		case d.Kind == restore.Device:
-			return fmt.Sprintf("device %s may be overwritten in part: restore to it again", d.Target)
+		case d.Kind == restore.Device, d.Kind == restore.NBD:
+			return fmt.Sprintf("%s may be overwritten in part: restore to it again", d.Target)
 		case d.Kind == restore.Stream:
 			return "what was written to standard output is not the whole disk"
 		}

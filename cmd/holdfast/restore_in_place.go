@@ -41,6 +41,9 @@ func restoreInPlace(ctx context.Context, k *console, o restoreOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseAsleep(ctx, v, p); err != nil {
+		return err
+	}
 	places, err := o.openPlaces(ctx, p)
 	defer func() {
 		for _, at := range places {
@@ -75,6 +78,20 @@ func restoreInPlace(ctx context.Context, k *console, o restoreOptions) error {
 		return leaving(ctx, err, "nothing was changed")
 	}
 	return o.writeInPlace(ctx, k, p, safety, places, before, began)
+}
+
+// refuseAsleep refuses a machine of libvirt's whose memory is saved.
+func refuseAsleep(ctx context.Context, v *blockstore.Vault, p *blockstore.Point) error {
+	for _, c := range p.Config {
+		if c.Name == "domain.xml" {
+			xml, err := v.ReadConfig(ctx, p, c.Name)
+			if err != nil {
+				return err
+			}
+			return restore.RefuseAsleep(xml)
+		}
+	}
+	return nil
 }
 
 // interruptedBefore is the mark of a restore that was interrupted at one of the

@@ -115,6 +115,11 @@ func (w *wholeMachine) prepare(ctx context.Context, k *console) (err error) {
 		return err
 	}
 	w.addFiles()
+	if o.machine.define && o.folder == "" {
+		if err := w.machine.CheckState(w.def.UUID); err != nil {
+			return err
+		}
+	}
 	if o.machine.dryRun && o.json {
 		return k.json(w.made)
 	}

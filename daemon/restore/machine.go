@@ -174,6 +174,45 @@ func (m *Machine) State() []Job {
 	return []Job{{Disk: memoryDisk{nvramFile, data}, Target: Spec{Kind: Raw, Path: m.NVRAM}}}
 }
 
+// CheckState refuses, before anything is written, UEFI variables or TPM state that would
+// replace others.
+func (m *Machine) CheckState(uuid string) error {
+	if m.Force {
+		return nil
+	}
+	if m.Config[nvramFile] != nil && m.NVRAM != "" {
+		if _, err := os.Lstat(m.NVRAM); err == nil {
+			return existsError("UEFI variables in " + m.NVRAM)
+		}
+	}
+	if m.Config[tpmFile] == nil {
+		return nil
+	}
+	if entries, err := os.ReadDir(filepath.Join(tpmFolder, uuid)); err == nil && len(entries) > 0 {
+		return existsError("state of a TPM in " + filepath.Join(tpmFolder, uuid))
+	}
+	return nil
+}
+
+// saveFolder is where libvirt keeps the memory of domains that were put to sleep (managedsave).
+const saveFolder = "/var/lib/libvirt/qemu/save"
+
+// RefuseAsleep refuses a machine whose memory libvirt has saved: it would wake up on disks that
+// are not those it knows. xml is its definition.
+func RefuseAsleep(xml []byte) error { return refuseAsleep(saveFolder, xml) }
+
+func refuseAsleep(folder string, xml []byte) error {
+	d, err := readDefinition(xml)
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(folder, d.Name+".save")
+	if _, err := os.Lstat(at); err != nil {
+		return nil // also where we may not look
+	}
+	return &InUseError{Path: "machine " + d.Name, Cause: fmt.Sprintf("is asleep, its memory is in %s: wake it up and shut it down, or give its memory up (virsh managedsave-remove), first", at)}
+}
+
 // tpmFolder is where libvirt keeps the state of a domain's emulated TPM.
 const tpmFolder = "/var/lib/libvirt/swtpm"
 

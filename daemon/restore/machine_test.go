@@ -218,6 +218,20 @@ func TestStateOfATPMStaysInItsFolder(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsAsleepIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := refuseAsleep(folder, []byte(webXML)); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "web 1.save"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := refuseAsleep(folder, []byte(webXML)); err == nil || !strings.Contains(err.Error(), "managedsave-remove") {
+		t.Error(err)
+	}
+}
+
 func FuzzDefinition(f *testing.F) {
 	f.Add([]byte(webXML))
 	f.Add([]byte("<domain><name>x</name></domain>"))
