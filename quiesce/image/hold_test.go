@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
@@ -167,6 +168,13 @@ func TestADeviceIsHeldAndChanged(t *testing.T) {
 	}
 	dev := loopDevice(t, file)
 	h, err := Hold(Spec{Path: dev, Format: "raw"})
+	for range 200 { // losetup of other tests looks into every loop device
+		if !errors.As(err, new(*InUseError)) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		h, err = Hold(Spec{Path: dev, Format: "raw"})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
