@@ -35,12 +35,15 @@ func (k AttributeKind) known() bool {
 // several of one kind the newest counts, except that a lock only ever grows.
 type Attribute struct {
 	Kind  AttributeKind `json:"kind"`
-	Point PointID       `json:"point"`
+	Point PointID       `json:"point,omitempty"`
 	Seq   uint64        `json:"seq"` // counts the point's attributes from 1
 	Time  time.Time     `json:"time"`
 	Until time.Time     `json:"until,omitzero"`
 	By    string        `json:"by,omitempty"`
 	Text  string        `json:"text,omitempty"`
+	// Points are told of instead of Point, by an attribute of kind Verified that
+	// lies beside those of single points.
+	Points []PointID `json:"points,omitempty"`
 }
 
 // Attributes returns the attributes of a point, oldest first.
@@ -112,6 +115,16 @@ func (v *Vault) trash() (map[PointID]bool, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	machines, err := v.dir.List(attrsDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range machines {
+		if hexID.MatchString(m) { // what is not understood may keep points
+			_, err := v.verifiedOf(MachineID(m))
+			errs = append(errs, err)
+		}
 	}
 	return trash, errors.Join(errs...)
 }

@@ -142,21 +142,42 @@ func (o *Owner) pinParent(m MachineID, fits func(*Point) bool) *Point {
 func (b *Backup) Parent() *Point { return b.parent }
 
 // ParentDisk finds the disk of the parent that a disk continues: the one of
-// that name, or else the one read from the same source. It only saves work:
-// what it holds is compared, never assumed. It is nil when there is none.
+// its serial number, or else the one read from the same source, or else the one of
+// that name. What several have tells nothing. It only saves work: what it
+// holds is compared, never assumed, unless the source says Same, which
+// is about the disk that is returned here. It is nil when there is none.
 func (b *Backup) ParentDisk(info DiskInfo) *DiskInfo {
 	if b.parent == nil {
 		return nil
 	}
-	if d, err := b.parent.Disk(info.Name); err == nil {
+	if d := b.parent.only(func(d *DiskInfo) bool { return info.Serial != "" && d.Serial == info.Serial }); d != nil {
 		return d
 	}
-	for i := range b.parent.Disks {
-		if d := &b.parent.Disks[i]; d.Source == info.Source {
-			return d
-		}
+	if d := b.parent.only(func(d *DiskInfo) bool { return info.Source != "" && d.Source == info.Source }); d != nil {
+		return d
 	}
-	return nil
+	d, err := b.parent.Disk(info.Name)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// PointID is the id that the point will have.
+func (b *Backup) PointID() PointID { return b.point.ID }
+
+// SetTime replaces the instant of the snapshot, where that was taken after Begin.
+func (b *Backup) SetTime(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.point.Time = t.UTC()
+}
+
+// SetVM records which VM it was, and how it was held still.
+func (b *Backup) SetVM(vm VM, q *Quiesced) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.point.VM, b.point.Quiesced = &vm, q
 }
 
 // ErrHarmed reports a disk of the parent that is damaged, and is to be read so

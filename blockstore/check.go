@@ -139,7 +139,7 @@ func (c *checker) records(ctx context.Context) error {
 	if c.v.fromPack {
 		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next owner of the vault writes it again"))
 	}
-	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, clockDir, holdsDir, pointsDir} {
+	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, clockDir, holdsDir, heldDir, pointsDir} {
 		if err := c.recordsIn(ctx, dir, dir); err != nil {
 			return err
 		}
@@ -216,6 +216,8 @@ func (c *checker) record(top, p string) error {
 		return decodeRecord(c.v.keys, clockKind, p, b, &body)
 	case holdsDir:
 		return decodeRecord(c.v.keys, holdKind, p, b, &body)
+	case heldDir:
+		return decodeRecord(c.v.keys, heldKind, p, b, &body)
 	case damagedDir:
 		_, err := decodeDamage(c.v.keys, p, b)
 		return err

@@ -11,57 +11,6 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
 )
 
-// marks remembers IDs by where a segment lists them: one bit each, whatever
-// the vault's size.
-type marks struct {
-	set   *tableSet
-	bits  [][]uint64 // index: table; nil until one of its entries is marked
-	noted noted      // copies that are not kept where there is another
-
-	recent recentIDs // marked by markPoint
-}
-
-func newMarks(set *tableSet) *marks { return &marks{set: set, bits: make([][]uint64, len(set.tables))} }
-
-// locate returns the first table, newest first, that lists id, and the entry.
-func (s *tableSet) locate(id ID) (table int, entry int64, ok bool) {
-	for i, t := range s.tables {
-		first, after, err := t.Find(id)
-		if err == nil && after > first {
-			return i, first, true
-		}
-	}
-	return 0, 0, false
-}
-
-// add marks id and tells whether it was marked before. An ID that no segment
-// lists is never marked.
-func (m *marks) add(id ID) (before bool) {
-	table, entry, ok := m.set.locate(id)
-	if !ok {
-		return false
-	}
-	before = m.marked(table, entry)
-	m.mark(table, entry)
-	return before
-}
-
-func (m *marks) has(id ID) bool {
-	table, entry, ok := m.set.locate(id)
-	return ok && m.marked(table, entry)
-}
-
-func (m *marks) mark(table int, entry int64) {
-	if m.bits[table] == nil {
-		m.bits[table] = make([]uint64, m.set.tables[table].Count/64+1)
-	}
-	m.bits[table][entry/64] |= 1 << (entry % 64)
-}
-
-func (m *marks) marked(table int, entry int64) bool {
-	return m.bits[table] != nil && m.bits[table][entry/64]&(1<<(entry%64)) != 0
-}
-
 // points walks the maps of all points, shared pages once, and notes what they
 // name and no pack holds.
 func (c *checker) points(ctx context.Context) error {

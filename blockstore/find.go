@@ -17,6 +17,7 @@ func FindPoint(points []*Point, machine, ref string) (*Point, error) {
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(mine, (*Point).Compare) // a machine that was renamed has points under several names
 	if ref == "latest" {
 		return mine[len(mine)-1], nil
 	}

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -268,6 +269,46 @@ func TestEveryFileOfASealedVaultIsEncodedAsEver(t *testing.T) {
 	g.compare()
 }
 
+// goldenRunning are records of a machine that is protected, which the vaults
+// above are older than.
+const goldenRunning = "testdata/running"
+
+// makeRunning writes the records of a protected machine and of a point of it.
+func (g *goldens) makeRunning() {
+	var secret content.Secret
+	for i := range secret {
+		secret[i] = byte(i)
+	}
+	g.keys = content.Derive(secret)
+	vm := VM{UUID: "6a3f0c62-8e44-4d0a-9a5c-0123456789ab", Name: "web 1", Kind: KindLibvirt}
+	g.record(machineKind, machinesDir+"/"+string(goldenMachine)+"/00000002-0d0d0d0d", Machine{ID: goldenMachine, Name: "web-1", Generation: 2, Protected: &Protection{
+		Since: goldenTime, VM: vm, Libvirt: &LibvirtVM{URI: "qemu:///system", UUID: vm.UUID},
+		Exclude: []string{"vdb"}, Shareable: true, Consistency: Filesystem, FallBack: true, FreezeTimeout: 5000, Mounts: []string{"/", "/srv"},
+		Hooks:   []Hook{{Pre: "/etc/holdfast/pre", Limit: 30_000}, {Pre: "sync", Post: "echo done", Guest: true, GoOn: true}},
+		Scratch: "/srv/scratch", ScratchCap: 1 << 40, ScratchFree: 1 << 30,
+		RawBitmaps: true, Samples: 64, Windows: true, AcceptVSS: true,
+	}})
+	g.record(machineKind, machinesDir+"/3333333333333333/00000001-0d0d0d0d", Machine{ID: "3333333333333333", Name: "db1", Generation: 1, Protected: &Protection{
+		Since: goldenTime, VM: VM{Name: "db1", Kind: KindQEMU}, QEMU: &QEMUVM{QMP: "/run/db1.qmp", QGA: "/run/db1.qga"},
+		Images: []ImageDisk{{Name: "vda", Path: "/vms/db1.qcow2", Format: "qcow2", Backing: []string{"/vms/base"}}}, Consistency: Crash,
+	}})
+	vm.Host = "7.2.22"
+	g.record(pointKind, pointPath(goldenMachine, 2, "p4444444444444444"), Point{
+		ID: "p4444444444444444", Machine: goldenMachine, MachineName: "web-1", Seq: 2, Parent: goldenPoint, Time: goldenTime.Add(time.Hour), Committed: goldenTime.Add(time.Hour + time.Minute),
+		Writer: goldenWriter, Tool: "holdfast 0.2", Asked: Application, Reached: Filesystem, Reason: "a hook failed", VM: &vm,
+		Quiesced: &Quiesced{WindowMS: 12.5, Agent: "7.2.0", Hooks: []HookResult{{Command: "/etc/holdfast/pre", Error: "exit status 1", Millis: 40}, {Command: "sync", Guest: true, After: true, Millis: 7}}},
+		Disks: []DiskInfo{{Name: "vda", Size: 40_000, LogicalSector: 512, PhysicalSector: 512, Format: "qcow2", Source: "/vms/web1.qcow2", Serial: "S1", Bus: "virtio", BootOrder: 1,
+			Mode: ByScan, Reason: "the disk was resized", Chain: []string{"/vms/web1.qcow2", "/vms/base.qcow2"}, Sizes: Sizes{Logical: 40_000}}},
+	})
+	g.record(heldKind, heldDir+"/00000001-0f0f0f0f", MachineHold{Machine: goldenMachine, Until: goldenTime.Add(2 * time.Hour), Made: goldenTime, Host: "kvm1", Command: "holdfast"})
+}
+
+func TestTheRecordsOfARunningMachineAreEncodedAsEver(t *testing.T) {
+	g := &goldens{t: t, dir: goldenRunning, files: map[string][]byte{}}
+	g.makeRunning()
+	g.compare()
+}
+
 func (g *goldens) compare() {
 	t := g.t
 	if *update {
@@ -340,7 +381,7 @@ func readGolden(t *testing.T, dir string, u *Unlocker) {
 	if a, err := v.Attributes(points[0]); err != nil || len(a) != 1 || a[0].Text != "before the upgrade" {
 		t.Errorf("attributes %v, %v", a, err)
 	}
-	if m, err := v.Machines(t.Context()); err != nil || !slices.Equal(m, []Machine{{goldenMachine, "web1", 1}}) {
+	if m, err := v.Machines(t.Context()); err != nil || !reflect.DeepEqual(m, []Machine{{ID: goldenMachine, Name: "web1", Generation: 1}}) {
 		t.Errorf("machines %v, %v", m, err)
 	}
 	if o, err := v.readOwner(goldenWriter); err != nil || !o.Clean || o.PID != 4711 {
@@ -373,6 +414,9 @@ func TestTheExamplesOfFORMATAreBytesOfTheGoldenVault(t *testing.T) {
 			folder := goldenVault
 			if rest, ok := strings.CutPrefix(file, "sealed:"); ok {
 				folder, file = goldenSealed, rest
+			}
+			if rest, ok := strings.CutPrefix(file, "running:"); ok {
+				folder, file = goldenRunning, rest
 			}
 			if b, err = os.ReadFile(filepath.Join(folder, file)); err != nil {
 				t.Fatal(err)

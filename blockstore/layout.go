@@ -21,6 +21,7 @@ const (
 	writersDir  = "writers"
 	clockDir    = "clock"
 	holdsDir    = "holds"
+	heldDir     = "held"
 	indexDir    = "index"
 	readmeFile  = "README.txt"
 )

@@ -14,6 +14,17 @@ type Machine struct {
 	ID         MachineID `json:"id"`
 	Name       string    `json:"name"`
 	Generation uint64    `json:"generation"`
+
+	// Protected is how it is backed up; nil for a machine whose backups are told how each time.
+	Protected *Protection `json:"protected,omitempty"`
+}
+
+// check refuses a record whose names could lead somewhere else.
+func (m *Machine) check() error {
+	if err := CheckMachineName(m.Name); err != nil || m.Protected == nil {
+		return err
+	}
+	return m.Protected.Check()
 }
 
 // Machines returns the machines of the vault, sorted by name. Where single
@@ -53,8 +64,10 @@ func (v *Vault) machine(id MachineID) (Machine, error) {
 	errs := []error{fmt.Errorf("machine %s has no record that can be read", id)}
 	for _, name := range slices.Backward(names) {
 		m, err := v.machineRecord(path.Join(folder, name))
-		if err == nil && m.ID == id && CheckMachineName(m.Name) == nil {
-			return m, nil
+		if err == nil && m.ID == id {
+			if err = m.check(); err == nil {
+				return m, nil
+			}
 		}
 		errs = append(errs, err)
 	}
@@ -93,7 +106,10 @@ func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) 
 	if err != nil { // such a machine has no points, or it is known by them
 		o.warn(err.Error())
 	}
-	if id, ok := o.history.machineOf(name); ok {
+	renamed := func(id MachineID) bool { // what it was called before is free
+		return slices.ContainsFunc(machines, func(m Machine) bool { return m.ID == id })
+	}
+	if id, ok := o.history.machineOf(name); ok && !renamed(id) {
 		return Machine{ID: id, Name: name}, nil
 	}
 	m := Machine{ID: MachineID(randomHex(8)), Name: name, Generation: 1}

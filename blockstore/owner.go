@@ -63,7 +63,8 @@ type Owner struct {
 	history history
 	damage  damage
 
-	sweeping sync.Mutex // held by the sweep that runs
+	sweeping   sync.Mutex // held by the sweep that runs
+	walkMemory int        // bytes that each list of its walk keeps in memory; 0: defaultWalkMemory
 
 	clock   clock
 	spent   bool // the reserve was given up by this owner; guarded by sweeping once open

@@ -39,6 +39,10 @@ type Point struct {
 	Reached Consistency `json:"consistency"`
 	Reason  string      `json:"consistency_reason,omitempty"`
 
+	// Of the VM, where it is known. A point of a machine that was off has no Quiesced.
+	VM       *VM       `json:"vm,omitempty"`
+	Quiesced *Quiesced `json:"quiesced,omitempty"`
+
 	Disks   []DiskInfo   `json:"disks"`
 	LeftOut []LeftOut    `json:"left_out,omitempty"`
 	Config  []ConfigBlob `json:"config,omitempty"`
@@ -77,8 +81,38 @@ type DiskInfo struct {
 	Serial         string `json:"serial,omitempty"`     // as the guest sees it
 	Bus            string `json:"bus,omitempty"`        // virtio, scsi, sata, ide
 	BootOrder      int    `json:"boot_order,omitempty"` // 1 is first, 0 unknown
-	Sizes          Sizes  `json:"sizes"`
+
+	Mode   ReadMode `json:"mode,omitempty"`        // empty: of a machine that was off
+	Reason string   `json:"mode_reason,omitempty"` // why it was scanned
+	Chain  []string `json:"chain,omitempty"`       // files that it consisted of, top first, where it was read by QEMU
+
+	Sizes Sizes `json:"sizes"`
 }
+
+// Quiesced is how the guest was held still for the instant of a point.
+type Quiesced struct {
+	WindowMS float64      `json:"window_ms"`       // between freeze and thaw; 0: it was not frozen
+	Agent    string       `json:"agent,omitempty"` // version of the guest agent; empty: none answered
+	Hooks    []HookResult `json:"hooks,omitempty"` // that were run, in order
+}
+
+// HookResult is what became of a hook.
+type HookResult struct {
+	Command string `json:"command"`
+	Guest   bool   `json:"guest,omitempty"` // it ran there
+	After   bool   `json:"after,omitempty"` // after the thaw
+	Error   string `json:"error,omitempty"` // empty: it succeeded
+	Millis  int64  `json:"ms"`
+}
+
+// ReadMode says how a disk of a running machine was read.
+type ReadMode string
+
+// The ways to read a disk.
+const (
+	ByBitmap ReadMode = "bitmap" // what was written since the parent, as a dirty bitmap tells
+	ByScan   ReadMode = "scan"   // all of it, compared with the parent
+)
 
 // LeftOut is a disk of the machine that is not in the point.
 type LeftOut struct {
@@ -102,6 +136,20 @@ func (p *Point) Disk(name string) (*DiskInfo, error) {
 		}
 	}
 	return nil, fmt.Errorf("disk %s of point %s@%s: %w", name, p.MachineName, p.ID, ErrNotFound)
+}
+
+// only returns the only disk that fits, nil where none or several do.
+func (p *Point) only(fits func(*DiskInfo) bool) (found *DiskInfo) {
+	for i := range p.Disks {
+		if !fits(&p.Disks[i]) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = &p.Disks[i]
+	}
+	return found
 }
 
 // Compare orders the points of one machine: by sequence, then time of commit,

@@ -21,6 +21,8 @@ type pointCache struct {
 	points map[string]*Point     // by path
 	copied map[string]bool       // paths of damaged records whose copy in a segment is used
 	attrs  map[string]*Attribute // by path
+	// verified is what attributes of machines tell.
+	verified map[MachineID]verifiedPoints
 	// machines are records of machines, by path.
 	machines map[string]Machine
 }

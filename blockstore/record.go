@@ -34,6 +34,7 @@ const (
 	ownerKind     recordKind = "owner"
 	clockKind     recordKind = "clock"
 	holdKind      recordKind = "hold"
+	heldKind      recordKind = "held"
 )
 
 var errRecord = errors.New("damaged record")

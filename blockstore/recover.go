@@ -86,19 +86,28 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 			}
 		}
 	}
-	done := 0
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	loaded, err := o.loadSegments(ctx, func(id pack.ID) bool { _, known := indexed[id]; return !known }, progress)
+	if err != nil {
+		return err
+	}
+	done := len(loaded)
 	for id := range s.present {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if loaded[id] {
+			continue
 		}
 		_, known := indexed[id]
 		known = known || o.noIndex // the next owner enters it
 		if err := o.enterPack(id, known, named[id]); err != nil {
 			return err
 		}
-		if done++; progress != nil {
-			progress(done, len(s.present))
-		}
+		done++
+		progress(done, len(s.present))
 	}
 	return nil
 }

@@ -171,7 +171,8 @@ func (s *sweep) look(ctx context.Context) (err error) {
 		return err
 	}
 	s.o.opts.Event("sweep.marked")
-	return s.weigh(ctx)
+	s.weigh()
+	return nil
 }
 
 // prepare puts back lost points, drops what is due in the trash, and gives

@@ -2,12 +2,13 @@ package blockstore
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
 // While backups run, a sweep rests twice as long as it works, so that on a host of two
-// processors it slows them by less than a third. A machine is held still for them at
-// most for a moment, but its snapshot grows until they end: they come first.
+// processors it slows them by less than a third. They come first: the snapshot that a
+// backup reads costs its machine something until it ends, a sweep can take its time.
 const (
 	restFactor  = 2
 	longestRest = time.Second
@@ -15,14 +16,25 @@ const (
 
 // giveWay rests after a step of work that began at a time, if a backup runs.
 func (s *sweep) giveWay(ctx context.Context, began time.Time) {
-	s.o.mu.Lock()
-	backups := len(s.o.running)
-	s.o.mu.Unlock()
-	if backups == 0 {
+	if !s.backupsRun() {
 		return
 	}
 	select {
 	case <-time.After(min(restFactor*time.Since(began), longestRest)):
 	case <-ctx.Done():
 	}
+}
+
+func (s *sweep) backupsRun() bool {
+	s.o.mu.Lock()
+	defer s.o.mu.Unlock()
+	return len(s.o.running) > 0
+}
+
+// readers is how many pages are read at once.
+func (s *sweep) readers() int {
+	if s.backupsRun() {
+		return 1
+	}
+	return runtime.GOMAXPROCS(0)
 }

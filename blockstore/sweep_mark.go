@@ -2,9 +2,9 @@ package blockstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"slices"
 
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -42,32 +42,38 @@ func (s *sweep) mark(ctx context.Context) error {
 	}
 	s.live = newMarks(s.set)
 	s.live.noted = s.o.damage.snapshot()
-	harmed := &HarmedError{}
+	s.live.weigh(s.present)
+	return s.walk(ctx, slices.DeleteFunc(all, func(p *Point) bool { return s.due[p.ID] }), trash)
+}
+
+// walk marks what points name, those in the trash last.
+func (s *sweep) walk(ctx context.Context, points []*Point, trash map[PointID]bool) (err error) {
+	w := s.o.newWalk(s.live, s.o.walkMemory)
+	w.rest, w.readers = s.giveWay, s.readers
+	defer func() { err = errors.Join(err, w.close()) }()
 	for _, inTrash := range []bool{false, true} {
-		for _, p := range all {
-			if trash[p.ID] != inTrash || s.due[p.ID] {
+		var list []*Point
+		for _, p := range points {
+			if trash[p.ID] != inTrash {
 				continue
 			}
 			if err := s.noteTrash(p, inTrash); err != nil {
 				return err
 			}
-			began := time.Now()
-			bytes, err := s.o.markPoint(ctx, s.live, p, s.present)
-			s.giveWay(ctx, began)
-			if err != nil && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				harmed.Points, harmed.Err = append(harmed.Points, p), err
-			}
-			s.report.Live += bytes
-			if inTrash {
-				s.report.Trash += bytes
-			}
+			list = append(list, p)
+		}
+		before := w.sum
+		if err := w.points(ctx, list); err != nil && !errors.Is(err, errTooBroken) {
+			return err
+		}
+		s.report.Live += w.sum - before
+		if inTrash {
+			s.report.Trash += w.sum - before
 		}
 	}
-	if len(harmed.Points) > 0 {
-		return fmt.Errorf("nothing was removed: %w", harmed)
+	if len(w.broken) > 0 {
+		err := s.o.harmedBy(ctx, w.broken, points)
+		return fmt.Errorf("nothing was removed: %w", err)
 	}
 	return nil
 }
@@ -83,27 +89,6 @@ func (s *sweep) noteTrash(p *Point, inTrash bool) error {
 	}
 	return err
 }
-
-// HarmedError reports points that name what no pack holds or what is damaged,
-// so that nobody can tell what else they name.
-type HarmedError struct {
-	Points []*Point
-	Err    error // about the last of them
-}
-
-func (e *HarmedError) Error() string {
-	var list strings.Builder
-	for i, p := range e.Points {
-		if i == 10 {
-			fmt.Fprintf(&list, " and %d more", len(e.Points)-i)
-			break
-		}
-		fmt.Fprintf(&list, " %s@%s", p.MachineName, p.ID)
-	}
-	return fmt.Sprintf("points that cannot be walked:%s: %v", &list, e.Err)
-}
-
-func (e *HarmedError) Unwrap() error { return e.Err }
 
 // present tells whether a pack is sealed and there.
 func (s *sweep) present(id pack.ID) bool {

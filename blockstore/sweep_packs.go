@@ -35,15 +35,12 @@ func (s *sweep) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	for group := range slices.Chunk(dead, s.o.store.together) {
-		began := time.Now()
-		if _, err := s.removePacks(ctx, group); err != nil {
+	for left := dead; len(left) > 0; {
+		n := listedTogether(left)
+		if err := s.removeListed(ctx, left[:n], step); err != nil {
 			return err
 		}
-		for _, u := range group {
-			step(u)
-		}
-		s.giveWay(ctx, began)
+		left = left[n:]
 	}
 	if untold != nil {
 		if err := s.tellRemoval(slices.Concat(dead, vanished)); err != nil {
@@ -74,38 +71,52 @@ func (s *sweep) remove(ctx context.Context) error {
 	return s.o.forgetGone(ctx)
 }
 
-// needed returns why a pack has to stay: its own list of records is read, and
-// each that is marked must be found in another pack that is there.
-func (s *sweep) needed(u *packUse) error {
-	f, entries, err := s.openPack(u)
+// removeListed removes packs with nothing live, after their lists were read
+// together, and calls step after each.
+func (s *sweep) removeListed(ctx context.Context, packs []*packUse, step func(*packUse)) error {
+	began := time.Now()
+	lists, err := s.readLists(packs)
 	if err != nil {
 		return err
 	}
-	f.Close()
-	for _, e := range entries {
-		if !s.isLive(e.ID) {
+	s.giveWay(ctx, began)
+	for group := range slices.Chunk(packs, s.o.store.together) {
+		began := time.Now()
+		if _, err := s.removePacks(ctx, group, lists); err != nil {
+			return err
+		}
+		for _, u := range group {
+			step(u)
+		}
+		s.giveWay(ctx, began)
+	}
+	return nil
+}
+
+// needed returns why a pack has to stay: each record of its own list that is
+// marked must be found in another pack that is there. A list that lacks what
+// segments say of the pack is not believed.
+func (s *sweep) needed(u *packUse, lists *packLists) error {
+	if err := lists.errs[u.id]; err != nil {
+		return err
+	}
+	named := map[ID]bool{}
+	for _, e := range lists.entries[u.id] {
+		kept, live := lists.kept[e.ID]
+		if !live {
 			continue
+		}
+		if kept == u.id {
+			named[e.ID] = true
 		}
 		if !s.elsewhere(e, u.id) {
 			return fmt.Errorf("%v %s is whole in no other pack", e.Kind, e.ID.Short())
 		}
 	}
-	return nil
-}
-
-func (s *sweep) isLive(id ID) bool {
-	for i, t := range s.set.tables {
-		first, after, err := t.Find(id)
-		if err != nil {
-			return true
-		}
-		for at := first; at < after; at++ {
-			if s.live.marked(i, at) {
-				return true
-			}
-		}
+	if len(named) < u.named {
+		return fmt.Errorf("points name %d records of it, and only %d can be found in it", u.named, len(named))
 	}
-	return false
+	return nil
 }
 
 // elsewhere tells whether a record lies in a pack that is there, other than

@@ -28,36 +28,21 @@ func (p *packUse) dead() int64 {
 }
 
 // weigh adds up what is live in each pack.
-func (s *sweep) weigh(ctx context.Context) error {
+func (s *sweep) weigh() {
 	s.packs = map[pack.ID]*packUse{}
 	for i, t := range s.set.tables {
-		uses := make([]*packUse, len(t.Packs))
 		for j, p := range t.Packs {
 			id := pack.ID(p.ID)
 			if s.packs[id] == nil && s.present(id) {
 				s.packs[id] = &packUse{Pack: p, id: id}
 			}
-			uses[j] = s.packs[id]
-		}
-		for at := range t.Count {
-			if !s.live.marked(i, at) {
-				continue
+			if u := s.packs[id]; u != nil {
+				u.live += s.live.use[i][j].bytes
+				u.named += s.live.use[i][j].records
 			}
-			e, err := t.Entry(at)
-			if err != nil {
-				return err
-			}
-			if u := uses[e.Pack]; u != nil {
-				u.live += int64(e.Length)
-				u.named++
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return err
 		}
 	}
 	s.report.Packs = len(s.packs)
-	return nil
 }
 
 // healed returns the packs that hold damaged records none of which is kept: all

@@ -12,10 +12,10 @@ const removeTogether = 32
 // removePacks removes packs, except those that a backup relies on, and those that hold
 // something named that lies in no other pack that is there. It returns those that are
 // gone.
-func (s *sweep) removePacks(ctx context.Context, group []*packUse) (gone []*packUse, err error) {
+func (s *sweep) removePacks(ctx context.Context, group []*packUse, lists *packLists) (gone []*packUse, err error) {
 	err = s.o.removing(func() error {
 		for _, u := range group {
-			if s.giveUpPack(u) {
+			if s.giveUpPack(u, lists) {
 				gone = append(gone, u)
 			}
 		}
@@ -30,8 +30,8 @@ func (s *sweep) removePacks(ctx context.Context, group []*packUse) (gone []*pack
 // giveUpPack takes a pack from what backups find, and from what serves other packs as
 // their other copy, or finds in the same step that it is pinned. It tells whether it
 // may go.
-func (s *sweep) giveUpPack(u *packUse) bool {
-	if why := s.needed(u); why != nil {
+func (s *sweep) giveUpPack(u *packUse, lists *packLists) bool {
+	if why := s.needed(u, lists); why != nil {
 		s.o.warn(fmt.Sprintf("pack %s stays: %v", u.id, why))
 		s.report.Damaged += u.Size
 		return false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -30,10 +29,14 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	// A backup that is never committed: what it counts on is sealed by seal.
 	b := &Backup{o: s.o, counts: map[*openPack]bool{}, sweeps: true}
 	defer s.o.store.unpin(b)
+	lists, err := s.readLists(group)
+	if err != nil {
+		return err
+	}
 	var copied []*packUse
 	for _, u := range group {
 		began := time.Now()
-		n, err := s.copyLive(ctx, u, b)
+		n, err := s.copyLive(ctx, u, lists, b)
 		s.giveWay(ctx, began)
 		s.report.Copied += n
 		if err := ctx.Err(); err != nil {
@@ -56,12 +59,15 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 		return err
 	}
 	s.o.opts.Event("sweep.copied")
+	if lists, err = s.readLists(copied); err != nil { // again: before a pack goes, it is asked
+		return err
+	}
 	for _, u := range copied {
 		s.report.Freed -= u.live
 	}
 	for together := range slices.Chunk(copied, s.o.store.together) {
 		began := time.Now()
-		gone, err := s.removePacks(ctx, together)
+		gone, err := s.removePacks(ctx, together, lists)
 		if err != nil {
 			return err
 		}
@@ -73,8 +79,11 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 
 // copyLive appends the marked records of a pack to the open ones, each after
 // its hash matched.
-func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int64, err error) {
-	f, entries, err := s.openPack(u)
+func (s *sweep) copyLive(ctx context.Context, u *packUse, lists *packLists, b *Backup) (copied int64, err error) {
+	if err := lists.errs[u.id]; err != nil {
+		return 0, err
+	}
+	f, err := s.o.dir.Open(packPath(s.o.claim.owner.Writer, u.id))
 	if err != nil {
 		return 0, err
 	}
@@ -83,11 +92,11 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 	if s.plain == nil {
 		s.plain = make([]byte, pack.MaxContent)
 	}
-	for _, e := range entries {
+	for _, e := range lists.entries[u.id] {
 		if err := ctx.Err(); err != nil {
 			return copied, err
 		}
-		if !s.keptIn(e.ID, u.id) {
+		if in, live := lists.kept[e.ID]; !live || in != u.id {
 			continue
 		}
 		rec := slices.Grow(s.rec[:0], int(e.Length))[:e.Length]
@@ -114,16 +123,6 @@ func (s *sweep) copyLive(ctx context.Context, u *packUse, b *Backup) (copied int
 		}
 	}
 	return copied, nil
-}
-
-func (s *sweep) openPack(u *packUse) (*os.File, []pack.Entry, error) {
-	w := s.o.claim.owner.Writer
-	entries, _, err := s.o.packEntries(w, u.id)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := s.o.dir.Open(packPath(w, u.id))
-	return f, entries, err
 }
 
 // keptIn tells whether the copy of id that is marked lies in a pack.

@@ -19,10 +19,11 @@ import (
 
 // tableSet is what readers look IDs up in.
 type tableSet struct {
-	names  []string         // of all segments, as they were listed
-	tables []*segment.Table // newest first
-	broken map[string]error // segments that are damaged, by name
-	last   atomic.Int32     // index of the table that answered last
+	names  []string              // of all segments, as they were listed
+	tables []*segment.Table      // newest first
+	broken map[string]error      // segments that are damaged, by name
+	last   atomic.Int32          // index of the table that answered last
+	order  atomic.Pointer[[]int] // what largestFirst returns, once it was asked
 	// loose are the records of packs that no table names, found only when an ID was in none:
 	// a segment is lost then. Nil until that happened.
 	loose atomic.Pointer[looseRecords]
@@ -159,26 +160,26 @@ func (v *Vault) segmentNames() ([]string, error) {
 }
 
 // find calls fn for each place that id is stored at, as far as the tables say,
-// until fn returns true. The table that answered last is asked first.
+// until fn returns true. The table that answered last is asked first, then the
+// others, the largest first: it knows most.
 func (s *tableSet) find(id ID, fn func(place) bool) error {
-	n := len(s.tables)
 	start := int(s.last.Load())
 	var errs []error
-	for i := range n {
-		at := i
-		if i == 0 {
-			at = start
-		} else if i <= start {
-			at = i - 1
-		}
+	ask := func(at int) bool {
 		found, err := s.findIn(at, id, fn)
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if found {
-			if at != start {
-				s.last.Store(int32(at))
-			}
+		if found && at != start {
+			s.last.Store(int32(at))
+		}
+		return found
+	}
+	if start < len(s.tables) && ask(start) {
+		return nil
+	}
+	for _, at := range s.largestFirst() {
+		if at != start && ask(at) {
 			return nil
 		}
 	}
@@ -190,6 +191,20 @@ func (s *tableSet) find(id ID, fn func(place) bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// largestFirst returns the indices of the tables by the number of their entries.
+func (s *tableSet) largestFirst() []int {
+	if order := s.order.Load(); order != nil {
+		return *order
+	}
+	order := make([]int, len(s.tables))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.tables[j].Count, s.tables[i].Count) })
+	s.order.Store(&order)
+	return order
 }
 
 func (s *tableSet) findIn(at int, id ID, fn func(place) bool) (bool, error) {

@@ -73,7 +73,12 @@ func stateOf(attrs []*Attribute) (s PointState) {
 // State returns what the attributes of a point come to.
 func (v *Vault) State(p *Point) (PointState, error) {
 	attrs, err := v.Attributes(p)
-	return stateOf(attrs), err
+	s := stateOf(attrs)
+	verified, e := v.verifiedOf(p.Machine)
+	if at := verified[p.ID]; at.After(s.Verified) {
+		s.Verified = at
+	}
+	return s, errors.Join(err, e)
 }
 
 // Trash returns the deleted points, in the order of [Vault.Points].
@@ -160,10 +165,8 @@ func (o *Owner) changeNow(p *Point, a Attribute, allow func(PointState) (bool, e
 	if ok, err := allow(stateOf(attrs)); err != nil || !ok {
 		return err
 	}
-	if a.Kind != Verified { // whose time is that of the oldest reading
-		a.Time = o.now()
-		err = o.trust(context.Background(), a.Time)
-	}
+	a.Time = o.now()
+	err = o.trust(context.Background(), a.Time)
 	if errors.Is(err, ErrClock) && a.Kind != Deleted && a.Kind != Locked {
 		// What harms nobody is done, and its date is one that is believed.
 		err, a.Time = nil, p.Committed

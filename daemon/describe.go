@@ -16,6 +16,7 @@ func DescribePoint(p *blockstore.Point) api.Point {
 		Disks: make([]api.Disk, 0, len(p.Disks)), Config: make([]api.ConfigFile, 0, len(p.Config)),
 		LeftOut: make([]api.LeftOut, 0, len(p.LeftOut)),
 	}
+	a.VM, a.Quiesced = describeVM(p.VM), describeQuiesced(p.Quiesced)
 	for i := range p.Disks {
 		a.Disks = append(a.Disks, DescribeDisk(&p.Disks[i]))
 	}
@@ -43,7 +44,7 @@ func DescribeDisk(d *blockstore.DiskInfo) api.Disk {
 	return api.Disk{
 		Name: d.Name, Size: d.Size, Format: d.Format, Source: d.Source,
 		LogicalSector: d.LogicalSector, PhysicalSector: d.PhysicalSector,
-		Serial: d.Serial, Bus: d.Bus, BootOrder: d.BootOrder,
+		Serial: d.Serial, Bus: d.Bus, BootOrder: d.BootOrder, Mode: string(d.Mode), ModeReason: d.Reason,
 		Sizes: DescribeSizes(d.Sizes),
 	}
 }

@@ -20,9 +20,9 @@ var arrows = map[string][]string{
 	"cmd/holdfast": {"daemon", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 
-	"daemon": {"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+	"daemon": {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
-	"daemon/backup":  {"daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+	"daemon/backup":  {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/restore": {"daemon/api", "fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "quiesce/nbd", "blockstore"},
 	"daemon/portal":  {"daemon/api"},
 	"daemon/policy":  {},
@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	// A scripted agent for tests.
 	"quiesce/qga/agenttest": {},
 	"quiesce/nbd":           {"blockstore"},
+	"quiesce/procs":         {},
 
 	"blockstore": {"blockstore/content", "blockstore/pack", "blockstore/segment", "blockstore/diskmap",
 		"blockstore/index", "blockstore/backend", "blockstore/keyring"},

@@ -17,6 +17,9 @@ import (
 // binary is the program under test, built once.
 var binary string
 
+// builtBinary names, in the environment, the program for a test that runs itself again.
+const builtBinary = "HOLDFAST_TEST_BINARY"
+
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
@@ -30,6 +33,9 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	os.Setenv("HOLDFAST_STATE", filepath.Join(folder, "state"))
+	if binary = os.Getenv(builtBinary); binary != "" {
+		return m.Run()
+	}
 	binary = filepath.Join(folder, "holdfast")
 	build := exec.Command("go", "build", "-o", binary, module+"/cmd/holdfast")
 	build.Stderr = os.Stderr

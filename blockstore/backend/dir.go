@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,6 +102,16 @@ func (d *Dir) Size(name string) (int64, error) {
 		return 0, err
 	}
 	return st.Size(), nil
+}
+
+// Changed returns when names in a folder last came or went.
+func (d *Dir) Changed(folder string) (time.Time, error) {
+	defer d.Call("stat", folder)()
+	st, err := os.Stat(d.Path(folder))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return st.ModTime(), nil
 }
 
 // Write makes a new file durable, whole or not at all. An existing one is

@@ -224,9 +224,8 @@ func (x *DB) AddPack(pack [16]byte, entries []Entry) error {
 	if err := x.write(number, entries); err != nil {
 		return fmt.Errorf("enter pack into the index: %w", err)
 	}
-	value := le.AppendUint32(le.AppendUint32(nil, number), uint32(len(entries)))
 	err = x.db.Update(func(txn *badger.Txn) error {
-		return txn.Set(append([]byte{packKey}, pack[:]...), value)
+		return txn.Set(append([]byte{packKey}, pack[:]...), packValue(number, uint32(len(entries))))
 	})
 	if err != nil {
 		return fmt.Errorf("enter pack into the index: %w", err)
@@ -264,13 +263,7 @@ func (x *DB) write(number uint32, entries []Entry) error {
 	batch := x.db.NewWriteBatch()
 	defer batch.Cancel()
 	for i := range entries {
-		e := &entries[i]
-		key := append([]byte{blockKey}, e.ID[:]...)
-		value := make([]byte, 0, 12)
-		value = le.AppendUint32(value, number)
-		value = le.AppendUint32(value, e.Offset)
-		value = le.AppendUint32(value, e.Length)
-		if err := batch.Set(key, value); err != nil {
+		if err := batch.Set(entryKey(&entries[i]), entryValue(number, &entries[i])); err != nil {
 			return err
 		}
 	}

@@ -11,11 +11,26 @@ import (
 // out. It streams: memory does not grow with the tables.
 func Merge(b *Builder, tables []*Table, keep func(pack [16]byte) bool) ([]Pack, error) {
 	packs, places := unitePacks(tables, keep)
+	return packs, walk(tables, places, b.Add)
+}
+
+// Walk calls fn for the entries of tables in the order of a merged table, and
+// before that begin with the packs that they name, sorted by ID. Entries of
+// packs for which keep returns false are left out.
+func Walk(tables []*Table, keep func(pack [16]byte) bool, begin func([]Pack) error, fn func(Entry) error) error {
+	packs, places := unitePacks(tables, keep)
+	if err := begin(packs); err != nil {
+		return err
+	}
+	return walk(tables, places, fn)
+}
+
+func walk(tables []*Table, places [][]int, fn func(Entry) error) error {
 	h := make(cursors, 0, len(tables))
 	for i, t := range tables {
 		c := &cursor{table: t, place: places[i]}
 		if ok, err := c.next(); err != nil {
-			return nil, err
+			return err
 		} else if ok {
 			h = append(h, c)
 		}
@@ -23,12 +38,12 @@ func Merge(b *Builder, tables []*Table, keep func(pack [16]byte) bool) ([]Pack, 
 	heap.Init(&h)
 	for len(h) > 0 {
 		c := h[0]
-		if err := b.Add(c.entry); err != nil {
-			return nil, err
+		if err := fn(c.entry); err != nil {
+			return err
 		}
 		ok, err := c.next()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if ok {
 			heap.Fix(&h, 0)
@@ -36,7 +51,7 @@ func Merge(b *Builder, tables []*Table, keep func(pack [16]byte) bool) ([]Pack, 
 			heap.Pop(&h)
 		}
 	}
-	return packs, nil
+	return nil
 }
 
 // gone marks, among a table's packs, those that are left out.

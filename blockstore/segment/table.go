@@ -146,9 +146,13 @@ func (t *Table) Entry(i int64) (e Entry, err error) {
 	if i < 0 || i >= t.Count {
 		return e, fmt.Errorf("segment %s: entry %d of %d", t.Name, i, t.Count)
 	}
+	return t.decode(i)
+}
+
+// decode reads an entry; the caller guards.
+func (t *Table) decode(i int64) (e Entry, err error) {
 	p := t.entry(i)
 	e = Entry{content.ID(p[:32]), le.Uint32(p[32:]), le.Uint32(p[36:]), le.Uint32(p[40:])}
-	runtime.KeepAlive(t)
 	if int(e.Pack) >= len(t.Packs) || e.Length > maxRecord || int64(e.Offset)+int64(e.Length) > t.Packs[e.Pack].Size {
 		return e, fmt.Errorf("segment %s: %w", t.Name, damaged("entry %d is impossible", i))
 	}

@@ -19,7 +19,9 @@ func newApp(k *console) *cli.App {
 		Usage: "backups of virtual machines that you can mount, and restore at once",
 		Commands: []*cli.Command{
 			group("Vault", vaultCommand(k)),
-			group("Back up", backupCommand(k)),
+			group("Back up", discoverCommand(k)), group("Back up", protectCommand(k)), group("Back up", backupCommand(k)),
+			group("Machines", machinesCommand(k)), group("Machines", machineCommand(k)), group("Machines", unprotectCommand(k)), group("Machines", holdCommand(k)),
+			group("Machines", doctorCommand(k)),
 			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
 			group("Restore", restoreCommand(k)),
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),

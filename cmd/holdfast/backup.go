@@ -19,16 +19,19 @@ import (
 func backupCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:      "backup",
-		Usage:     "make a recovery point of a machine that is off",
+		Usage:     "make a recovery point of a machine",
 		ArgsUsage: "MACHINE",
 		Description: `Reads the disks of a machine and stores what the vault does not hold yet; every point is
-complete in itself. IMAGE is a raw file, a block device, or, with format=qcow2, a qcow2
-file; backing=DIR names a folder in which its backing files may lie. Nothing is guessed
-from an image's content. An image that QEMU uses is refused, and a machine that is started
-meanwhile ends its backup.`,
-		UsageText: `holdfast backup web1 --disk vda=/vms/web1.qcow2,format=qcow2 --vault /srv/vault
+complete in itself. A machine that is protected (holdfast protect) needs no more than its name: it is
+backed up while it runs, at one instant across its disks, moving only what changed, or from its images
+while it is off. With --disk the images of a machine that is off are named. IMAGE is a raw file, a
+block device, or, with format=qcow2, a qcow2 file; backing=DIR names a folder in which its backing
+files may lie. Nothing is guessed from an image's content. An image that QEMU uses is refused, and
+a machine that is started meanwhile ends its backup.`,
+		UsageText: `holdfast backup web1 --vault /srv/vault
+holdfast backup web1 --disk vda=/vms/web1.qcow2,format=qcow2
 holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
-		Flags: append([]cli.Flag{
+		Flags: append(append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "disk", Usage: "`NAME=IMAGE[,format=qcow2][,backing=DIR]`: a disk and its image; may be given several times"},
 			&cli.BoolFlag{Name: "skip-unchanged", Usage: "take a disk over unread when its files were not touched since the point before"},
 			&cli.BoolFlag{Name: "allow-in-use", Usage: "read images that somebody writes to; the point is then as after a power cut, at best"},
@@ -37,7 +40,7 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			&cli.StringFlag{Name: "memory", Usage: "use up to `SIZE` for buffers (default 128MiB)"},
 			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if more)"},
 			jsonFlag(),
-		}, waitFlags()...),
+		}, machineFlags()...), waitFlags()...),
 		Action: func(c *cli.Context) error {
 			o, err := backupOptionsOf(k, c)
 			if err != nil {
@@ -55,6 +58,7 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 type backupOptions struct {
 	vault       string
 	request     backup.Request
+	machine     *machineBackup // nil: the images are named
 	own         blockstore.OwnOptions
 	json, quiet bool
 }
@@ -69,13 +73,20 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	}
 	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
 	o.request = backup.Request{Machine: args[0], Tool: toolName(), SkipUnchanged: c.Bool("skip-unchanged")}
-	if o.request.Disks, err = parseDisks(c.StringSlice("disk"), c.Bool("allow-in-use")); err != nil {
-		return o, err
+	if len(c.StringSlice("disk")) > 0 {
+		if o.request.Disks, err = parseDisks(c.StringSlice("disk"), c.Bool("allow-in-use")); err != nil {
+			return o, err
+		}
 	}
 	if o.own, err = ownOptionsOf(k, c); err != nil {
 		return o, err
 	}
-	o.vault, err = k.vaultPath(c)
+	if o.vault, err = k.vaultPath(c); err != nil {
+		return o, err
+	}
+	if len(o.request.Disks) == 0 {
+		o.machine, err = machineBackupOf(k, c)
+	}
 	return o, err
 }
 
@@ -142,7 +153,7 @@ const nothingMade = "no recovery point was made; what was stored is used by the 
 
 // backUp makes one recovery point and prints it.
 func backUp(ctx context.Context, k *console, o backupOptions) error {
-	if _, err := os.Stat(o.vault); err == nil { // else there is more to say than that it is missing
+	if _, err := os.Stat(o.vault); err == nil && o.machine == nil { // else there is more to say than that it is missing
 		if err := o.request.Check(o.vault); err != nil {
 			return fmt.Errorf("back up %s: %w", o.request.Machine, err)
 		}
@@ -157,7 +168,20 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 	began := time.Now()
 	var result *backup.Result
 	err = k.measure("backup", true, o.quiet, func(set func(done, total int64)) error {
-		o.request.Progress = func(p backup.Progress) { set(p.Done, p.Total) }
+		progress := func(p backup.Progress) {
+			k.phase("backup", p.Phase)
+			set(p.Done, p.Total)
+		}
+		if o.machine != nil {
+			result, err = o.machine.run(ctx, k, owner, o.request.Machine, progress)
+			return err
+		}
+		if m, err := owner.Machine(ctx, o.request.Machine); err == nil {
+			if err := owner.CheckHeld(m); err != nil {
+				return err
+			}
+		}
+		o.request.Progress = progress
 		result, err = backup.Run(ctx, owner, o.request)
 		return err
 	})
@@ -178,12 +202,19 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 }
 
 func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) error {
+	for _, n := range r.Notes {
+		k.say("note: %s", n)
+	}
 	for _, w := range r.Warnings {
 		k.warn(w)
 	}
+	outcome := "completed"
+	if k.warned() {
+		outcome = "completed with warnings"
+	}
 	if json {
 		return k.json(api.Backup{
-			Point: daemon.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...),
+			Point: daemon.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...), Outcome: outcome, Notes: append([]string{}, r.Notes...),
 			Warnings: append([]string{}, r.Warnings...), Healed: r.Healed, Seconds: took.Seconds(),
 		})
 	}
@@ -203,8 +234,14 @@ func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) e
 	if p.Sizes.Read > 0 && took > 100*time.Millisecond {
 		rate = fmt.Sprintf(" (%s/s)", formatSize(int64(float64(p.Sizes.Read)/took.Seconds())))
 	}
+	if words := readWords(p); words != "" {
+		k.printf("%s consistency; read %s\n", p.Reached, words)
+	}
 	k.printf("%s of disks, %s of data, %s read, %s changed, %s stored, in %s%s\n",
 		formatSize(p.Sizes.Logical), formatSize(p.Sizes.Protected), formatSize(p.Sizes.Read), formatSize(p.Sizes.Changed),
 		formatSize(p.Sizes.Stored), took.Round(100*time.Millisecond), rate)
+	if k.warned() {
+		k.printf("%s\n", outcome)
+	}
 	return nil
 }

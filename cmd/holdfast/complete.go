@@ -65,8 +65,10 @@ func candidates(ctx context.Context, k *console, app *cli.App, before []string, 
 
 // flagValues are the values of flags that have few.
 var flagValues = map[string][]string{
-	"format":     {"raw", "qcow2"},
-	"block-size": {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
+	"format":      {"raw", "qcow2"},
+	"consistency": {"crash", "filesystem", "application"},
+	"otherwise":   {"fail", "fall-back"},
+	"block-size":  {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
 }
 
 // typed is what stands before the word to complete.
@@ -78,6 +80,7 @@ type typed struct {
 	noFlags  bool           // -- was typed
 	vault    string
 	keys     keyFiles
+	machines []string // of the vault, once it was read
 }
 
 func readTyped(app *cli.App, words []string) *typed {
@@ -129,7 +132,8 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	case name == "bash|zsh|fish":
 		return filter(strings.Split(name, "|"), last)
 	case name == "MACHINE":
-		return filter(machineNames(t.points(ctx, k), ""), last)
+		names := machineNames(t.points(ctx, k), "")
+		return filter(append(names, t.machines...), last)
 	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)
 		machine, ref, chosen := strings.Cut(last, "@")
@@ -180,6 +184,10 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	}
 	defer v.Close()
 	points, _ := v.Points(ctx) // what cannot be read cannot be offered
+	machines, _ := v.Machines(ctx)
+	for _, m := range machines {
+		t.machines = append(t.machines, m.Name)
+	}
 	if t.command != nil && (t.command.Name == "undelete" || t.command.Name == "empty") {
 		points, _ = v.Trash(ctx)
 	}

@@ -9,9 +9,12 @@ import (
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/backup"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
 	"github.com/holdfast-backup/holdfast/quiesce"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
+	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
+	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
 
 // Exit codes: stable, documented in JSON.md and in the help.
@@ -107,6 +110,8 @@ func classify(err error) (code int, hint string) {
 		isCopy  *blockstore.CopyError
 		isOther *blockstore.OtherVaultError
 		hang    *blockstore.HangError
+		another *backup.IdentityError
+		job     *libvirt.BusyError
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -126,10 +131,16 @@ func classify(err error) (code int, hint string) {
 		return exitRefused, "`holdfast vault takeover` makes the copy a vault of its own; reading works without"
 	case errors.As(err, &isOther):
 		return exitRefused, "if the vault was replaced on purpose, `holdfast vault takeover` makes the new one known to this host"
+	case errors.Is(err, blockstore.ErrMachineHeld):
+		return exitRefused, "it ends by itself; `holdfast hold MACHINE --release` ends it now"
+	case errors.As(err, &another):
+		return exitRefused, fmt.Sprintf("`holdfast protect %s ... --new-vm` lets the machine go on with this VM; `holdfast protect NEW-NAME ...` makes it a machine of its own", another.Machine)
 	case errors.Is(err, blockstore.ErrHeld):
 		return exitRefused, "somebody copies the vault; `holdfast vault hold-sweep --release` ends it"
 	case errors.As(err, &inUse), errors.As(err, &target), errors.Is(err, quiesce.ErrBusy), errors.Is(err, quiesce.ErrGoing):
 		return exitBusy, ""
+	case errors.As(err, &job), errors.Is(err, qemu.ErrBusy), errors.Is(err, qemu.ErrForeignServer):
+		return exitBusy, "nothing was changed in the VM"
 	case errors.Is(err, blockstore.ErrLocked):
 		return exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"
 	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, blockstore.ErrSweeping), errors.Is(err, syscall.EBUSY):
@@ -159,6 +170,12 @@ func busyHint(e *blockstore.BusyError) string {
 
 func classifyFailure(err error) (code int, hint string) {
 	switch {
+	case errors.Is(err, backup.ErrGone):
+		return exitNotFound, "its points stay and can be restored; `holdfast protect MACHINE ...` says where it is now, `holdfast unprotect MACHINE` gives it up"
+	case errors.Is(err, backup.ErrNotProtected):
+		return exitNotFound, "`holdfast discover` lists the VMs of this host and how to protect each"
+	case errors.Is(err, libvirt.ErrNotFound):
+		return exitNotFound, "`holdfast discover` lists what there is"
 	case errors.Is(err, blockstore.ErrNoKey):
 		return exitRefused, "give --passphrase-file FILE, or --identity FILE with the key of its recovery sheet, for example"
 	case errors.Is(err, blockstore.ErrWrongKey):

@@ -87,10 +87,10 @@ func findIn(ctx context.Context, v *blockstore.Vault, ref pointRef, in where) (*
 		more, err := v.Points(ctx)
 		points, unread = append(points, more...), errors.Join(unread, err)
 	}
-	of, err := pointsOf(points, ref.machine)
+	of, who, err := machinePoints(ctx, v, points, ref.machine)
 	if err == nil {
 		var p *blockstore.Point
-		if p, err = blockstore.FindPoint(of, ref.machine, ref.point); err == nil {
+		if p, err = blockstore.FindPoint(of, who, ref.point); err == nil {
 			return p, nil
 		}
 	}

@@ -19,8 +19,8 @@ const barAfter = time.Second
 // few seconds elsewhere. set is cheap and may be called by many goroutines.
 type meter struct {
 	k           *console
-	what        string
-	bytes       bool // counts bytes, else things
+	what, phase string // guarded by the console's lock
+	bytes       bool   // counts bytes, else things
 	began       time.Time
 	done, total atomic.Int64
 	bar         *progressbar.ProgressBar // nil: plain lines
@@ -47,6 +47,23 @@ func (k *console) measure(what string, bytes, quiet bool, do func(set func(done,
 	go m.loop(every)
 	defer m.close()
 	return do(m.set)
+}
+
+// phase tells what is being done now, beside how far it has come.
+func (k *console) phase(what, phase string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.meter == nil || phase == k.meter.phase {
+		return
+	}
+	m := k.meter
+	m.phase, m.what = phase, what
+	if phase != "" {
+		m.what = what + ", " + phase
+	}
+	if m.bar != nil {
+		m.bar.Describe(m.what)
+	}
 }
 
 func (m *meter) set(done, total int64) {

@@ -67,7 +67,7 @@ func listPoints(ctx context.Context, k *console, o pointListing) error {
 	defer v.Close()
 	points, unread := o.points(ctx, v)
 	if o.machine != "" {
-		if points, err = pointsOf(points, o.machine); err != nil {
+		if points, _, err = machinePoints(ctx, v, points, o.machine); err != nil {
 			return errors.Join(err, unread)
 		}
 	}
@@ -146,6 +146,29 @@ func consistency(p *blockstore.Point) string {
 	return string(p.Reached)
 }
 
+// machinePoints picks the points of the machine that has a name now, whatever it was
+// called when they were made, or of one that has it in its points. who names it to
+// blockstore.FindPoint.
+func machinePoints(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, name string) (of []*blockstore.Point, who string, err error) {
+	if m, err := v.Machine(ctx, name); err == nil {
+		who = name
+		for _, p := range points {
+			if p.Machine != m.ID {
+				continue
+			}
+			if of = append(of, p); p.MachineName != name {
+				who = string(m.ID)
+			}
+		}
+		if len(of) > 0 {
+			slices.SortFunc(of, (*blockstore.Point).Compare) // not by the names that it had
+			return of, who, nil
+		}
+	}
+	of, err = pointsOf(points, name)
+	return of, name, err
+}
+
 // pointsOf picks the points of one machine, by its id or a name that it has in
 // them.
 func pointsOf(points []*blockstore.Point, machine string) ([]*blockstore.Point, error) {
@@ -171,11 +194,11 @@ func pointsOf(points []*blockstore.Point, machine string) ([]*blockstore.Point, 
 // be read do not matter, unless it is not found.
 func findPoint(ctx context.Context, v *blockstore.Vault, ref pointRef) (*blockstore.Point, error) {
 	points, unread := v.Points(ctx)
-	of, err := pointsOf(points, ref.machine)
+	of, who, err := machinePoints(ctx, v, points, ref.machine)
 	if err != nil {
 		return nil, errors.Join(err, unread)
 	}
-	p, err := blockstore.FindPoint(of, ref.machine, ref.point)
+	p, err := blockstore.FindPoint(of, who, ref.point)
 	if errors.Is(err, blockstore.ErrNotFound) && !errors.Is(err, blockstore.ErrAmbiguous) {
 		err = &hintError{err, fmt.Sprintf("`holdfast points %s` lists what there is; POINT is an id or a time in UTC, as it is listed without --local", ref.machine)}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func stateFlag() cli.Flag {
-	return &cli.StringFlag{Name: "state-dir", Usage: "`DIR`: what this host remembers lies there; without it $HOLDFAST_STATE names it (default /var/lib/holdfast for root)"}
+	return &cli.StringFlag{Name: "state-dir", Usage: "`DIR`: what this host remembers; else $HOLDFAST_STATE (default /var/lib/holdfast for root)"}
 }
 
 // stateDir returns the folder in which this host keeps what it remembers, and

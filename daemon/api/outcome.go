@@ -5,7 +5,9 @@ type Backup struct {
 	Point    Point    `json:"point"`
 	Skipped  []string `json:"skipped"` // disks taken over unread, since they had not changed
 	Warnings []string `json:"warnings"`
-	Healed   int      `json:"healed"` // damaged pieces of the vault that were stored again
+	Notes    []string `json:"notes"`
+	Outcome  string   `json:"outcome"` // completed, or completed with warnings
+	Healed   int      `json:"healed"`  // damaged pieces of the vault that were stored again
 	Seconds  float64  `json:"seconds"`
 }
 

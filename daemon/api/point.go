@@ -25,6 +25,9 @@ type Point struct {
 	ConsistencyAsked  string `json:"consistency_asked"`
 	ConsistencyReason string `json:"consistency_reason,omitempty"`
 
+	VM       *VM       `json:"vm,omitempty"`
+	Quiesced *Quiesced `json:"quiesced,omitempty"` // missing: the machine was off
+
 	Sizes   Sizes        `json:"sizes"` // sums over the disks
 	Disks   []Disk       `json:"disks"`
 	Config  []ConfigFile `json:"config"`
@@ -50,7 +53,33 @@ type Disk struct {
 	Serial         string `json:"serial,omitempty"`
 	Bus            string `json:"bus,omitempty"`
 	BootOrder      int    `json:"boot_order,omitempty"` // 1 is first
+	Mode           string `json:"mode,omitempty"`       // bitmap or scan; missing: the machine was off
+	ModeReason     string `json:"mode_reason,omitempty"`
 	Sizes          Sizes  `json:"sizes"`
+}
+
+// VM is a virtual machine as its host knows it.
+type VM struct {
+	UUID string `json:"uuid,omitempty"`
+	Name string `json:"name,omitempty"`
+	Kind string `json:"kind,omitempty"` // libvirt, qemu or images
+	Host string `json:"host,omitempty"` // version of what runs it
+}
+
+// Quiesced is how a guest was held still for the instant of a point.
+type Quiesced struct {
+	WindowMS float64      `json:"window_ms"` // frozen for so long; 0: it was not
+	Agent    string       `json:"agent,omitempty"`
+	Hooks    []HookResult `json:"hooks"`
+}
+
+// HookResult is what became of a command around a snapshot.
+type HookResult struct {
+	Command string  `json:"command"`
+	Place   string  `json:"place"` // host or guest
+	Phase   string  `json:"phase"` // pre or post
+	Error   string  `json:"error,omitempty"`
+	Seconds float64 `json:"seconds"`
 }
 
 // ConfigFile is one file of the machine's configuration.

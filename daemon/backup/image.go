@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -25,6 +26,31 @@ func FromImage(name string, spec image.Spec) (Disk, error) {
 	if err != nil {
 		return Disk{}, err
 	}
+	return diskOf(name, source, spec), nil
+}
+
+// ParseImageDisk reads the same for the record of a machine: with paths that hold in
+// any folder.
+func ParseImageDisk(name, text string) (blockstore.ImageDisk, error) {
+	spec, err := image.ParseSpec(text)
+	if err != nil {
+		return blockstore.ImageDisk{}, err
+	}
+	d := blockstore.ImageDisk{Name: name, Format: spec.Format}
+	if d.Path, err = filepath.Abs(spec.Path); err != nil {
+		return d, err
+	}
+	for _, b := range spec.Backing {
+		if b, err = filepath.Abs(b); err != nil {
+			return d, err
+		}
+		d.Backing = append(d.Backing, b)
+	}
+	return d, nil
+}
+
+// diskOf is a disk that an image holds.
+func diskOf(name, source string, spec image.Spec) Disk {
 	return Disk{
 		Name: name, Source: source, AllowInUse: spec.AllowInUse,
 		Holds: func(path string) (bool, error) { return image.Holds(spec, path) },
@@ -35,5 +61,5 @@ func FromImage(name string, spec image.Spec) (Disk, error) {
 			}
 			return i, nil
 		},
-	}, nil
+	}
 }

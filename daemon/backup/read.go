@@ -59,6 +59,9 @@ func (r *run) read(ctx context.Context, b *blockstore.Backup) error {
 
 func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error {
 	info := d.info()
+	if r.describe != nil {
+		r.describe(&info)
+	}
 	size := info.Size
 	if r.SkipUnchanged && unchanged(b.Parent(), info, d.image.InUse()) {
 		err := b.KeepDisk(info)

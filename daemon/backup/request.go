@@ -22,6 +22,13 @@ type Request struct {
 	// Progress is told how far the run has come, by many goroutines at once; it
 	// must be quick. It may be nil.
 	Progress func(Progress)
+
+	// Of a protected machine that is off: the consistency asked for, if it is not "",
+	// what else is known of a disk, and what is called once all disks are open.
+	asked    blockstore.Consistency
+	cleanOff bool // its guest is known to have shut itself down
+	describe func(*blockstore.DiskInfo)
+	before   func(context.Context, *blockstore.Backup) error
 }
 
 // Disk is one disk and how to get at it.
@@ -70,6 +77,7 @@ type Image interface {
 
 // Progress is how far a run has come.
 type Progress struct {
+	Phase       string           // "" for images, which are read
 	Disk        string           // that is being read
 	Done, Total int64            // bytes of all disks
 	Sizes       blockstore.Sizes // of all disks so far
@@ -80,6 +88,7 @@ type Result struct {
 	Point    *blockstore.Point
 	Skipped  []string // names of disks that were taken over unread
 	Warnings []string // what someone should look at
+	Notes    []string // what someone may want to know
 	Healed   int      // damaged pieces of the vault that were stored again
 }
 

@@ -28,27 +28,42 @@ type openDisk struct {
 
 // Run makes one recovery point of a machine. Errors: what the disks, the vault
 // and ctx say, named by disk.
-func Run(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, err error) {
-	if err := q.Check(owner.Info().Path); err != nil {
+func Run(ctx context.Context, owner *blockstore.Owner, q Request) (*Result, error) {
+	result, err := readImages(ctx, owner, q)
+	if err != nil {
 		return nil, fmt.Errorf("back up %.64s: %w", q.Machine, err)
+	}
+	return result, nil
+}
+
+func readImages(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Result, err error) {
+	if err := q.Check(owner.Info().Path); err != nil {
+		return nil, err
 	}
 	r := &run{Request: q}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(ctx); err != nil {
-		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+		return nil, err
 	}
 	b, err := owner.Begin(ctx, r.options())
 	if err != nil {
-		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+		return nil, err
 	}
 	defer b.Abort()
-	err = r.guarded(ctx, func(ctx context.Context) error { return r.read(ctx, b) })
+	err = r.guarded(ctx, func(ctx context.Context) error {
+		if r.before != nil {
+			if err := r.before(ctx, b); err != nil {
+				return err
+			}
+		}
+		return r.read(ctx, b)
+	})
 	if err == nil {
 		r.result.Point, err = b.Commit(ctx)
 		r.result.Healed = b.Healed()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("back up %s: %w", q.Machine, err)
+		return nil, err
 	}
 	return &r.result, nil
 }
@@ -79,6 +94,8 @@ func (r *run) close() error {
 	return errors.Join(errs...)
 }
 
+const nobodyCanTell = "image of a machine that is off; nobody can tell whether it was shut down cleanly"
+
 // options describe the point. All that can be known of a machine that is off is
 // that its disks are as after a power cut, or better.
 func (r *run) options() blockstore.BackupOptions {
@@ -86,9 +103,14 @@ func (r *run) options() blockstore.BackupOptions {
 	for _, d := range r.Disks {
 		sources = append(sources, d.Source)
 	}
-	return blockstore.BackupOptions{
-		Beside:  sources,
-		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash,
-		Reason: "image of a machine that is off; nobody can tell whether it was shut down cleanly",
+	o := blockstore.BackupOptions{
+		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: nobodyCanTell, Beside: sources,
 	}
+	if r.asked != "" {
+		o.Asked = r.asked
+	}
+	if r.cleanOff {
+		o.Reached, o.Reason = blockstore.Application, "the guest had shut itself down"
+	}
+	return o
 }

@@ -25,6 +25,7 @@ type options struct {
 	rounds   int
 	size     int64 // bytes of file content on the disk
 	points   int
+	scale    int64 // blocks of the large vault
 	keep     bool
 	json     bool
 	disk     bool
@@ -48,6 +49,7 @@ var groups = []struct {
 	{"growth", (*bench).growth},
 	{"sparse", (*bench).sparseDisk},
 	{"points", (*bench).manyPoints},
+	{"size", (*bench).largeVault},
 	{"disk", (*bench).onDisk},
 }
 
@@ -75,6 +77,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 2, "rounds of each pair; the best of each counts")
 	flag.Int64Var(&o.size, "size", 3300, "MiB of file content on the disk")
 	flag.IntVar(&o.points, "points", 10000, "recovery points of the vault of many points")
+	flag.Int64Var(&o.scale, "scale", 2_000_000, "blocks of the large vault that is made without data; 500000000 needs 60 GB in $TMPDIR and an hour")
 	flag.BoolVar(&o.keep, "keep", false, "leave the disk image in the work folder, for the next run with the same --work")
 	flag.BoolVar(&o.json, "json", false, "print the figures as JSON on standard output")
 	flag.BoolVar(&o.disk, "disk", false, "measure with sync on a real disk as well, last and apart")

@@ -10,4 +10,8 @@
 // [Log.Cut] promises what a disk with a write cache promises, and no more:
 // whatever was written before the last flush is there; of what came after it,
 // any part may be, in units of 4 KiB, and none in any order.
+//
+// The tests mount in a namespace of their own, since a copy of a mount in
+// another one keeps its file system alive, and writing, after it was
+// unmounted. They also put a vault on a file server that stops to answer.
 package power

@@ -73,7 +73,7 @@ func (sw *sweeping) bitmapsOn(ctx context.Context, n node) error {
 			keep = b
 		default:
 			others = append(others, *b)
-			sw.found = append(sw.found, Leftover{"bitmap", b.Name, n.Name})
+			sw.found = append(sw.found, Leftover{Kind: "bitmap", Name: b.Name, Node: n.Name})
 		}
 	}
 	if sw.dry {
@@ -85,7 +85,11 @@ func (sw *sweeping) bitmapsOn(ctx context.Context, n node) error {
 		} else if gone(err) {
 			return err
 		}
-		sw.found = append(sw.found, Leftover{"bitmap", keep.Name, n.Name})
+		why := "the bitmap had stopped, and nothing recorded what was written after that"
+		if keep.Inconsistent {
+			why = inconsistent
+		}
+		sw.found = append(sw.found, Leftover{Kind: "bitmap", Name: keep.Name, Node: n.Name, Why: why})
 		others = append(others, *keep) // a bitmap with a gap is worse than none
 	}
 	var errs []error

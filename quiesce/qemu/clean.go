@@ -13,13 +13,18 @@ type Leftover struct {
 	Kind string // export, server, job, node, bitmap, folder, pause
 	Name string
 	Node string // of a bitmap: the node of the disk that it is on
+	Why  string // of the bitmap to keep: why it could not be kept; else empty
 }
 
 func (l Leftover) String() string {
+	text := l.Kind + " " + l.Name
 	if l.Node != "" {
-		return fmt.Sprintf("%s %s on %s", l.Kind, l.Name, l.Node)
+		text += " on " + l.Node
 	}
-	return l.Kind + " " + l.Name
+	if l.Why != "" {
+		text += " (" + l.Why + ")"
+	}
+	return text
 }
 
 // CleanRequest says what is left after cleaning.

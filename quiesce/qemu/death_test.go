@@ -181,3 +181,28 @@ func TestQEMUThatDiesEndsTheSnapshotCleanly(t *testing.T) {
 		})
 	}
 }
+
+// A bitmap that QEMU has loaded from its image, and did not come to save, is of no use.
+func TestABitmapThatWasNotSavedMeansAScan(t *testing.T) {
+	v := boot(t, twoDisks(t))
+	v.release(v.snapshot(SnapshotRequest{Disks: both(), Point: bitmapOf("p1")}), true)
+	ended := func(end func()) {
+		end()
+		for range v.mon.Events() {
+		}
+		v.start(twoDisks(t)(v.folder)...)
+	}
+	ended(func() { v.hand.Do(context.Background(), "quit", nil, nil) })
+	v.io("one", "write -P 1 0 64k")
+	ended(func() { v.cmd.Process.Kill() })
+	s := v.snapshot(SnapshotRequest{Disks: both(), Parent: bitmapOf("p1"), Point: bitmapOf("p2")})
+	if d := s.Disks[0]; d.Mode != ModeScan || d.Reason != inconsistent {
+		t.Errorf("%s: %s, %q", d.Name, d.Mode, d.Reason)
+	}
+	v.release(s, true)
+	s = v.snapshot(SnapshotRequest{Disks: both(), Parent: bitmapOf("p2"), Point: bitmapOf("p3")})
+	if d := s.Disks[0]; d.Mode != ModeBitmap {
+		t.Errorf("%s: %s, %q", d.Name, d.Mode, d.Reason)
+	}
+	v.release(s, true)
+}

@@ -93,6 +93,8 @@ func find(disks []Disk, name string) (*Disk, error) {
 	return nil, fmt.Errorf("the machine has no disk %s", name)
 }
 
+const inconsistent = "the bitmap is inconsistent: QEMU ended without saving it"
+
 // doubt says why a bitmap is not to be believed; empty: it is.
 func (d *Disk) doubt(name string) string {
 	if name == "" {
@@ -107,7 +109,7 @@ func (d *Disk) doubt(name string) string {
 	case b == nil:
 		return "the bitmap is gone"
 	case b.Inconsistent:
-		return "the bitmap is inconsistent: QEMU ended without saving it"
+		return inconsistent
 	case b.Busy:
 		return "the bitmap is in use by something else"
 	case !b.Recording:

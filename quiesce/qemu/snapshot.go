@@ -190,6 +190,9 @@ func (s *Snapshot) choose(ctx context.Context) error {
 		taken[d.Node] = true
 		x := &SnapshotDisk{Disk: *d, Name: d.Name, Mode: ModeBitmap, Reason: r.Scan, index: i}
 		if x.Reason == "" {
+			x.Reason = s.removed(d)
+		}
+		if x.Reason == "" {
 			x.Reason = d.doubt(s.request.Parent)
 		}
 		if x.Reason != "" {
@@ -198,6 +201,16 @@ func (s *Snapshot) choose(ctx context.Context) error {
 		s.Disks = append(s.Disks, x)
 	}
 	return nil
+}
+
+// removed says why the parent's bitmap was removed from a disk before the run, if it was.
+func (s *Snapshot) removed(d *Disk) string {
+	for _, l := range s.Cleaned {
+		if l.Kind == "bitmap" && l.Name == s.request.Parent && l.Node == d.Node {
+			return l.Why
+		}
+	}
+	return ""
 }
 
 // Watch returns when the snapshot cannot be trusted any more or had to end, with the

@@ -18,13 +18,12 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "writer:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "writer:", write(os.Args[1:]))
+	os.Exit(1)
 }
 
-func run(paths []string) error {
+// write writes until something fails.
+func write(paths []string) error {
 	var files []*os.File
 	next := uint64(1)
 	for _, p := range paths {

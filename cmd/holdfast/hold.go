@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+func holdCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:      "hold",
+		Usage:     "keep hands off machines for a while, as for a migration",
+		ArgsUsage: "[MACHINE]",
+		Description: `No backup of the machine begins until the time is over, or --release ends it; one that runs goes on.
+With --drain the command returns when nothing runs any more, so that the VM can be moved: no
+export, no job and no open file of ours is in it then. It ends by itself. Nothing else is kept
+from happening: points can be restored and deleted.`,
+		UsageText: "holdfast hold web1 --for 2h --drain --vault /srv/vault\nholdfast hold --all --for 8h\nholdfast hold web1 --release",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "all machines of the vault, those too that are protected later"},
+			&cli.DurationFlag{Name: "for", Usage: "`TIME`: how long, for example 2h; at most 720h"},
+			&cli.BoolFlag{Name: "drain", Usage: "wait until backups that run have ended"},
+			&cli.BoolFlag{Name: "release", Usage: "end it now"},
+			jsonFlag(),
+		}, waitFlags()...),
+		Action: func(c *cli.Context) error {
+			o, err := holdMachinesOf(k, c)
+			if err != nil {
+				return err
+			}
+			return holdMachines(c.Context, k, o)
+		},
+	}
+}
+
+type holdMachinesOptions struct {
+	vault, name          string // name "": all
+	length, wait         time.Duration
+	drain, release, json bool
+}
+
+func holdMachinesOf(k *console, c *cli.Context) (o holdMachinesOptions, err error) {
+	args, err := takeArgs(c, "[MACHINE]")
+	if err != nil {
+		return o, err
+	}
+	o = holdMachinesOptions{name: args[0], length: c.Duration("for"), wait: waitOf(c), drain: c.Bool("drain"), release: c.Bool("release"), json: c.Bool("json")}
+	switch {
+	case (o.name == "") != c.Bool("all"):
+		return o, usagef("name a machine, or give --all")
+	case c.IsSet("for") && o.release, o.drain && o.release:
+		return o, usagef("--release goes with neither --for nor --drain")
+	case !c.IsSet("for") && !o.release:
+		return o, usagef("--for is missing").hinted("for example --for 2h; --release ends it")
+	case !o.release && (o.length <= 0 || o.length > blockstore.MaxHold):
+		return o, usagef("--for is %v: choose more than 0 and at most %v", o.length, blockstore.MaxHold)
+	}
+	if o.name != "" {
+		if err := checkMachine(o.name); err != nil {
+			return o, err
+		}
+	}
+	o.vault, err = k.vaultPath(c)
+	return o, err
+}
+
+// holdMachines makes or ends a hold.
+func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error {
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
+	open.Hung = k.hung
+	v, err := blockstore.Open(ctx, o.vault, open)
+	if err != nil {
+		return orUnreachable(o.vault, err)
+	}
+	defer v.Close()
+	var id blockstore.MachineID
+	result, who := api.MachineHold{Machines: []string{}}, "all machines"
+	if o.name != "" {
+		m, err := findMachine(ctx, v, o.name)
+		if err != nil {
+			return err
+		}
+		id, who = m.ID, "machine "+m.Name
+		result.Machines = append(result.Machines, m.Name)
+	}
+	if o.release {
+		if result.Released, err = v.ReleaseMachine(id); err != nil {
+			return orUnreachable(o.vault, err)
+		}
+		return showHold(k, o, result, who, v.CheckHeld(blockstore.Machine{ID: id, Name: o.name}))
+	}
+	until := time.Now().Add(o.length)
+	if err := v.HoldMachine(id, until); err != nil {
+		return orUnreachable(o.vault, err)
+	}
+	t := api.At(until)
+	result.Until = &t
+	if o.drain {
+		if err := drain(ctx, k, o); err != nil {
+			return leaving(ctx, err, fmt.Sprintf("no backup of %s begins until %s, and one may run still", who, k.moment(until, false)))
+		}
+	}
+	return showHold(k, o, result, who, nil)
+}
+
+// drain waits until nobody writes into the vault: whoever begins then sees the hold.
+func drain(ctx context.Context, k *console, o holdMachinesOptions) error {
+	return k.owning(ctx, o.vault, o.wait, func(*blockstore.Owner) error { return nil })
+}
+
+func showHold(k *console, o holdMachinesOptions, r api.MachineHold, who string, still error) error {
+	switch {
+	case o.json:
+		return k.json(r)
+	case !o.release:
+		k.printf("no backup of %s begins until %s\n", who, k.moment(r.Until.Time, false))
+		if o.drain {
+			k.printf("nothing of ours runs now\n")
+		}
+	case still != nil:
+		k.printf("%s\n", strings.TrimSpace(still.Error()))
+	case r.Released == 0:
+		k.printf("%s was not held\n", who)
+	default:
+		k.printf("%s is not held any more\n", who)
+	}
+	return nil
+}

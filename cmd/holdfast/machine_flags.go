@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/backup"
+)
+
+// What the commands about protected machines share.
+
+// scratchFlags say where what guests overwrite during a backup is kept. Those that protect was
+// given are remembered.
+func scratchFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "scratch", Usage: "`DIR`: of what the guest overwrites meanwhile (default /var/lib/libvirt/qemu/holdfast)"},
+		&cli.StringFlag{Name: "scratch-cap", Usage: "`SIZE`: of it all backups together use no more (default: no limit)"},
+		&cli.StringFlag{Name: "scratch-free", Usage: "`SIZE`: stays free in its file system (default 5 %, and at least 1GiB)"},
+	}
+}
+
+func scratchOf(c *cli.Context) (s backup.Scratch, err error) {
+	if s.Folder, err = absolute(c.String("scratch")); err != nil {
+		return s, err
+	}
+	if s.Cap, err = sizeOf(c, "scratch-cap", 0); err != nil {
+		return s, err
+	}
+	s.LowWater, err = sizeOf(c, "scratch-free", 0)
+	return s, err
+}
+
+// absolute makes a path hold in any folder; "" stays so.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
+}
+
+// owning opens a vault for writing, does that, and leaves it.
+func (k *console) owning(ctx context.Context, path string, wait time.Duration, do func(*blockstore.Owner) error) error {
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return err
+	}
+	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{Options: open, Wait: wait, Waiting: k.waiting})
+	if err != nil {
+		return leaving(ctx, orUnreachable(path, err), "nothing was changed")
+	}
+	err = do(o)
+	if closed := o.Close(); closed != nil && err == nil {
+		k.warn(fmt.Sprintf("it was done, but leaving the vault failed: %v", closed))
+	}
+	return err
+}
+
+// findMachine finds a machine by name or id, and says what is near where there is none.
+func findMachine(ctx context.Context, v *blockstore.Vault, name string) (blockstore.Machine, error) {
+	m, err := v.Machine(ctx, name)
+	if err == nil {
+		return m, nil
+	}
+	machines, _ := v.Machines(ctx) // only for the hint
+	var names []string
+	for _, m := range machines {
+		names = append(names, m.Name)
+	}
+	if s := closest(name, names); s != "" {
+		return m, &hintError{err, fmt.Sprintf("did you mean %s?", s)}
+	}
+	return m, &hintError{err, "`holdfast machines` lists the machines of the vault, `holdfast discover` the VMs of this host"}
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+func machinesCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:  "machines",
+		Usage: "list the machines of a vault, and how their VMs are",
+		Description: `Lists machines with the state of their VMs: what this host says, GONE (migrated?) where the VM
+is not on it any more, ANOTHER VM where another one has its place. Nothing is ever deleted
+because of that. Machines that are not protected have points only.`,
+		UsageText: "holdfast machines --vault /srv/vault\nholdfast machines --json | jq -r '.[] | select(.protected) | .name'",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "no-state", Usage: "do not ask how the VMs are"},
+			jsonFlag(), localFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			if _, err := takeArgs(c); err != nil {
+				return err
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return listMachines(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")}, !c.Bool("no-state"))
+		},
+	}
+}
+
+func listMachines(ctx context.Context, k *console, o listing, ask bool) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	machines, unread := v.Machines(ctx)
+	described, err := describeMachines(ctx, v, machines, ask)
+	unread = errors.Join(unread, err)
+	if o.json {
+		return errors.Join(k.json(described), unread)
+	}
+	if len(machines) == 0 && unread == nil {
+		k.say("vault %s knows no machine yet; `holdfast discover` lists the VMs of this host", o.vault)
+		return nil
+	}
+	rows := [][]string{{"MACHINE", "VM", "KIND", "STATE", "CONSISTENCY", "POINTS", "NEWEST", "HELD UNTIL"}}
+	for _, m := range described {
+		row := []string{m.Name, "-", "-", dash(m.State), "-", fmt.Sprint(m.Points), "-", "-"}
+		if p := m.Protection; p != nil {
+			row[1], row[2], row[4] = dash(p.VM), p.Kind, p.Consistency
+		} else {
+			row[2] = "not protected"
+		}
+		if m.Newest != nil {
+			row[6] = k.moment(m.Newest.Time, o.local)
+		}
+		if m.HeldUntil != nil {
+			row[7] = k.moment(m.HeldUntil.Time, o.local)
+		}
+		rows = append(rows, row)
+	}
+	return errors.Join(k.table(rows, 5), unread)
+}
+
+// describeMachines adds points, holds and, if asked, states.
+func describeMachines(ctx context.Context, v *blockstore.Vault, machines []blockstore.Machine, ask bool) ([]api.Machine, error) {
+	points, unread := v.Points(ctx)
+	states := make([]string, len(machines))
+	if ask {
+		states = daemon.States(ctx, machines)
+	}
+	all := make([]api.Machine, 0, len(machines))
+	for i, m := range machines {
+		a := daemon.DescribeMachine(m)
+		a.State = states[i]
+		for _, p := range points {
+			if p.Machine != m.ID {
+				continue
+			}
+			a.Points++
+			if t := api.At(p.Time); a.Newest == nil || t.After(a.Newest.Time) {
+				a.Newest = &t
+			}
+		}
+		held, err := v.MachineHeld(m.ID, time.Now())
+		unread = errors.Join(unread, err)
+		if held != nil {
+			t := api.At(held.Until)
+			a.HeldUntil = &t
+		}
+		all = append(all, a)
+	}
+	return all, unread
+}
+
+func machineCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "machine",
+		Usage:       "look at single machines, and rename them",
+		Subcommands: []*cli.Command{machineShowCommand(k), machineRenameCommand(k)},
+	}
+}
+
+func machineShowCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "show",
+		Usage:       "show all about a machine",
+		ArgsUsage:   "MACHINE",
+		Description: "Shows which VM a machine stands for, how it is reached, what is asked of its backups, and\nhow many points it has.",
+		UsageText:   "holdfast machine show web1 --vault /srv/vault",
+		Flags:       []cli.Flag{jsonFlag(), localFlag()},
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "MACHINE")
+			if err != nil {
+				return err
+			}
+			if err := checkMachine(args[0]); err != nil {
+				return err
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return showMachine(c.Context, k, args[0], listing{path, c.Bool("json"), c.Bool("local")})
+		},
+	}
+}
+
+func showMachine(ctx context.Context, k *console, name string, o listing) error {
+	v, err := openVault(ctx, k, o.vault)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	m, err := findMachine(ctx, v, name)
+	if err != nil {
+		return err
+	}
+	all, unread := describeMachines(ctx, v, []blockstore.Machine{m}, true)
+	if o.json {
+		return errors.Join(k.json(all[0]), unread)
+	}
+	return errors.Join(k.table(machineRows(k, all[0], o.local)), unread)
+}
+
+func machineRows(k *console, m api.Machine, local bool) [][]string {
+	rows := [][]string{{"machine", fmt.Sprintf("%s (%s)", m.Name, m.ID)}, {"points", fmt.Sprint(m.Points)}}
+	if m.Newest != nil {
+		rows = append(rows, []string{"newest", k.moment(m.Newest.Time, local)})
+	}
+	if m.HeldUntil != nil {
+		rows = append(rows, []string{"held until", k.moment(m.HeldUntil.Time, local)})
+	}
+	p := m.Protection
+	if p == nil {
+		return append(rows, []string{"protected", "no"})
+	}
+	rows = append(rows, []string{"protected since", k.moment(p.Since.Time, local)}, []string{"VM", vmWords(p)}, []string{"state", dash(m.State)},
+		[]string{"consistency", p.Consistency + ", otherwise " + p.Otherwise}, []string{"freeze time-out", fmt.Sprintf("%gs", p.FreezeTimeout)},
+		[]string{"left out", dash(strings.Join(p.Exclude, ", "))}, []string{"samples", fmt.Sprintf("%d blocks of each disk", max(p.Samples, 0))})
+	if p.QGA != "" {
+		rows = append(rows, []string{"agent", p.QGA})
+	}
+	for _, i := range p.Images {
+		rows = append(rows, []string{"image of " + i.Name, i.Path + parenthesis(i.Format)})
+	}
+	for _, h := range p.Hooks {
+		when, command := "before", h.Pre
+		if h.Post != "" {
+			when, command = "after", h.Post
+		}
+		rows = append(rows, []string{"on the " + h.Place + " " + when, command})
+	}
+	if p.Shareable {
+		rows = append(rows, []string{"shareable disks", "backed up, too"})
+	}
+	if p.RawBitmaps {
+		rows = append(rows, []string{"raw disks", "changes are tracked"})
+	}
+	return rows
+}
+
+func machineRenameCommand(k *console) *cli.Command {
+	return &cli.Command{
+		Name:        "rename",
+		Usage:       "give a machine another name",
+		ArgsUsage:   "MACHINE NEW-NAME",
+		Description: "Renames a machine. Its points stay its points and are found by the new name; the VM is not\ntouched, and may be called whatever it is.",
+		UsageText:   "holdfast machine rename web1 web-old --vault /srv/vault",
+		Flags:       waitFlags(),
+		Action: func(c *cli.Context) error {
+			args, err := takeArgs(c, "MACHINE", "NEW-NAME")
+			if err != nil {
+				return err
+			}
+			for _, name := range args {
+				if err := checkMachine(name); err != nil {
+					return err
+				}
+			}
+			path, err := k.vaultPath(c)
+			if err != nil {
+				return err
+			}
+			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
+				m, err := findMachine(c.Context, o.Vault, args[0])
+				if err != nil {
+					return err
+				}
+				if m, err = o.RenameMachine(c.Context, m.ID, args[1]); err != nil {
+					return err
+				}
+				k.printf("machine %s (%s) is called %s now\n", args[0], m.ID, m.Name)
+				return nil
+			})
+		},
+	}
+}

@@ -1,0 +1,336 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/quiesce"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
+	"github.com/holdfast-backup/holdfast/quiesce/qemu"
+)
+
+// liveRun is a backup of a VM that is on.
+type liveRun struct {
+	*machineRun
+	vm     LiveVM
+	backup *blockstore.Backup
+	disks  []VMDisk
+	left   []blockstore.LeftOut
+
+	report quiesce.Report
+	state  []ConfigFile // NVRAM and TPM
+	lacks  []string     // what of the configuration is missing
+}
+
+func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
+	disks, err := vm.Disks(ctx)
+	if err != nil {
+		return err
+	}
+	l := &liveRun{machineRun: r, vm: vm}
+	if err := l.choose(disks); err != nil {
+		return err
+	}
+	asked := r.Machine.Protected.Consistency
+	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash})
+	if err != nil {
+		return err
+	}
+	defer l.backup.Abort()
+	if err := l.clean(ctx); err != nil {
+		return err
+	}
+	return l.snapshot(ctx)
+}
+
+// choose says which disks are read.
+func (l *liveRun) choose(disks []VMDisk) error {
+	var unknown []string
+	var err error
+	l.disks, l.left, unknown, err = Choose(l.Machine.Protected, disks)
+	if err != nil {
+		return err
+	}
+	for _, name := range unknown {
+		l.warn("disk %s is to be left out, and the VM has no such disk", name)
+	}
+	for _, d := range l.disks {
+		l.total += d.Size
+		if l.holdsVault(&d) {
+			return fmt.Errorf("vault %s lies on disk %s itself (%s): keep the vault on another disk", l.owner.Info().Path, d.Name, d.Source)
+		}
+	}
+	return nil
+}
+
+// holdsVault tells whether the vault lies on a disk of the VM, as far as that can be seen
+// from outside.
+func (l *liveRun) holdsVault(d *VMDisk) bool {
+	if !filepath.IsAbs(d.Source) || d.Format != "raw" && d.Format != "qcow2" && d.Format != "host_device" {
+		return false
+	}
+	spec := image.Spec{Path: d.Source, Format: "raw"} // whatever it holds: it is not read
+	holds, err := image.Holds(spec, l.owner.Info().Path)
+	return err == nil && holds
+}
+
+// bitmap is the name of the bitmap that counts from a point on; "" where there is none.
+func (r *machineRun) bitmap(p *blockstore.Point) string {
+	if p == nil {
+		return ""
+	}
+	return BitmapName(r.owner.Info().ID, p.ID)
+}
+
+// BitmapName is what the bitmap of a point is called in a VM.
+func BitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
+	return qemu.BitmapName(string(vault), string(point))
+}
+
+// clean removes what is left of runs that died. Bitmaps that they began are merged into
+// the parent's, so that nothing is lost.
+func (l *liveRun) clean(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+	defer cancel()
+	removed, err := l.vm.Clean(ctx, string(l.owner.Info().ID), l.bitmap(l.backup.Parent()))
+	for _, what := range removed {
+		l.note("removed what an earlier run left in the VM: %s", what)
+	}
+	return err
+}
+
+// snapshot takes the snapshot, has it read, and takes it away.
+func (l *liveRun) snapshot(ctx context.Context) (err error) {
+	parent := l.backup.Parent()
+	q := SnapshotRequest{Parent: l.bitmap(parent), Point: BitmapName(l.owner.Info().ID, l.backup.PointID()), Hold: l.hold}
+	why := doubts(parent, l.disks, l.backup.ParentDisk)
+	for i, d := range l.disks {
+		if l.Scan && why[i] == "" {
+			why[i] = "a scan was asked for"
+		}
+		q.Disks = append(q.Disks, DiskRequest{Name: d.Name, Scan: why[i]})
+	}
+	l.phase(PhaseQuiesce)
+	s, err := l.vm.Snapshot(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+		defer cancel()
+		e := s.Release(release, l.result.Point != nil)
+		switch {
+		case e == nil:
+		case l.result.Point != nil:
+			l.warn("the point was made, but taking its snapshot away failed: %v; `holdfast doctor %s --clean` tries again", e, l.Machine.Name)
+		default:
+			err = errors.Join(err, fmt.Errorf("take the snapshot away: %w", e))
+		}
+	}()
+	return l.watched(ctx, s, func(ctx context.Context) error { return l.make(ctx, s) })
+}
+
+// hold is called by the snapshot: it holds the guest still while during takes it.
+func (l *liveRun) hold(ctx context.Context, during func(context.Context) error) error {
+	p := l.Machine.Protected
+	o := quiesce.Options{
+		Machine: l.Machine.Name, Asked: p.Consistency, FallBack: p.FallBack, Hooks: hooksOf(p), Mounts: p.Mounts,
+		Journal: l.Journal, Guard: l.Guard, FreezeTimeout: p.FreezeLimit(),
+	}
+	var guest quiesce.Guest
+	if p.Consistency != blockstore.Crash || len(p.Hooks) > 0 {
+		guest, o.Reach, o.NoGuest = l.vm.Guest(ctx)
+	}
+	var err error
+	l.report, err = quiesce.Quiesce(ctx, guest, o, func(ctx context.Context) error {
+		l.phase(PhaseSnapshot)
+		if err := during(ctx); err != nil {
+			return err
+		}
+		l.state, l.lacks = l.vm.State(ctx)
+		return nil
+	})
+	return err
+}
+
+// hooksOf are the hooks of a machine's record.
+func hooksOf(p *blockstore.Protection) (hooks []quiesce.Hook) {
+	for _, h := range p.Hooks {
+		place := quiesce.OnHost
+		if h.Guest {
+			place = quiesce.InGuest
+		}
+		hooks = append(hooks, quiesce.Hook{Place: place, Pre: h.Pre, Post: h.Post, Timeout: time.Duration(h.Limit) * time.Millisecond, ContinueOnFailure: h.GoOn})
+	}
+	return hooks
+}
+
+// watched calls do with a context that ends, with the reason as its cause, when the
+// snapshot must end.
+func (l *liveRun) watched(ctx context.Context, s Snapshot, do func(context.Context) error) error {
+	guard, stop := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		if err := s.Watch(guard); err != nil && guard.Err() == nil {
+			stop(err)
+		}
+	})
+	err := do(guard)
+	lost := guard.Err() != nil && ctx.Err() == nil
+	cause := context.Cause(guard)
+	stop(nil)
+	watcher.Wait()
+	switch {
+	case err == nil || l.result.Point != nil || ctx.Err() != nil:
+		return err
+	case lost:
+		return cause
+	}
+	// What a read says when QEMU dies is not why.
+	if why := s.Check(ctx); why != nil && !errors.Is(err, why) {
+		return fmt.Errorf("%w (%w)", why, err)
+	}
+	return err
+}
+
+// make reads the snapshot into the point and commits it.
+func (l *liveRun) make(ctx context.Context, s Snapshot) error {
+	l.describe(s)
+	disks, err := l.believed(ctx, s)
+	if err != nil {
+		return err
+	}
+	for i := range disks {
+		if err := l.take(ctx, &disks[i]); err != nil {
+			return err // it names the disk
+		}
+	}
+	l.phase(PhaseStore)
+	if err := l.addConfig(ctx, l.vm, l.backup, l.state, l.lacks); err != nil {
+		return err
+	}
+	if err := s.Check(ctx); err != nil {
+		return err
+	}
+	l.phase(PhaseCommit)
+	l.result.Point, err = l.backup.Commit(ctx)
+	l.result.Healed = l.backup.Healed()
+	return err
+}
+
+// describe records when and how the snapshot was taken.
+func (l *liveRun) describe(s Snapshot) {
+	r := &l.report
+	l.backup.SetTime(s.Time())
+	l.backup.SetConsistency(r.Reached, r.Reason)
+	q := &blockstore.Quiesced{WindowMS: float64(r.Window.Microseconds()) / 1000, Agent: r.Agent}
+	for _, h := range r.Hooks {
+		q.Hooks = append(q.Hooks, blockstore.HookResult{Command: h.Command, Guest: h.Place == quiesce.InGuest, After: h.Phase == "post", Error: h.Error, Millis: h.Took.Milliseconds()})
+	}
+	l.backup.SetVM(l.facts.VM, q)
+	l.held = r.Reached != blockstore.Crash
+	for _, d := range l.left {
+		l.backup.LeaveOut(d)
+	}
+	l.result.Warnings = append(l.result.Warnings, r.Warnings...)
+	if weaker(r.Reached, r.Asked) {
+		l.warn("consistency %s was asked for, and %s was reached: %s", r.Asked, r.Reached, r.Reason)
+	}
+}
+
+// weaker tells whether a consistency is less than another.
+func weaker(a, b blockstore.Consistency) bool {
+	rank := map[blockstore.Consistency]int{blockstore.Filesystem: 1, blockstore.Application: 2}
+	return rank[a] < rank[b]
+}
+
+// believed returns the snapshot's disks, after a look at whether its bitmaps can be
+// believed. Where one of them cannot, none of the run is.
+func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, error) {
+	disks := s.Disks()
+	if len(disks) != len(l.disks) {
+		return nil, fmt.Errorf("the snapshot has %d disks, %d were asked for", len(disks), len(l.disks))
+	}
+	for i := range disks { // where the size was not known before
+		d := &disks[i]
+		if then := l.backup.ParentDisk(l.info(d)); d.Mode == blockstore.ByBitmap && then != nil && then.Size != d.Size() {
+			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, fmt.Sprintf("the disk was resized, from %d to %d bytes", then.Size, d.Size())
+		}
+	}
+	err := l.sample(ctx, disks)
+	var stale *StaleError
+	if !errors.As(err, &stale) {
+		return disks, err
+	}
+	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, or QEMU lost track", stale)
+	for i := range disks {
+		if d := &disks[i]; d.Mode == blockstore.ByBitmap {
+			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, "not believed: "+stale.Error()
+		}
+	}
+	return disks, nil
+}
+
+func (l *liveRun) sample(ctx context.Context, disks []SnapshotDisk) error {
+	n := l.Machine.Protected.Samples
+	if n == 0 {
+		n = UsualSamples
+	}
+	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	for _, d := range disks {
+		if d.Mode != blockstore.ByBitmap || n < 0 {
+			continue
+		}
+		then := l.backup.ParentDisk(l.info(&d))
+		if then == nil {
+			return fmt.Errorf("disk %s: a bitmap since a point that does not have it", d.Name)
+		}
+		old, err := l.owner.OpenDisk(l.backup.Parent(), then.Name)
+		if err != nil {
+			return err
+		}
+		if err := sample(ctx, d.Name, d.Source, old, int64(l.owner.Info().BlockSize), n, rng); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// info is what the point says of a disk of the snapshot.
+func (l *liveRun) info(d *SnapshotDisk) blockstore.DiskInfo {
+	for i := range l.disks {
+		if l.disks[i].Name == d.Name {
+			info := l.disks[i].DiskInfo()
+			info.Size, info.Mode, info.Reason = d.Size(), d.Mode, d.Reason
+			return info
+		}
+	}
+	return blockstore.DiskInfo{Name: d.Name, Size: d.Size(), Mode: d.Mode, Reason: d.Reason}
+}
+
+// take reads one disk into the point.
+func (l *liveRun) take(ctx context.Context, d *SnapshotDisk) error {
+	var mu sync.Mutex // guards last
+	var last blockstore.Sizes
+	info := l.info(d)
+	err := l.backup.AddDisk(ctx, info, d.Source, func(s blockstore.Sizes, done int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = s
+		if l.Progress != nil {
+			s.Add(l.sizes)
+			l.Progress(Progress{Phase: PhaseRead, Disk: d.Name, Done: l.done + done, Total: l.total, Sizes: s})
+		}
+	})
+	l.done += info.Size
+	mu.Lock()
+	defer mu.Unlock()
+	l.sizes.Add(last)
+	return err
+}

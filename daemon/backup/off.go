@@ -1,0 +1,64 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/quiesce"
+)
+
+// off backs up a VM that is off, from its images.
+func (r *machineRun) off(ctx context.Context, vm VM) error {
+	disks, err := vm.Disks(ctx)
+	if err != nil {
+		return err
+	}
+	chosen, left, unknown, err := Choose(r.Machine.Protected, disks)
+	if err != nil {
+		return err
+	}
+	for _, name := range unknown {
+		r.warn("disk %s is to be left out, and the VM has no such disk", name)
+	}
+	names := make([]string, len(chosen))
+	byName := map[string]*VMDisk{}
+	for i := range chosen {
+		names[i] = chosen[i].Name
+		byName[names[i]] = &chosen[i]
+	}
+	images, err := vm.Images(ctx, names)
+	if err != nil {
+		return err
+	}
+	q := Request{Machine: r.Machine.Name, Disks: images, Tool: r.Tool, SkipUnchanged: r.SkipUnchanged}
+	q.asked, q.cleanOff = r.Machine.Protected.Consistency, r.facts.Clean
+	if !r.facts.Clean && q.asked != blockstore.Crash && !r.Machine.Protected.FallBack {
+		return &quiesce.NotReachedError{Asked: q.asked, Reached: blockstore.Crash, Reason: nobodyCanTell}
+	}
+	if r.Progress != nil {
+		q.Progress = func(p Progress) { p.Phase = PhaseRead; r.Progress(p) }
+	}
+	q.describe = func(d *blockstore.DiskInfo) {
+		if known := byName[d.Name]; known != nil {
+			d.Serial, d.Bus, d.BootOrder = known.Serial, known.Bus, known.BootOrder
+		}
+	}
+	q.before = func(ctx context.Context, b *blockstore.Backup) error {
+		b.SetVM(r.facts.VM, nil)
+		for _, l := range left {
+			b.LeaveOut(l)
+		}
+		state, lacks := vm.State(ctx)
+		r.phase(PhaseStore)
+		return r.addConfig(ctx, vm, b, state, lacks)
+	}
+	result, err := readImages(ctx, r.owner, q)
+	if err != nil {
+		return err
+	}
+	result.Warnings = append(r.result.Warnings, result.Warnings...)
+	result.Notes = append(r.result.Notes, fmt.Sprintf("the VM is %s: its images were read", r.facts.Status))
+	r.result = *result
+	return nil
+}

@@ -1,0 +1,112 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// UsualSamples is how many clean blocks of each disk are read again in a run, unless
+// its machine says otherwise.
+const UsualSamples = 32
+
+// StaleError reports a block that a bitmap calls clean and that is not what it was.
+type StaleError struct {
+	Disk   string
+	Offset int64
+}
+
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("disk %s: the block at %d had changed although its bitmap calls it clean", e.Disk, e.Offset)
+}
+
+// sample reads a few blocks again that src calls the same as in old, and compares
+// them. They are spread evenly by chance; of blocks that are zeros about half as many are
+// compared, since they tell less. Errors: *StaleError. What the vault cannot read is not compared.
+func sample(ctx context.Context, name string, src blockstore.Source, old io.ReaderAt, blockSize int64, n int, rng *rand.Rand) error {
+	const spare = 4
+	places, err := cleanBlocks(ctx, src, blockSize, spare*n, rng)
+	if err != nil {
+		return err
+	}
+	was, is := make([]byte, blockSize), make([]byte, blockSize)
+	empty := make([]byte, blockSize)
+	zeros, left := n/2, n
+	for _, at := range places {
+		if left == 0 {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		size := min(blockSize, src.Size()-at)
+		if m, err := old.ReadAt(was[:size], at); int64(m) < size || err != nil && !errors.Is(err, io.EOF) {
+			continue
+		}
+		if bytes.Equal(was[:size], empty[:size]) {
+			if zeros == 0 {
+				continue
+			}
+			zeros--
+		}
+		left--
+		if m, err := src.ReadAt(is[:size], at); int64(m) < size {
+			return fmt.Errorf("disk %s: read again at %d: %w", name, at, err)
+		}
+		if !bytes.Equal(was[:size], is[:size]) {
+			return &StaleError{name, at}
+		}
+	}
+	return nil
+}
+
+// cleanBlocks chooses up to n whole blocks of those that src calls the same, by chance
+// and about as likely each as any other. It takes a step for each run of them, however
+// long that is.
+func cleanBlocks(ctx context.Context, src blockstore.Source, blockSize int64, n int, rng *rand.Rand) ([]int64, error) {
+	var places []int64
+	seen := int64(0) // clean blocks
+	err := src.Extents(ctx, func(e blockstore.Extent) error {
+		if e.Kind != blockstore.Same {
+			return nil
+		}
+		first, end := (e.Offset+blockSize-1)/blockSize, e.End()/blockSize
+		if e.End() == src.Size() { // the last block may be shorter
+			end = (e.End() + blockSize - 1) / blockSize
+		}
+		count := end - first
+		if count <= 0 {
+			return nil
+		}
+		for len(places) < n && int64(len(places)) < seen+count {
+			places = append(places, (first+rng.Int64N(count))*blockSize)
+		}
+		// The run's share of the places, rounded by chance.
+		share := float64(n) * float64(count) / float64(seen+count)
+		for share -= rng.Float64(); share >= 0 && seen > 0; share-- {
+			places[rng.IntN(len(places))] = (first + rng.Int64N(count)) * blockSize
+		}
+		seen += count
+		return nil
+	})
+	rng.Shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+	return places, err
+}
+
+// wholly is a source of which nothing is believed to be the same.
+type wholly struct{ blockstore.Source }
+
+// Extents is that of the source, with data where it says that nothing changed.
+func (w wholly) Extents(ctx context.Context, fn func(blockstore.Extent) error) error {
+	return w.Source.Extents(ctx, func(e blockstore.Extent) error {
+		if e.Kind == blockstore.Same {
+			e.Kind = blockstore.Data
+		}
+		return fn(e)
+	})
+}

@@ -1,0 +1,73 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
+)
+
+// imagesVM is a machine that is off: nothing but its images.
+type imagesVM struct {
+	vm     blockstore.VM
+	status string
+	images []blockstore.ImageDisk
+	inUse  bool // images may be in use
+}
+
+// Close is part of VM.
+func (v *imagesVM) Close() error { return nil }
+
+// Facts is part of VM.
+func (v *imagesVM) Facts(context.Context) (Facts, error) {
+	return Facts{VM: v.vm, Status: v.status}, nil
+}
+
+// Disks is part of VM.
+func (v *imagesVM) Disks(context.Context) ([]VMDisk, error) {
+	var disks []VMDisk
+	for _, i := range v.images {
+		disks = append(disks, VMDisk{Name: i.Name, Source: i.Path, Format: i.Format})
+	}
+	return disks, nil
+}
+
+// Images is part of VM.
+func (v *imagesVM) Images(_ context.Context, names []string) ([]Disk, error) {
+	byName := map[string]blockstore.ImageDisk{}
+	for _, i := range v.images {
+		byName[i.Name] = i
+	}
+	var disks []Disk
+	for _, name := range names {
+		i, ok := byName[name]
+		if !ok {
+			return nil, fmt.Errorf("disk %s: %w", name, blockstore.ErrNotFound)
+		}
+		disks = append(disks, imageDisk(i, v.inUse))
+	}
+	return disks, nil
+}
+
+// imageDisk reads a disk from where it lies.
+func imageDisk(i blockstore.ImageDisk, allowInUse bool) Disk {
+	return diskOf(i.Name, i.Path, image.Spec{Path: i.Path, Format: i.Format, Backing: i.Backing, AllowInUse: allowInUse})
+}
+
+// Config is part of VM: there is nothing but machine.json.
+func (v *imagesVM) Config(context.Context, bool) ([]ConfigFile, []string) { return nil, nil }
+
+// State is part of VM.
+func (v *imagesVM) State(context.Context) ([]ConfigFile, []string) { return nil, nil }
+
+// exist tells whether all images are there.
+func (v *imagesVM) exist() bool {
+	for _, i := range v.images {
+		if _, err := os.Stat(i.Path); err != nil {
+			return false
+		}
+	}
+	return len(v.images) > 0
+}

@@ -1,0 +1,461 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// machine is a QEMU without a guest, whose disks are written to through its monitor.
+type machine struct {
+	t       *testing.T
+	folder  string // short enough for the names of sockets
+	cmd     *exec.Cmd
+	monitor *monitor // of the test; holdfast has another one
+	uuid    string
+}
+
+const someUUID = "6a3f0c62-8e44-4d0a-9a5c-0123456789ab"
+
+// newMachine starts a machine with vda, a qcow2 image, and vdb, a raw one.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	need(t, "qemu-system-x86_64", "qemu-img")
+	folder, err := os.MkdirTemp("", "hf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	m := &machine{t: t, folder: folder, uuid: someUUID}
+	m.image("vda", "qcow2", "64M")
+	m.image("vdb", "raw", "48M")
+	m.start()
+	t.Cleanup(m.kill)
+	m.write("vda", 1, 0, "8M")
+	m.write("vdb", 2, 1<<20, "4M")
+	return m
+}
+
+func (m *machine) path(name string) string { return filepath.Join(m.folder, name) }
+
+func (m *machine) image(name, format, size string) {
+	m.t.Helper()
+	if out, err := exec.Command("qemu-img", "create", "-q", "-f", format, m.path(name), size).CombinedOutput(); err != nil {
+		m.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func (m *machine) start() {
+	m.t.Helper()
+	args := []string{"-M", "pc", "-nodefaults", "-display", "none", "-m", "32", "-name", "web 1", "-uuid", m.uuid,
+		"-qmp", "unix:" + m.path("qmp") + ",server=on,wait=off", "-qmp", "unix:" + m.path("test") + ",server=on,wait=off"}
+	for _, d := range [][2]string{{"vda", "qcow2"}, {"vdb", "raw"}} {
+		args = append(args, "-drive", "id="+d[0]+",if=none,file="+m.path(d[0])+",format="+d[1], "-device", "virtio-blk-pci,id=dev-"+d[0]+",drive="+d[0]+",serial=serial-"+d[0])
+	}
+	m.cmd = exec.CommandContext(m.t.Context(), "qemu-system-x86_64", args...)
+	m.cmd.Stderr = os.Stderr
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	eventually(m.t, "QEMU listens", func() bool {
+		conn, err := net.Dial("unix", m.path("test"))
+		if err != nil {
+			return false
+		}
+		m.monitor = newMonitor(m.t, conn)
+		return true
+	})
+}
+
+// kill ends QEMU as a crash would, and removes its sockets, which it leaves then.
+func (m *machine) kill() {
+	if m.cmd.ProcessState == nil {
+		m.cmd.Process.Kill()
+		m.cmd.Wait()
+	}
+	m.monitor.conn.Close()
+	os.Remove(m.path("qmp"))
+	os.Remove(m.path("test"))
+}
+
+// write writes a byte again and again, as a guest does.
+func (m *machine) write(disk string, value byte, off int64, length string) {
+	m.t.Helper()
+	command := fmt.Sprintf("qemu-io %s \"write -P %d %d %s\"", disk, value, off, length)
+	var said string
+	m.monitor.do("human-monitor-command", map[string]any{"command-line": command}, &said)
+	if said != "" {
+		m.t.Fatalf("%s: %s", command, said)
+	}
+}
+
+// content is the hash of what a disk holds.
+func (m *machine) content(disk string) string {
+	m.t.Helper()
+	if m.cmd.ProcessState == nil { // what it has not written of the image's tables yet
+		m.monitor.do("human-monitor-command", map[string]any{"command-line": fmt.Sprintf("qemu-io %s flush", disk)}, nil)
+	}
+	raw := m.path(disk + ".now")
+	defer os.Remove(raw)
+	format := map[bool]string{true: "raw", false: "qcow2"}[disk == "vdb"]
+	if out, err := exec.Command("qemu-img", "convert", "-U", "-f", format, "-O", "raw", m.path(disk), raw).CombinedOutput(); err != nil {
+		m.t.Fatalf("%v: %s", err, out)
+	}
+	return hashFile(m.t, raw)
+}
+
+// clean fails the test unless nothing of ours is in QEMU but one bitmap for each of
+// some disks, and it runs.
+func (m *machine) clean(bitmaps int) {
+	m.t.Helper()
+	var status struct{ Running bool }
+	m.monitor.do("query-status", nil, &status)
+	var exports, jobs []struct{ ID string }
+	m.monitor.do("query-block-exports", nil, &exports)
+	m.monitor.do("query-jobs", nil, &jobs)
+	if !status.Running || len(exports) != 0 || len(jobs) != 0 {
+		m.t.Errorf("running %v, exports %v, jobs %v", status.Running, exports, jobs)
+	}
+	found := 0
+	for _, n := range m.nodes() {
+		if strings.HasPrefix(n.Name, "hf-") {
+			m.t.Errorf("node %s is left", n.Name)
+		}
+		for _, b := range n.Bitmaps {
+			if strings.HasPrefix(b.Name, "hf-") {
+				found++
+			}
+		}
+	}
+	if found != bitmaps {
+		m.t.Errorf("%d bitmaps of ours are in QEMU, want %d", found, bitmaps)
+	}
+	if left, _ := filepath.Glob(m.path("scratch/*/*")); len(left) > 0 {
+		m.t.Errorf("scratch files are left: %v", left)
+	}
+}
+
+type blockNode struct {
+	Name    string `json:"node-name"`
+	Bitmaps []struct {
+		Name string `json:"name"`
+	} `json:"dirty-bitmaps"`
+}
+
+func (m *machine) nodes() (nodes []blockNode) {
+	m.monitor.do("query-named-block-nodes", map[string]any{"flat": true}, &nodes)
+	return nodes
+}
+
+// monitor is a QMP connection of the test.
+type monitor struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func newMonitor(t *testing.T, conn net.Conn) *monitor {
+	q := &monitor{t, conn, bufio.NewReader(conn)}
+	if _, err := q.in.ReadBytes('\n'); err != nil {
+		t.Fatal(err)
+	}
+	q.do("qmp_capabilities", nil, nil)
+	return q
+}
+
+func (q *monitor) do(command string, args, reply any) {
+	q.t.Helper()
+	if err := q.try(command, args, reply); err != nil {
+		q.t.Fatal(err)
+	}
+}
+
+func (q *monitor) try(command string, args, reply any) error {
+	request := map[string]any{"execute": command}
+	if args != nil {
+		request["arguments"] = args
+	}
+	text, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	q.conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := q.conn.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	for {
+		line, err := q.in.ReadBytes('\n')
+		if err != nil {
+			return err
+		}
+		var answer struct {
+			Return json.RawMessage
+			Error  *struct{ Desc string }
+		}
+		if err := json.Unmarshal(line, &answer); err != nil {
+			return err
+		}
+		switch {
+		case answer.Error != nil:
+			return fmt.Errorf("%s: %s", command, answer.Error.Desc)
+		case answer.Return != nil && reply != nil:
+			return json.Unmarshal(answer.Return, reply)
+		case answer.Return != nil:
+			return nil
+		}
+	}
+}
+
+// outcomeOf is what the tests read of a backup's JSON.
+type outcomeOf struct {
+	Point struct {
+		ID    string
+		Sizes struct{ Read, Changed int64 }
+		Disks []struct {
+			Name, Mode string
+			ModeReason string `json:"mode_reason"`
+		}
+		LeftOut []struct{ Name string } `json:"left_out"`
+	}
+	Outcome  string
+	Warnings []string
+}
+
+func (o *outcomeOf) modes() string {
+	var words []string
+	for _, d := range o.Point.Disks {
+		words = append(words, d.Name+" "+d.Mode)
+	}
+	return strings.Join(words, ", ")
+}
+
+// protected is a machine and a vault that protects it as web-1.
+type protected struct {
+	*machine
+	vault
+}
+
+func protectMachine(t *testing.T, flags ...string) *protected {
+	t.Helper()
+	p := &protected{newMachine(t), newVault(t)}
+	p.protect(flags...)
+	return p
+}
+
+func (p *protected) protect(flags ...string) outcome {
+	p.machine.t.Helper()
+	return p.must(0, append([]string{"protect", "web-1", "--qmp", p.machine.path("qmp"), "--scratch", p.machine.path("scratch"), "--scratch-free", "1MiB"}, flags...)...)
+}
+
+// backUp makes a point and compares each of its disks with what the machine's holds.
+func (p *protected) backUp(code int, flags ...string) *outcomeOf {
+	p.machine.t.Helper()
+	t := p.machine.t
+	o := p.must(code, append([]string{"backup", "web-1", "--json", "--min-free", "none"}, flags...)...)
+	var r outcomeOf
+	if err := json.Unmarshal([]byte(o.out), &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range r.Point.Disks {
+		if !slices.Contains([]string{"vda", "vdb"}, d.Name) {
+			continue
+		}
+		target := filepath.Join(t.TempDir(), d.Name+".raw")
+		p.must(0, "restore", "web-1@"+r.Point.ID, "--disk", d.Name+"="+target)
+		if hashFile(t, target) != p.content(d.Name) {
+			t.Errorf("disk %s of point %s differs from what the machine has (%s)", d.Name, r.Point.ID, r.modes())
+		}
+		os.Remove(target)
+	}
+	return &r
+}
+
+func TestARunningMachineIsBackedUpByName(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	if r := p.backUp(0); r.modes() != "vda scan, vdb scan" || r.Outcome != "completed" {
+		t.Errorf("the first point: %s, %s", r.modes(), r.Outcome)
+	}
+	p.clean(2)
+	p.write("vda", 3, 9<<20, "64k")
+	p.write("vdb", 4, 0, "4k")
+	r := p.backUp(0)
+	if r.modes() != "vda bitmap, vdb bitmap" || r.Point.Sizes.Read != 2*64<<10 || r.Point.Sizes.Changed != 2*64<<10 {
+		t.Errorf("the second point: %s, %+v", r.modes(), r.Point.Sizes)
+	}
+	p.clean(2)
+	show := p.must(0, "point", "show", "web-1@latest", "--json").out
+	if !strings.Contains(show, someUUID) || !strings.Contains(show, "qemu-command-line") || !strings.Contains(show, "machine.json") {
+		t.Errorf("the point says %s", show)
+	}
+	if o := p.must(0, "machines"); !strings.Contains(o.out, "running") {
+		t.Errorf("machines: %s", o.out)
+	}
+	if o := p.must(0, "discover"); !strings.Contains(o.out, "web 1") || !strings.Contains(o.out, "web-1") {
+		t.Errorf("discover: %s", o.out)
+	}
+	if o := p.must(0, "unprotect", "web-1"); strings.Count(o.out, "removed from the VM: bitmap") != 2 {
+		t.Errorf("unprotect: %s", o.out)
+	}
+	p.clean(0)
+	if len(p.points("web-1")) != 2 {
+		t.Error("the points are gone")
+	}
+	p.must(0, "check", "--data")
+}
+
+func TestWhatHappensToDisksBetweenTwoPointsIsSeen(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	p.backUp(0)
+	for _, n := range p.nodes() { // another tool's
+		if len(n.Bitmaps) > 0 {
+			p.monitor.do("block-dirty-bitmap-add", map[string]any{"node": n.Name, "name": "backup-tool-7"}, nil)
+		}
+	}
+	p.monitor.do("block_resize", map[string]any{"device": "vdb", "size": 64 << 20}, nil)
+	p.write("vdb", 7, 60<<20, "64k")
+	if r := p.backUp(0); r.modes() != "vda bitmap, vdb scan" || !strings.Contains(r.Point.Disks[1].ModeReason, "resized") {
+		t.Errorf("after a resize: %s, %+v", r.modes(), r.Point.Disks)
+	}
+	p.image("vdc", "raw", "1M")
+	p.monitor.do("blockdev-add", map[string]any{"node-name": "vdc", "driver": "raw", "file": map[string]any{"driver": "file", "filename": p.machine.path("vdc")}}, nil)
+	p.monitor.do("device_add", map[string]any{"driver": "virtio-blk-pci", "id": "dev-vdc", "drive": "vdc", "serial": "serial-vdc"}, nil)
+	if r := p.backUp(0); r.modes() != "vda bitmap, vdb bitmap, vdc scan" {
+		t.Errorf("after a disk was added: %s", r.modes())
+	}
+	p.protect("--exclude", "vdc")
+	if r := p.backUp(0); r.modes() != "vda bitmap, vdb bitmap" || len(r.Point.LeftOut) != 1 {
+		t.Errorf("after a disk was excluded: %s, %v", r.modes(), r.Point.LeftOut)
+	}
+	foreign := 0
+	for _, n := range p.nodes() {
+		for _, b := range n.Bitmaps {
+			if b.Name == "backup-tool-7" {
+				foreign++
+			}
+		}
+	}
+	if foreign != 2 {
+		t.Errorf("%d of 2 bitmaps of another tool are there", foreign)
+	}
+	p.kill() // bitmaps of raw disks vanish, those in qcow2 cannot be believed
+	if o := p.must(0, "machines"); !strings.Contains(o.out, " off ") {
+		t.Errorf("machines: %s", o.out)
+	}
+	p.machine.start()
+	p.protect()
+	p.write("vda", 9, 30<<20, "64k")
+	if r := p.backUp(0); r.modes() != "vda scan, vdb scan" {
+		t.Errorf("after QEMU was killed: %s", r.modes())
+	}
+	if r := p.backUp(0); r.modes() != "vda bitmap, vdb bitmap" {
+		t.Errorf("and then: %s", r.modes())
+	}
+	p.kill()
+	if r := p.backUp(0); r.modes() != "vda , vdb " {
+		t.Errorf("while it is off: %s", r.modes())
+	}
+}
+
+func TestABackupThatIsKilledLosesNothingAndLeavesTheMachineRunning(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	p.backUp(0)
+	for name, kill := range map[string]func(){
+		"before the snapshot": func() { p.protect("--pre", "kill -9 $PPID"); p.must(-1, "backup", "web-1", "--min-free", "none") },
+		"after it":            func() { p.protect("--post", "kill -9 $PPID"); p.must(-1, "backup", "web-1", "--min-free", "none") },
+		"while it reads": func() {
+			p.protect()
+			b := p.vault.start("backup", "web-1", "--scan", "--min-free", "none")
+			eventually(t, "it reads, or has ended", func() bool {
+				var exports []struct{ ID string }
+				p.monitor.do("query-block-exports", nil, &exports)
+				return len(exports) > 0 || b.cmd.Process.Signal(nil) != nil
+			})
+			p.write("vda", 11, 40<<20, "64k")
+			b.signal(9)
+			b.wait()
+		},
+	} {
+		p.write("vda", 5, 20<<20, "64k")
+		p.write("vdb", 6, 20<<20, "64k")
+		before := len(p.points("web-1"))
+		kill()
+		p.write("vda", 7, 22<<20, "64k") // the machine goes on
+		made := len(p.points("web-1")) > before
+		p.protect()
+		r := p.backUp(0)
+		if r.modes() != "vda bitmap, vdb bitmap" || r.Point.Sizes.Read > 5*64<<10 {
+			t.Errorf("killed %s (point made: %v): the next run: %s, %+v", name, made, r.modes(), r.Point.Sizes)
+		}
+		p.clean(2)
+	}
+}
+
+func TestAnotherVMAtTheSameSocketIsRefusedWithTheWayOut(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	p.backUp(0)
+	p.kill()
+	p.uuid = "11111111-8e44-4d0a-9a5c-0123456789ab"
+	p.machine.start()
+	o := p.must(8, "backup", "web-1", "--min-free", "none")
+	for _, text := range []string{someUUID, p.uuid, "--new-vm"} {
+		if !strings.Contains(o.err, text) {
+			t.Errorf("%q is missing in %s", text, o.err)
+		}
+	}
+	if o := p.must(0, "machines"); !strings.Contains(o.out, "ANOTHER VM") {
+		t.Errorf("machines: %s", o.out)
+	}
+	p.must(8, "protect", "web-1", "--qmp", p.machine.path("qmp"))
+	p.protect("--new-vm")
+	p.backUp(0)
+}
+
+func TestAMonitorOrAnNBDServerOfOthersIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	p.backUp(0)
+	p.monitor.do("nbd-server-start", map[string]any{"addr": map[string]any{"type": "unix", "data": map[string]any{"path": p.machine.path("foreign")}}}, nil)
+	p.must(5, "backup", "web-1", "--min-free", "none")
+	if _, err := os.Stat(p.machine.path("foreign")); err != nil {
+		t.Errorf("the server of others: %v", err)
+	}
+	p.monitor.do("nbd-server-stop", nil, nil)
+	p.clean(2)
+	if r := p.backUp(0); r.modes() != "vda bitmap, vdb bitmap" {
+		t.Errorf("the next run: %s", r.modes())
+	}
+	held, err := net.Dial("unix", p.machine.path("qmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.vault.start("backup", "web-1", "--min-free", "none", "--json")
+	time.Sleep(2 * time.Second) // any time will do: it is tried again
+	held.Close()
+	if o := b.wait(); o.code != 0 && o.code != 3 {
+		t.Errorf("exit code %d: %s", o.code, o.err)
+	}
+}
+
+func TestAHeldMachineIsNotTouchedUntilItIsReleased(t *testing.T) {
+	t.Parallel()
+	p := protectMachine(t)
+	p.must(0, "hold", "web-1", "--for", "1h", "--drain")
+	p.must(8, "backup", "web-1", "--min-free", "none")
+	p.must(0, "hold", "web-1", "--release")
+	p.must(0, "hold", "--all", "--for", "1h")
+	p.must(8, "backup", "web-1", "--min-free", "none")
+	p.must(0, "hold", "--all", "--release")
+	p.backUp(0)
+}
