@@ -9,13 +9,18 @@ import (
 // confirm lets a person type word before something that cannot be undone, or
 // yes stand for that in a script.
 func (k *console) confirm(yes bool, word, about string) error {
+	return k.confirmAs(yes, word, about, "this cannot be undone")
+}
+
+// confirmAs is confirm for what why it has to be typed for.
+func (k *console) confirmAs(yes bool, word, about, why string) error {
 	if yes {
 		return nil
 	}
 	if k.in == nil {
-		return usagef("%s: this cannot be undone", about).hinted("--yes confirms it where nobody can be asked")
+		return usagef("%s: %s", about, why).hinted("--yes confirms it where nobody can be asked")
 	}
-	k.say("%s: this cannot be undone.", about)
+	k.say("%s: %s.", about, why)
 	fmt.Fprintf(k.err, "Type %s to go on: ", printable(word))
 	line, err := bufio.NewReader(k.in).ReadString('\n')
 	if err != nil && line == "" {

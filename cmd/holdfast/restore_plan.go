@@ -44,6 +44,7 @@ func (o *restoreOptions) plan(k *console, v *blockstore.Vault, p *blockstore.Poi
 		targets = []diskTarget{{names[0], o.to}}
 	}
 	jobs, err := o.jobs(k, disks, targets)
+	o.places = placesOf(jobs)
 	return func(ctx context.Context, run restore.Options) (restore.Result, error) {
 		return restore.Run(ctx, jobs, run)
 	}, err
@@ -80,6 +81,9 @@ func (o *restoreOptions) planFolder(v *blockstore.Vault, p *blockstore.Point, di
 		return nil, usagef("%s is a folder, not a device", o.to)
 	}
 	job := restore.FolderJob{Path: o.to, Disks: disks, Format: o.format, Config: map[string][]byte{}}
+	if err := o.placesIn(disks); err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, run restore.Options) (restore.Result, error) {
 		if len(o.targets) == 0 { // the whole point
 			for _, c := range p.Config {
@@ -90,6 +94,7 @@ func (o *restoreOptions) planFolder(v *blockstore.Vault, p *blockstore.Point, di
 				job.Config[c.Name] = data
 			}
 		}
+		job.Files = o.files
 		return restore.Folder(ctx, job, run)
 	}, nil
 }
@@ -97,7 +102,7 @@ func (o *restoreOptions) planFolder(v *blockstore.Vault, p *blockstore.Point, di
 // jobs gives every disk its target. disks and targets are in the same order.
 func (o *restoreOptions) jobs(k *console, disks []restore.Disk, targets []diskTarget) ([]restore.Job, error) {
 	var jobs []restore.Job
-	devices, streams := 0, 0
+	devices, streams, exports := 0, 0, 0
 	for i, t := range targets {
 		spec, err := o.spec(k, disks[i].Info(), t.target)
 		if err != nil {
@@ -108,6 +113,8 @@ func (o *restoreOptions) jobs(k *console, disks []restore.Disk, targets []diskTa
 			devices++
 		case restore.Stream:
 			streams++
+		case restore.NBD:
+			exports++
 		}
 		jobs = append(jobs, restore.Job{Disk: disks[i], Target: spec})
 	}
@@ -122,8 +129,8 @@ func (o *restoreOptions) jobs(k *console, disks []restore.Disk, targets []diskTa
 		return nil, usagef("--device is given, but no target is a block device")
 	case streams > 1:
 		return nil, usagef("only one disk can go to standard output")
-	case o.format == "qcow2" && devices+streams == len(jobs):
-		return nil, usagef("--format qcow2 is for files; a device or standard output gets the disk's bytes as they are, which is raw")
+	case o.format == "qcow2" && devices+streams+exports == len(jobs):
+		return nil, usagef("--format qcow2 is for files; a device, an export or standard output gets the disk's bytes as they are, which is raw")
 	}
 	return jobs, nil
 }
@@ -134,6 +141,9 @@ func (o *restoreOptions) spec(k *console, info blockstore.DiskInfo, target strin
 	}
 	if target == "-" {
 		return restore.Spec{Kind: restore.Stream, Writer: k.out}, nil
+	}
+	if uri, ok := exportURI(target); ok {
+		return restore.Spec{Kind: restore.NBD, Path: uri}, nil
 	}
 	st, err := os.Stat(target)
 	if err == nil && st.Mode()&fs.ModeDevice != 0 && st.Mode()&fs.ModeCharDevice == 0 {
@@ -148,6 +158,18 @@ func (o *restoreOptions) spec(k *console, info blockstore.DiskInfo, target strin
 	}
 	kind, err := restore.KindOf(info, cmp.Or(o.format, formatByName(target)))
 	return restore.Spec{Kind: kind, Path: target}, err
+}
+
+// exportURI tells the URI of an NBD export from a path; nbd: may stand before it.
+func exportURI(target string) (uri string, ok bool) {
+	for _, t := range []string{strings.TrimPrefix(target, "nbd:"), target} {
+		for _, scheme := range []string{"nbd://", "nbd+unix://", "nbds://", "nbds+unix://"} { // the last two are refused with a reason
+			if strings.HasPrefix(t, scheme) {
+				return t, true
+			}
+		}
+	}
+	return "", false
 }
 
 // formatByName is the format that the name of a file promises, "" where it

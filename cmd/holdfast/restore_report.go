@@ -12,8 +12,9 @@ import (
 
 // reportRestore prints what was restored. Where a disk went to standard output, the
 // words go beside it.
-func reportRestore(k *console, p *blockstore.Point, res restore.Result, json bool, took time.Duration) error {
+func reportRestore(k *console, p *blockstore.Point, res restore.Result, made *api.RestoredMachine, json bool, took time.Duration) error {
 	outcome := describeRestore(p, res, took)
+	outcome.Made = made
 	for _, n := range outcome.Notes {
 		k.say("note: %s", n)
 	}
@@ -40,6 +41,16 @@ func reportRestore(k *console, p *blockstore.Point, res restore.Result, json boo
 	return err
 }
 
+// reportInPlace prints what was restored in place; safety, which may be nil, is what
+// was there before.
+func reportInPlace(k *console, p, safety *blockstore.Point, res restore.Result, json bool, took time.Duration) error {
+	if safety != nil {
+		res.Before = safety.ID
+	}
+	res.InPlace = true
+	return reportRestore(k, p, res, nil, json, took)
+}
+
 func trimLine(s string) string {
 	if n := len(s); n > 0 && s[n-1] == '\n' {
 		return s[:n-1]
@@ -60,6 +71,7 @@ func describeRestore(p *blockstore.Point, res restore.Result, took time.Duration
 		Machine: p.MachineName, Point: string(p.ID), Disks: []api.RestoredDisk{}, Warnings: []string{}, Notes: []string{},
 		Config: append([]string{}, res.Config...), Seconds: took.Seconds(),
 	}
+	r.InPlace, r.Before = res.InPlace, string(res.Before)
 	for _, d := range res.Disks {
 		one := api.RestoredDisk{
 			Name: d.Disk.Name, Target: d.Target, Format: d.Kind.String(), Size: d.Disk.Size,
@@ -86,14 +98,22 @@ func showRestore(write func(string, ...any), r api.Restore) {
 		if d.Verified {
 			verified = ", verified"
 		}
-		write("restored disk %s of %s@%s to %s (%s, %s, %s of data%s)\n",
-			d.Name, r.Machine, r.Point, d.Target, d.Format, formatSize(d.Size), formatSize(d.Written), verified)
+		what, to := "of data", "to"
+		if r.InPlace {
+			what, to = "written", "in place in"
+		}
+		write("restored disk %s of %s@%s %s %s (%s, %s, %s %s%s)\n",
+			d.Name, r.Machine, r.Point, to, d.Target, d.Format, formatSize(d.Size), formatSize(d.Written), what, verified)
 		for _, x := range d.Damaged {
 			write("damaged: %s: zeros were written\n", place(d.Name, x.Offset, x.Length))
 		}
 	}
 	for _, c := range r.Config {
 		write("restored configuration to %s\n", c)
+	}
+	showMade(write, r.Made)
+	if r.Before != "" {
+		write("what was there before is %s@%s\n", r.Machine, r.Before)
 	}
 	write("restored in %s\n", time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond))
 }

@@ -28,7 +28,23 @@ type Restore struct {
 	Config   []string       `json:"config"` // files written, as paths
 	Warnings []string       `json:"warnings"`
 	Notes    []string       `json:"notes"`
-	Seconds  float64        `json:"seconds"`
+	InPlace  bool           `json:"in_place,omitempty"`
+	Before   string         `json:"before,omitempty"` // point of what was there before a restore in place
+
+	Made    *RestoredMachine `json:"made,omitempty"` // a whole machine
+	Seconds float64          `json:"seconds"`
+}
+
+// RestoredMachine is a machine that was made again around its disks.
+type RestoredMachine struct {
+	Name    string   `json:"name"`
+	UUID    string   `json:"uuid,omitempty"`
+	File    string   `json:"file,omitempty"` // its definition, or a script that runs it
+	Command string   `json:"command,omitempty"`
+	Defined bool     `json:"defined"`
+	Started bool     `json:"started"`
+	Lacking []string `json:"lacking"` // what this host lacks for it
+	Notes   []string `json:"notes"`
 }
 
 // RestoredDisk is one disk that was restored.
@@ -37,7 +53,7 @@ type RestoredDisk struct {
 	Target   string  `json:"target"`
 	Format   string  `json:"format"`
 	Size     int64   `json:"size"`
-	Written  int64   `json:"written"` // bytes of data; the rest is zeros
+	Written  int64   `json:"written"` // bytes of data, the rest is zeros; in place, bytes that differed
 	Verified bool    `json:"verified"`
 	Damaged  []Range `json:"damaged"` // ranges that were filled with zeros
 }

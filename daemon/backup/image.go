@@ -17,6 +17,11 @@ func ParseImage(name, text string, allowInUse bool) (Disk, error) {
 		return Disk{}, err
 	}
 	spec.AllowInUse = allowInUse
+	return FromImage(name, spec)
+}
+
+// FromImage makes a disk of an image.
+func FromImage(name string, spec image.Spec) (Disk, error) {
 	source, err := filepath.Abs(spec.Path)
 	if err != nil {
 		return Disk{}, err

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/quiesce/nbd"
 )
 
 // checkJobs refuses what cannot be or must not be, before anything is touched.
@@ -51,6 +53,9 @@ func checkTarget(s Spec, o Options) (key string, err error) {
 			return "", &os.PathError{Op: "look at", Path: s.Path, Err: err}
 		}
 		return "device " + number(st.Rdev), nil
+	case NBD:
+		address, err := nbd.ParseURI(s.Path)
+		return "export " + address.String(), err
 	case Raw, Qcow2:
 	default:
 		return "", fmt.Errorf("targets of %s are not known", s.Kind)

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -105,7 +106,7 @@ func TestABlockThatFailsOnlyWhenVerifyingIsSaidToBeUncompared(t *testing.T) {
 	delete(whole.blocks, 7)
 	var lost atomic.Bool
 	r := newRun([]Job{{&flaky{d, &lost, 9}, Spec{Path: file}}}, Options{SkipDamaged: true, Verify: true})
-	r.open = func(tk *task, o Options) (Target, error) {
+	r.open = func(_ context.Context, tk *task, o Options) (Target, error) {
 		f, err := createRaw(file, d.size, fileOptions{mode: 0o600})
 		return &synced{f, func() { lost.Store(true) }}, err
 	}

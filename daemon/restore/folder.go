@@ -22,6 +22,7 @@ type FolderJob struct {
 	Path   string            // must not exist or be an empty folder, unless forced
 	Disks  []Disk            // each becomes NAME.raw or NAME.qcow2
 	Config map[string][]byte // becomes config/NAME
+	Files  map[string][]byte // becomes NAME
 	Format string            // raw or qcow2 for all disks; empty: each as its source was
 }
 
@@ -165,6 +166,12 @@ func (f FolderJob) jobs(path, final string) ([]Job, error) {
 			return nil, err
 		}
 		add(memoryDisk{name, f.Config[name]}, Raw, filepath.Join(configFolder, name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Files)) {
+		if err := blockstore.CheckConfigName(name); err != nil {
+			return nil, err
+		}
+		add(memoryDisk{name, f.Files[name]}, Raw, name)
 	}
 	return jobs, nil
 }

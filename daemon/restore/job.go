@@ -41,6 +41,7 @@ const (
 	Qcow2              // a qcow2 file, version 3
 	Device             // a block device
 	Stream             // an io.Writer that gets the disk's bytes in order
+	NBD                // an export of an NBD server, named by its URI
 )
 
 func (k Kind) String() string {
@@ -53,6 +54,8 @@ func (k Kind) String() string {
 		return "device"
 	case Stream:
 		return "stream"
+	case NBD:
+		return "nbd"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -77,7 +80,7 @@ func KindOf(info blockstore.DiskInfo, format string) (Kind, error) {
 // Spec names the target of one disk.
 type Spec struct {
 	Kind   Kind
-	Path   string    // of a file or device; for a Stream what to call it in messages
+	Path   string    // of a file or device, or a URI; for a Stream what to call it in messages
 	Writer io.Writer // of a Stream
 
 	show string // what to call it in messages and results instead of Path
@@ -105,7 +108,7 @@ type Owner struct{ UID, GID int }
 
 // Options of a restore. The zero value works.
 type Options struct {
-	Force       bool        // replace files that exist
+	Force       bool        // replace files that exist, overwrite exports that hold something
 	Verify      bool        // read back what was written and compare it with the point
 	SkipDamaged bool        // put zeros where the point cannot be read, and go on
 	Mode        os.FileMode // permissions of files; 0: 0600

@@ -10,6 +10,9 @@ import (
 type Result struct {
 	Disks  []DiskResult // in the order of the jobs
 	Config []string     // paths of the configuration files that Folder wrote
+
+	InPlace bool               // the disks were written over what was there
+	Before  blockstore.PointID // what was there; empty: no point
 }
 
 // DiskResult is what became of one disk.
@@ -22,7 +25,7 @@ type DiskResult struct {
 	Data     int64 // bytes that came from the point, blocks of zeros apart
 	Verified bool  // read back and found equal
 	Rounded  int64 // bytes of zeros added to a qcow2's virtual size to make whole sectors
-	Tail     int64 // bytes of a device behind the disk's end, left as they were
+	Tail     int64 // bytes of a device or export behind the disk's end, left as they were
 
 	// Damaged are the ranges that could not be read from the point and are zeros
 	// now; ascending, merged.

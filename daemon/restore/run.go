@@ -29,7 +29,7 @@ type run struct {
 	workers int
 	tasks   []*task
 	prog    progress
-	open    func(*task, Options) (Target, error) // openTarget but in tests
+	open    func(context.Context, *task, Options) (Target, error) // openTarget but in tests
 }
 
 func newRun(jobs []Job, o Options) *run {
@@ -55,14 +55,14 @@ func (r *run) run(ctx context.Context) (_ Result, err error) {
 			}
 		}
 	}()
-	if err := r.prepare(); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return r.result(), err
 	}
 	order := slices.Clone(r.tasks)
 	slices.SortStableFunc(order, func(a, b *task) int { return cmp.Compare(a.finality(), b.finality()) })
 	for _, t := range order {
 		if err := r.write(ctx, t); err != nil {
-			return r.result(), t.failed(err)
+			return r.result(), t.failed(ended(ctx, err))
 		}
 	}
 	if ctx.Err() != nil {
@@ -93,7 +93,7 @@ func (r *run) plan(ctx context.Context) error {
 		}
 		t.noteLink()
 		work := t.data
-		if spec.Kind == Device || spec.Kind == Stream {
+		if spec.Kind != Raw && spec.Kind != Qcow2 {
 			work = t.src.size // zeros are work there
 		}
 		if r.opt.Verify && spec.Kind != Stream {
@@ -105,7 +105,7 @@ func (r *run) plan(ctx context.Context) error {
 }
 
 // prepare checks space and opens every target.
-func (r *run) prepare() error {
+func (r *run) prepare(ctx context.Context) error {
 	needs := make(spaceNeeds)
 	for _, t := range r.tasks {
 		bytes := t.data
@@ -126,14 +126,18 @@ func (r *run) prepare() error {
 		if t.job.Target.Kind == Stream {
 			continue
 		}
-		target, err := r.open(t, r.opt)
+		target, err := r.open(ctx, t, r.opt)
 		if err != nil {
 			return t.failed(err)
 		}
 		t.target = target
-		if d, ok := target.(*device); ok {
+		switch d := target.(type) {
+		case *device:
 			t.result.Tail = d.size - t.src.size
 			t.result.Notes = append(t.result.Notes, d.notes(t.src.size, t.result.Disk.LogicalSector)...)
+		case *export:
+			t.result.Tail = d.Size() - t.src.size
+			t.result.Notes = append(t.result.Notes, d.notes(t.src.size)...)
 		}
 	}
 	return nil
@@ -147,7 +151,10 @@ func (r *run) write(ctx context.Context, t *task) error {
 		}
 		return stream(ctx, t.src, t.job.Target.Writer, r.workers, &r.prog)
 	}
-	if d, ok := t.target.(*device); ok {
+	switch d := t.target.(type) {
+	case *device:
+		d.touched = true
+	case *export:
 		d.touched = true
 	}
 	if err := fill(ctx, t.src, t.target, r.workers, &r.prog); err != nil {

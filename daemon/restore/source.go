@@ -14,6 +14,7 @@ import (
 type source struct {
 	disk    Disk
 	size    int64
+	only    []span    // the parts that extents yields; nil: all
 	skip    bool      // zeros for what is damaged
 	damaged *rangeSet // what became zeros
 }
@@ -26,15 +27,27 @@ func newSource(d Disk, skip bool) (*source, error) {
 	return &source{disk: d, size: size, skip: skip, damaged: new(rangeSet)}, nil
 }
 
-// extents calls fn for the runs of data and zeros of the whole disk, in order and
-// without gaps, and checks that they are so. Where the disk's map is damaged and
-// that is skipped, it yields zeros.
+// extents calls fn for the runs of data and zeros of the disk, or of the parts that
+// are wanted, in order and without gaps within a part, and checks that they are so. Where
+// the disk's map is damaged and that is skipped, it yields zeros.
 func (s *source) extents(ctx context.Context, fn func(blockstore.Extent) error) error {
-	var pos int64
+	if s.only == nil {
+		return s.within(ctx, span{0, s.size}, fn)
+	}
+	for _, part := range s.only {
+		if err := s.within(ctx, part, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *source) within(ctx context.Context, part span, fn func(blockstore.Extent) error) error {
+	pos := part.off
 	var fnErr error // told apart from the disk's own errors
 	emit := func(e blockstore.Extent) error {
-		if e.Offset != pos || e.Length <= 0 || e.Length > s.size-pos || e.Kind > blockstore.Zero {
-			return fmt.Errorf("the map yields %s of %d bytes at %d, but %d comes next of %d", e.Kind, e.Length, e.Offset, pos, s.size)
+		if e.Offset != pos || e.Length <= 0 || e.Length > part.end-pos || e.Kind > blockstore.Zero {
+			return fmt.Errorf("the map yields %s of %d bytes at %d, but %d comes next of %d", e.Kind, e.Length, e.Offset, pos, part.end)
 		}
 		if fnErr = fn(e); fnErr != nil {
 			return fnErr
@@ -42,10 +55,10 @@ func (s *source) extents(ctx context.Context, fn func(blockstore.Extent) error) 
 		pos = e.End()
 		return nil
 	}
-	for pos < s.size {
-		err := s.disk.Extents(ctx, pos, s.size-pos, emit)
-		if err == nil && pos < s.size {
-			err = fmt.Errorf("the map ends at %d of %d bytes", pos, s.size)
+	for pos < part.end {
+		err := s.disk.Extents(ctx, pos, part.end-pos, emit)
+		if err == nil && pos < part.end {
+			err = fmt.Errorf("the map ends at %d of %d bytes", pos, part.end)
 		}
 		if err == nil {
 			break
@@ -54,7 +67,7 @@ func (s *source) extents(ctx context.Context, fn func(blockstore.Extent) error) 
 		if fnErr != nil || !s.skip || !errors.As(err, &damage) {
 			return err
 		}
-		if err := s.passDamage(ctx, damage, &pos, emit); err != nil {
+		if err := s.passDamage(ctx, damage, &pos, part.end, emit); err != nil {
 			return err
 		}
 	}
@@ -63,8 +76,8 @@ func (s *source) extents(ctx context.Context, fn func(blockstore.Extent) error) 
 
 // passDamage goes on behind a damaged part of the map: what lies before it is
 // yielded, it itself as zeros.
-func (s *source) passDamage(ctx context.Context, damage *blockstore.CorruptError, pos *int64, emit func(blockstore.Extent) error) error {
-	end := min(damage.Offset+damage.Length, s.size)
+func (s *source) passDamage(ctx context.Context, damage *blockstore.CorruptError, pos *int64, last int64, emit func(blockstore.Extent) error) error {
+	end := min(damage.Offset+damage.Length, last)
 	if damage.Offset < 0 || damage.Length <= 0 || end <= *pos {
 		return damage // it does not say what is behind it
 	}

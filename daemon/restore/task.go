@@ -23,7 +23,7 @@ type task struct {
 // finality orders tasks so that what cannot be taken back comes last.
 func (t *task) finality() int {
 	switch t.job.Target.Kind {
-	case Device:
+	case Device, NBD:
 		return 1
 	case Stream:
 		return 2
@@ -77,7 +77,7 @@ func (t *task) noteLink() {
 }
 
 // openTarget opens or makes what a task writes to.
-func openTarget(t *task, o Options) (Target, error) {
+func openTarget(ctx context.Context, t *task, o Options) (Target, error) {
 	spec := t.job.Target
 	opt := fileOptions{force: o.Force, mode: cmp.Or(o.Mode, 0o600), owner: o.Owner}
 	switch spec.Kind {
@@ -87,6 +87,8 @@ func openTarget(t *task, o Options) (Target, error) {
 		return opened(createQcow2(spec.Path, t.layout, opt))
 	case Device:
 		return opened(openDevice(spec.Path, o.VaultPath, t.src.size))
+	case NBD:
+		return opened(openExport(ctx, spec.Path, t.src.size, o.Force))
 	}
 	return nil, fmt.Errorf("target of %s: %w", spec.Kind, errors.ErrUnsupported)
 }

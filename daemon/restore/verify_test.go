@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -38,8 +39,8 @@ func TestVerifyFindsATargetThatLies(t *testing.T) {
 	} {
 		folder := t.TempDir()
 		r := newRun(toFile(d, c.kind, filepath.Join(folder, "x")), Options{Verify: true})
-		r.open = func(tk *task, o Options) (Target, error) {
-			real, err := openTarget(tk, o)
+		r.open = func(_ context.Context, tk *task, o Options) (Target, error) {
+			real, err := openTarget(t.Context(), tk, o)
 			if err != nil {
 				return nil, err
 			}

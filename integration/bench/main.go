@@ -42,6 +42,7 @@ var groups = []struct {
 	{"second", (*bench).secondDay},
 	{"scan", (*bench).noChangeScan},
 	{"restore", (*bench).restore},
+	{"inplace", (*bench).inPlace},
 	{"mount", (*bench).mount},
 	{"check", (*bench).checkData},
 	{"sweep", (*bench).yearSweep},

@@ -1,8 +1,11 @@
 // Package image reads the disks of machines that are off: raw files, block
-// devices and qcow2 images with their backing files, as sources of a backup.
+// devices and qcow2 images with their backing files, as sources of a backup; and
+// changes them in place for a restore.
 //
 // A [Spec] names an image; [Open] makes it an [Image], which yields size, bytes
-// and extents. The package promises that
+// and extents. [Hold] keeps QEMU away from it by QEMU's own locks, until Release; an
+// [Editor] of a [Held] changes it, qcow2 through qemu-nbd, which inherits the locks so
+// that they last as long as anything is written. The package promises that
 //
 //   - nothing is probed: a format that is not named is raw, and what looks like
 //     another one is refused with the option to give;

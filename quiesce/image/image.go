@@ -57,7 +57,7 @@ func (i *Image) begin(ctx context.Context) (err error) {
 		i.size = i.layers[0].seen.size
 		return nil
 	}
-	if i.server, err = serve(ctx, i.layers); err != nil {
+	if i.server, err = serve(ctx, i.layers, i.spec.held); err != nil {
 		return fmt.Errorf("open image %s: %w", i.spec.Path, err)
 	}
 	i.size = i.server.client.Size()
@@ -66,7 +66,7 @@ func (i *Image) begin(ctx context.Context) (err error) {
 
 // claims is checkUse with what is done only once.
 func (i *Image) claims() error {
-	if err := i.checkUse(false); err != nil {
+	if err := i.checkUse(false); err != nil || i.spec.held {
 		return err
 	}
 	for _, l := range i.layers {

@@ -35,15 +35,39 @@ type server struct {
 
 const startTimeout = 30 * time.Second
 
-// serve starts a process that reads the image made of layers.
-func serve(ctx context.Context, layers []layer) (_ *server, err error) {
+// serve starts a process that reads the image made of layers, whose locks may
+// be ours.
+func serve(ctx context.Context, layers []layer, held bool) (*server, error) {
+	return serveAs(ctx, layers, service{held: held})
+}
+
+// serveWritable starts a process that changes the image whose locks are lock's. It ends
+// after the connection, and like any other when we die: see Held.Mend.
+func serveWritable(ctx context.Context, layers []layer, lock *os.File) (*server, error) {
+	return serveAs(ctx, layers, service{held: true, lock: lock})
+}
+
+// service says how an image is served.
+type service struct {
+	held bool     // the locks on the image itself are ours: none are to be taken
+	lock *os.File // whose locks the process inherits; nil: it only reads
+}
+
+func (s service) options() []string {
+	if s.lock == nil {
+		return []string{"--read-only", "--shared=1"}
+	}
+	return []string{"--shared=1", "--discard=unmap"}
+}
+
+func serveAs(ctx context.Context, layers []layer, how service) (_ *server, err error) {
 	folder, err := socketFolder()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // the connection outlives the socket's name
 	socket := filepath.Join(folder, "nbd")
-	s, err := start(layers, socket)
+	s, err := start(layers, socket, how)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +75,13 @@ func serve(ctx context.Context, layers []layer) (_ *server, err error) {
 		s.close()
 		return nil, s.explain(err)
 	}
-	s.forget = context.AfterFunc(ctx, func() { s.end() })
+	s.forget = context.AfterFunc(ctx, func() {
+		if how.lock == nil {
+			s.end()
+			return
+		}
+		s.client.Close() // it ends by itself then, and in good order
+	})
 	return s, nil
 }
 
@@ -67,22 +97,25 @@ func socketFolder() (string, error) {
 
 // start runs qemu-nbd on files that we have opened: whatever their names lead
 // to by now, it reads those that were checked.
-func start(layers []layer, socket string) (*server, error) {
+func start(layers []layer, socket string, how service) (*server, error) {
 	tool, err := exec.LookPath("qemu-nbd")
 	if err != nil {
 		return nil, fmt.Errorf("qcow2 images are read by qemu-nbd: %w (it is in the package qemu-utils)", err)
 	}
 	const firstExtra = 3 // descriptor of the first of ExtraFiles
-	text, err := json.Marshal(describe(layers, firstExtra))
+	text, err := json.Marshal(describe(layers, firstExtra, how))
 	if err != nil {
 		return nil, err
 	}
 	s := &server{exited: make(chan struct{})}
-	s.cmd = exec.Command(tool, "--read-only", "--shared=1", "--socket="+socket, "json:"+string(text))
+	s.cmd = exec.Command(tool, append(how.options(), "--socket="+socket, "json:"+string(text))...)
 	s.cmd.Stderr, s.cmd.Stdout = &s.said, &s.said
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // a Ctrl-C is for us to handle
 	for _, l := range layers {
 		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, l.f)
+	}
+	if how.lock != nil {
+		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, how.lock)
 	}
 	started := make(chan error)
 	go func() { // close waits for it
@@ -100,20 +133,21 @@ func start(layers []layer, socket string) (*server, error) {
 
 // describe says, for QEMU, what layers are: every format and file is named, and the
 // last has no backing file, so that nothing is taken from a header.
-func describe(layers []layer, fd int) map[string]any {
+func describe(layers []layer, fd int, how service) map[string]any {
 	driver := "file"
 	if layers[0].block {
 		driver = "host_device"
 	}
-	node := map[string]any{
-		"driver":      layers[0].format,
-		"read-only":   true,
-		"force-share": true, // QEMU's locks let a machine start while we read
-		"file":        map[string]any{"driver": driver, "filename": "/proc/self/fd/" + strconv.Itoa(fd)},
+	file := map[string]any{"driver": driver, "filename": "/proc/self/fd/" + strconv.Itoa(fd)}
+	node := map[string]any{"driver": layers[0].format, "read-only": how.lock == nil, "file": file}
+	if how.held {
+		file["locking"] = "off"
+	} else {
+		node["force-share"] = true // QEMU's locks let a machine start while we read
 	}
 	switch {
 	case len(layers) > 1:
-		node["backing"] = describe(layers[1:], fd+1)
+		node["backing"] = describe(layers[1:], fd+1, service{})
 	case layers[0].format == formatQcow2:
 		node["backing"] = nil
 	}

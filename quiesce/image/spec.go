@@ -17,6 +17,8 @@ type Spec struct {
 	// AllowInUse opens an image that somebody else writes to. What is read then
 	// is not from one moment.
 	AllowInUse bool
+
+	held bool // by this process: its locks are ours
 }
 
 // ParseSpec reads "IMAGE[,format=raw|qcow2][,backing=DIR]...". A comma within a

@@ -17,6 +17,8 @@ type InUseError struct {
 	Users []User // who, as far as can be told
 	// Started is set when the image was not in use when it was opened.
 	Started bool
+	// Change is set when the image was to be changed, not read.
+	Change bool
 }
 
 func (e *InUseError) Error() string {
@@ -26,6 +28,9 @@ func (e *InUseError) Error() string {
 	}
 	if e.Started {
 		return fmt.Sprintf("image %s came into use while it was read (%s), probably its machine was started: what was read is not from one moment", e.Path, strings.Join(who, "; "))
+	}
+	if e.Change {
+		return fmt.Sprintf("image %s is in use (%s): shut the machine down first, nothing is written while anybody uses it", e.Path, strings.Join(who, "; "))
 	}
 	return fmt.Sprintf("image %s is in use (%s): shut the machine down first, or give --allow-in-use for a copy that may be inconsistent", e.Path, strings.Join(who, "; "))
 }
@@ -80,7 +85,10 @@ func (i *Image) checkUse(started bool) error {
 	if i.server != nil {
 		ours = i.server.pid()
 	}
-	for _, l := range i.layers {
+	for n, l := range i.layers {
+		if n == 0 && i.spec.held {
+			continue
+		}
 		users, err := l.users(ours)
 		if len(users) > 0 {
 			return &InUseError{Path: l.path, Users: users, Started: started}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -196,6 +197,12 @@ func openForWriting(fdinfo string) bool {
 // fileUsers finds the processes other than ours that have a regular file open
 // for writing, as far as they can be seen.
 func fileUsers(want *unix.Statx_t) []User {
+	return slices.DeleteFunc(openers(want), func(u User) bool { return u.How != forWriting })
+}
+
+// openers finds the processes other than ours that have a regular file open,
+// as far as they can be seen.
+func openers(want *unix.Statx_t) []User {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -208,7 +215,7 @@ func fileUsers(want *unix.Statx_t) []User {
 		}
 		proc := "/proc/" + e.Name()
 		how, _ := openIn(proc, func(st *unix.Statx_t) bool { return sameFile(st, want) })
-		if how == forWriting {
+		if how != "" {
 			users = append(users, User{PID: pid, Command: commandOf(proc), How: how})
 		}
 	}

@@ -14,6 +14,7 @@ type call struct {
 	offset  int64
 	length  uint32
 	buf     []byte              // of a read; len is length
+	data    []byte              // of a write
 	got     pieces              // of buf that came
 	extents map[uint32][]Extent // of a block status, by id of the context
 	err     error               // what the server said
@@ -62,7 +63,7 @@ func (c *Client) start(ctx context.Context, k *call) error {
 	c.mu.Unlock()
 
 	c.sending.Lock()
-	_, err := c.conn.Write(appendRequest(nil, k.kind, cookie, k.offset, k.length))
+	err := c.transmit(k, cookie)
 	c.sending.Unlock()
 	if err != nil {
 		c.conn.Close() // the receiver notices, and ends this call with the others

@@ -39,6 +39,8 @@ type Client struct {
 	sending sync.Mutex    // held for the write of one request
 	ended   chan struct{} // closed when the receiver is gone
 
+	patience time.Duration // for one answer to a writer
+
 	mu      sync.Mutex
 	pending map[uint64]*call // by cookie
 	cookie  uint64           // the last one used
@@ -58,19 +60,31 @@ func Dial(ctx context.Context, socket string, o Options) (*Client, error) {
 }
 
 func dial(ctx context.Context, socket string, o Options) (*Client, error) {
-	if len(o.Export) > maxString || len(o.Contexts) > maxContexts {
-		return nil, errors.New("name too long or too many contexts")
+	if err := checkNames(o); err != nil {
+		return nil, err
 	}
 	conn, err := connect(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
+	return enterOver(ctx, conn, socket, o)
+}
+
+func checkNames(o Options) error {
+	if len(o.Export) > maxString || len(o.Contexts) > maxContexts {
+		return errors.New("name too long or too many contexts")
+	}
+	return nil
+}
+
+// enterOver does the handshake over a connection, which it closes when that fails.
+func enterOver(ctx context.Context, conn net.Conn, path string, o Options) (*Client, error) {
 	c := newClient(conn)
-	c.path, c.name = socket, o.Export
+	c.path, c.name = path, o.Export
 	if o.Stall > 0 {
 		c.stall.limit = o.Stall
 	}
-	err = shaking(ctx, conn, func() error { return c.handshake(o) })
+	err := shaking(ctx, conn, func() error { return c.handshake(o) })
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -104,13 +118,14 @@ func shaking(ctx context.Context, conn net.Conn, handshake func() error) error {
 
 func newClient(conn net.Conn) *Client {
 	return &Client{
-		export:  export{minBlock: 1, maxRequest: maxRequest},
-		conn:    conn,
-		r:       bufio.NewReaderSize(conn, 64<<10),
-		slots:   make(chan struct{}, window),
-		ended:   make(chan struct{}),
-		pending: make(map[uint64]*call),
-		stall:   stall{limit: DefaultStall},
+		export:   export{minBlock: 1, maxRequest: maxRequest},
+		conn:     conn,
+		r:        bufio.NewReaderSize(conn, 64<<10),
+		slots:    make(chan struct{}, window),
+		patience: patience,
+		ended:    make(chan struct{}),
+		pending:  make(map[uint64]*call),
+		stall:    stall{limit: DefaultStall},
 	}
 }
 

@@ -1,10 +1,13 @@
-// Package nbd reads disks that an NBD server exports over a Unix socket, as
-// QEMU and qemu-nbd do.
+// Package nbd reads and writes disks that an NBD server exports over a Unix
+// socket or TCP, as QEMU and qemu-nbd do.
 //
 // A [Client] is one connection to one export. Many goroutines may read through
 // it at once: requests are numbered, sent without waiting for each other, and
 // answered in any order. What the export says of its ranges (allocated, zero,
 // changed since a bitmap was begun) is asked for by [Client.BlockStatus].
+//
+// Where a server takes changes, [Client.WriteAt], [Client.Zero], [Client.Trim] and
+// [Client.Flush] make them; a server that keeps a writer waiting for minutes is left.
 //
 // The server is not trusted. Every length, count, offset, number and name that
 // it sends is checked before it is used; bytes that it did not send are never

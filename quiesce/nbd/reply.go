@@ -97,7 +97,7 @@ func (c *Client) simple(code uint32, cookie uint64) error {
 	switch {
 	case code != 0:
 		k.err = &ServerError{Code: code}
-	case c.structured:
+	case c.structured && (k.kind == cmdRead || k.kind == cmdBlockStatus):
 		return violation("simple reply where a structured one was agreed on")
 	default:
 		if _, err := io.ReadFull(c.r, k.buf); err != nil {
