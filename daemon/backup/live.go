@@ -38,7 +38,8 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 		return err
 	}
 	asked := r.Machine.Protected.Consistency
-	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash})
+	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash,
+		Beside: l.beside()})
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,21 @@ func (l *liveRun) choose(disks []VMDisk) error {
 		}
 	}
 	return nil
+}
+
+// beside are paths of what grows while the machine runs: its disks, and the scratch files.
+func (l *liveRun) beside() []string {
+	scratch := l.Machine.Protected.Scratch
+	if scratch == "" {
+		scratch = qemu.DefaultScratch
+	}
+	paths := []string{scratch}
+	for _, d := range l.disks {
+		if filepath.IsAbs(d.Source) {
+			paths = append(paths, d.Source)
+		}
+	}
+	return paths
 }
 
 // holdsVault tells whether the vault lies on a disk of the VM, as far as that can be seen
