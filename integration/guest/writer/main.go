@@ -11,6 +11,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -25,7 +26,7 @@ func main() {
 // write writes until something fails.
 func write(paths []string) error {
 	var files []*os.File
-	next := uint64(1)
+	next := uint64(math.MaxUint64) // after the shortest journal
 	for _, p := range paths {
 		f, err := os.OpenFile(p, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
@@ -36,9 +37,8 @@ func write(paths []string) error {
 		if err != nil {
 			return err
 		}
-		if n, err := journal.Parse(b); err == nil && n >= next {
-			next = n + 1
-		}
+		n, _ := journal.Parse(b)
+		next = min(next, n+1)
 	}
 	for n := next; ; n++ {
 		for _, f := range files {
