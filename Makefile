@@ -26,9 +26,9 @@ demo: build ## back up a real disk image, change it, mount, copy, restore, compa
 	@integration/install-deps
 	@integration/demo.sh bin/holdfast
 
-bench: build ## the figures of the README beside borg, restic and cp, in one run; ONLY=sweep,check: some
+bench: build ## the figures of the README beside borg, restic and cp, in one run; ONLY=sweep,check: some; SCALE=500000000: of a vault of so many blocks
 	@integration/install-deps bench
-	go run ./integration/bench --holdfast bin/holdfast $(if $(ONLY),--only $(ONLY),--disk)
+	go run ./integration/bench --holdfast bin/holdfast $(if $(ONLY),--only $(ONLY),--disk) $(if $(SCALE),--scale $(SCALE))
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | wc -l | xargs echo "fuzz targets:"

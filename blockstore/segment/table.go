@@ -153,6 +153,7 @@ func (t *Table) Entry(i int64) (e Entry, err error) {
 func (t *Table) decode(i int64) (e Entry, err error) {
 	p := t.entry(i)
 	e = Entry{content.ID(p[:32]), le.Uint32(p[32:]), le.Uint32(p[36:]), le.Uint32(p[40:])}
+	runtime.KeepAlive(t)
 	if int(e.Pack) >= len(t.Packs) || e.Length > maxRecord || int64(e.Offset)+int64(e.Length) > t.Packs[e.Pack].Size {
 		return e, fmt.Errorf("segment %s: %w", t.Name, damaged("entry %d is impossible", i))
 	}
