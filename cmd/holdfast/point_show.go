@@ -126,6 +126,19 @@ func pointRows(k *console, p api.Point, local bool) [][]string {
 		{"read", formatSize(p.Sizes.Read)},
 		{"made by", fmt.Sprintf("%s, writer %s", p.Tool, p.Writer)},
 	}
+	if v := p.VM; v != nil && v.Name != "" {
+		rows = append(rows, []string{"VM", fmt.Sprintf("%q, %s (%s)", v.Name, dash(v.UUID), strings.TrimSpace(v.Kind+" "+v.Host))})
+	}
+	if q := p.Quiesced; q != nil {
+		held := "not frozen"
+		if q.WindowMS > 0 {
+			held = fmt.Sprintf("frozen for %.1f ms", q.WindowMS)
+		}
+		rows = append(rows, []string{"guest", held + parenthesis(q.Agent)})
+		for _, h := range q.Hooks {
+			rows = append(rows, []string{h.Phase + " on the " + h.Place, fmt.Sprintf("%s: %s", h.Command, cmp.Or(h.Error, "done"))})
+		}
+	}
 	if p.Deleted != nil {
 		rows = append(rows, []string{"deleted", k.moment(p.Deleted.Time, local) + ", in the trash"})
 	}
@@ -151,6 +164,11 @@ func showDisks(k *console, p api.Point) error {
 	k.printf("\n")
 	if err := k.table(rows, 1, 2, 3, 4); err != nil {
 		return err
+	}
+	for _, d := range p.Disks {
+		if d.Mode != "" {
+			k.printf("disk %s was read by %s%s\n", d.Name, d.Mode, parenthesis(d.ModeReason))
+		}
 	}
 	var files []string
 	for _, f := range p.Config {

@@ -43,6 +43,9 @@ type MachineDisk struct {
 func (r *machineRun) addConfig(ctx context.Context, vm VM, b *blockstore.Backup, state []ConfigFile, lacks []string) error {
 	files, missing := vm.Config(ctx, r.IncludeSecrets)
 	missing = append(missing, lacks...)
+	if r.IncludeSecrets && !r.owner.Info().Sealed {
+		r.warn("the secrets of the machine's definition lie in the vault as they are: it is not sealed")
+	}
 	for _, what := range missing {
 		r.warn("the point's configuration lacks %s", what)
 	}

@@ -215,6 +215,9 @@ func (v *libvirtVM) Config(ctx context.Context, secrets bool) (files []ConfigFil
 		name := SafeName(d.Kind+"-"+d.Name, 60, func(s string) bool { return taken[s] })
 		taken[name] = true
 		files = append(files, ConfigFile{name + ".xml", []byte(d.XML)})
+		if len(d.Value) > 0 {
+			files = append(files, ConfigFile{name + ".value", d.Value})
+		}
 	}
 	return files, missing
 }
