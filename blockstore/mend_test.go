@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -63,5 +64,42 @@ func mendAfterCheck(t *testing.T, o *Owner) {
 func mendBySweep(t *testing.T, o *Owner) {
 	if _, err := o.Sweep(t.Context(), SweepOptions{Full: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestACheckByAnOwnerNotesNoGoodCopyOfWhatIsDamaged cuts a pack short whose records
+// are then known without their kinds, and have good copies elsewhere.
+func TestACheckByAnOwnerNotesNoGoodCopyOfWhatIsDamaged(t *testing.T) {
+	dir := vaultIn(t, sampleBlock)
+	o := ownVault(t, dir, OwnOptions{})
+	backUp(t, o, "web1", map[string]Source{"vda": noise(70, 20)})
+	var files []string
+	if err := o.eachPack(func(w WriterID, id pack.ID) error {
+		files = append(files, o.dir.Path(packPath(w, id)))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, o)
+	for _, file := range files {
+		if err := os.Truncate(file, 600); err != nil { // within the first record
+			t.Fatal(err)
+		}
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	defer o.Close()
+	backUp(t, o, "web1", map[string]Source{"vda": noise(70, 20)})
+	for range 2 {
+		r, err := o.Check(t.Context(), CheckOptions{Data: true})
+		if err != nil || r.Harmed() {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	for id, notes := range o.damage.snapshot() {
+		for in := range notes {
+			if e := o.dir.Path(packPath(o.claim.owner.Writer, in)); !slices.Contains(files, e) {
+				t.Errorf("%s is noted as damaged in pack %s, where it is good", id.Short(), in)
+			}
+		}
 	}
 }

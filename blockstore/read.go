@@ -85,11 +85,17 @@ func (v *Vault) readFrom(set *tableSet, kind content.Kind, id ID, decode decoder
 	return done, errors.Join(append(errs, err)...)
 }
 
-// tellDamage tells the owner of this process of a damaged record.
+// tellDamage tells the owner of this process of a damaged record. One that is
+// good as what it says of itself is not: somebody tried it as another kind, since
+// the list that tells kinds was lost.
 func (v *Vault) tellDamage(p place, kind content.Kind, id ID, err error) {
-	if v.onDamage != nil && isDamage(err) {
-		v.onDamage(p, kind, id, err)
+	if v.onDamage == nil || !isDamage(err) {
+		return
 	}
+	if v.readPlace(p, func(op *pack.Opener, rec []byte) error { return decodes(op, 0, id, rec) }) == nil {
+		return
+	}
+	v.onDamage(p, kind, id, err)
 }
 
 // readPlace reads one copy, a second time past the page cache if it is bad.
