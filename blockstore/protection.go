@@ -76,6 +76,9 @@ type ImageDisk struct {
 	Path    string   `json:"path"`
 	Format  string   `json:"format,omitempty"`
 	Backing []string `json:"backing,omitempty"` // folders of its backing files
+
+	Shareable  bool   `json:"shareable,omitempty"`  // others may write to it, too
+	Unreadable string `json:"unreadable,omitempty"` // why it cannot be read from there while the VM is off; "": it can
 }
 
 // Hook is a pair of commands that are run around the instant of a snapshot, each for

@@ -37,7 +37,7 @@ func describeProtection(p *blockstore.Protection) api.Protection {
 		a.QMP, a.QGA = p.QEMU.QMP, p.QEMU.QGA
 	}
 	for _, i := range p.Images {
-		a.Images = append(a.Images, api.ImageDisk{Name: i.Name, Path: i.Path, Format: i.Format, Backing: append([]string{}, i.Backing...)})
+		a.Images = append(a.Images, api.ImageDisk{Name: i.Name, Path: i.Path, Format: i.Format, Backing: append([]string{}, i.Backing...), Unreadable: i.Unreadable})
 	}
 	for _, h := range p.Hooks {
 		place := "host"

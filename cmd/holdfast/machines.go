@@ -174,7 +174,11 @@ func machineRows(k *console, m api.Machine, local bool) [][]string {
 		rows = append(rows, []string{"agent", p.QGA})
 	}
 	for _, i := range p.Images {
-		rows = append(rows, []string{"image of " + i.Name, i.Path + parenthesis(i.Format)})
+		words := i.Path + parenthesis(i.Format)
+		if i.Unreadable != "" {
+			words += ", in no point while the VM is off: " + i.Unreadable
+		}
+		rows = append(rows, []string{"image of " + i.Name, words})
 	}
 	for _, h := range p.Hooks {
 		when, command := "before", h.Pre

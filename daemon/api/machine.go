@@ -80,6 +80,8 @@ type ImageDisk struct {
 	Path    string   `json:"path"`
 	Format  string   `json:"format,omitempty"`
 	Backing []string `json:"backing"`
+
+	Unreadable string `json:"unreadable,omitempty"` // why it is in no point that is made while the VM is off
 }
 
 // Hook is a pair of commands around a snapshot.

@@ -23,6 +23,7 @@ type liveRun struct {
 	disks  []VMDisk
 	left   []blockstore.LeftOut
 
+	lied   bool // a bitmap called a block clean that had changed
 	report quiesce.Report
 	state  []ConfigFile // NVRAM and TPM
 	lacks  []string     // what of the configuration is missing
@@ -141,6 +142,9 @@ func (l *liveRun) snapshot(ctx context.Context) (err error) {
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 		defer cancel()
 		e := s.Release(release, l.result.Point != nil)
+		if l.lied && l.result.Point == nil {
+			e = errors.Join(e, l.forget(release))
+		}
 		switch {
 		case e == nil:
 		case l.result.Point != nil:
@@ -150,6 +154,13 @@ func (l *liveRun) snapshot(ctx context.Context) (err error) {
 		}
 	}()
 	return l.watched(ctx, s, func(ctx context.Context) error { return l.make(ctx, s) })
+}
+
+// forget removes the bitmaps of the vault after a run that found them out and made no
+// point: the sample of the next one may not come upon what they miss.
+func (l *liveRun) forget(ctx context.Context) error {
+	_, err := l.vm.Clean(ctx, string(l.owner.Info().ID), "")
+	return err
 }
 
 // hold is called by the snapshot: it holds the guest still while during takes it.
@@ -284,6 +295,7 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 	if !errors.As(err, &stale) {
 		return disks, err
 	}
+	l.lied = true
 	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, or QEMU lost track", stale)
 	for i := range disks {
 		if d := &disks[i]; d.Mode == blockstore.ByBitmap {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -461,6 +463,22 @@ func TestABitmapThatLiesIsFoundOutAndNotBelieved(t *testing.T) {
 	}
 }
 
+func TestABitmapThatWasFoundOutIsNotBelievedAfterAFailureEither(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, newHost(64*block))
+	p.good()
+	for i := range 64 {
+		p.disk("vda").content[i*block+5] = 'X'
+	}
+	p.fails["check"] = errors.New("the snapshot was lost")
+	if r, err := p.run(); err == nil {
+		t.Fatalf("made a point of a lost snapshot: %v", modes(r))
+	}
+	delete(p.fails, "check")
+	p.protect(func(r *blockstore.Protection) { r.Samples = -1 }) // as when the sample misses it
+	p.good()                                                     // compares all bytes
+}
+
 func TestAFailureInAnyPhaseLeavesNothingAndLosesNoChange(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
@@ -620,5 +638,41 @@ func TestAVMThatIsOffIsReadFromItsImages(t *testing.T) {
 	var not *quiesce.NotReachedError
 	if _, err := p.run(); !errors.As(err, &not) {
 		t.Errorf("a consistency that nobody can promise: %v", err)
+	}
+}
+
+func TestADiskThatCannotBeReadWhileTheVMIsOffIsNotPassedOverInSilence(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, newHost(block))
+	image := filepath.Join(t.TempDir(), "vda.raw")
+	if err := os.WriteFile(image, p.disk("vda").content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	images := []blockstore.ImageDisk{
+		{Name: "vda", Path: image, Format: "raw"},
+		{Name: "vdb", Path: "nbd://other/vdb", Format: "raw", Unreadable: "it is no file of this host"},
+		{Name: "vdc", Path: image, Format: "raw", Shareable: true},
+	}
+	protect := func(exclude ...string) {
+		p.protect(func(r *blockstore.Protection) {
+			r.QEMU.QMP, r.Images, r.Exclude = filepath.Join(t.TempDir(), "qmp"), images, exclude
+		})
+	}
+	p.q.Open = backup.Reaching{}.Open
+	protect()
+	r, err := p.run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Point.Disks) != 1 || len(r.Point.LeftOut) != 2 || !strings.Contains(r.Point.LeftOut[0].Reason, "while the VM is off") ||
+		!strings.Contains(r.Point.LeftOut[1].Reason, "shareable") {
+		t.Errorf("disks %v, left out %v", modes(r), r.Point.LeftOut)
+	}
+	if said := strings.Join(r.Warnings, "\n"); !strings.Contains(said, "disk vdb (nbd://other/vdb) is not in the point") || len(r.Warnings) != 1 {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	protect("vdb")
+	if r, err = p.run(); err != nil || len(r.Warnings) != 0 {
+		t.Errorf("one that is excluded: %v, warnings %q", err, r.Warnings)
 	}
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce"
@@ -20,6 +21,13 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 	}
 	for _, name := range unknown {
 		r.warn("disk %s is to be left out, and the VM has no such disk", name)
+	}
+	if images, ok := vm.(*imagesVM); ok {
+		for _, i := range images.images {
+			if i.Unreadable != "" && !slices.Contains(r.Machine.Protected.Exclude, i.Name) {
+				r.warn("disk %s (%s) is not in the point, since the VM is off: %s; start the VM, or exclude the disk", i.Name, i.Path, i.Unreadable)
+			}
+		}
 	}
 	names := make([]string, len(chosen))
 	byName := map[string]*VMDisk{}

@@ -29,7 +29,14 @@ func (v *imagesVM) Facts(context.Context) (Facts, error) {
 func (v *imagesVM) Disks(context.Context) ([]VMDisk, error) {
 	var disks []VMDisk
 	for _, i := range v.images {
-		disks = append(disks, VMDisk{Name: i.Name, Source: i.Path, Format: i.Format})
+		d := VMDisk{Name: i.Name, Source: i.Path, Format: i.Format, Shareable: i.Shareable}
+		switch {
+		case i.Unreadable != "":
+			d.LeftOut, d.Impossible = fmt.Sprintf("it cannot be read while the VM is off: %s (%s)", i.Unreadable, i.Path), true
+		case i.Shareable:
+			d.LeftOut = "shareable disk: other machines may write to it too"
+		}
+		disks = append(disks, d)
 	}
 	return disks, nil
 }
@@ -62,12 +69,17 @@ func (v *imagesVM) Config(context.Context, bool) ([]ConfigFile, []string) { retu
 // State is part of VM.
 func (v *imagesVM) State(context.Context) ([]ConfigFile, []string) { return nil, nil }
 
-// exist tells whether all images are there.
+// exist tells whether all images are there that can be.
 func (v *imagesVM) exist() bool {
+	found := false
 	for _, i := range v.images {
+		if i.Unreadable != "" {
+			continue
+		}
 		if _, err := os.Stat(i.Path); err != nil {
 			return false
 		}
+		found = true
 	}
-	return len(v.images) > 0
+	return found
 }

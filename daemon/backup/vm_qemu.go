@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,8 @@ func (q *qemuVM) Images(context.Context, []string) ([]Disk, error) {
 	return nil, errors.New("the VM is on")
 }
 
-// Remember returns where the disks lie, for a time when the VM is off.
+// Remember returns where the disks lie, for a time when the VM is off, and which of them
+// cannot be read then.
 func (q *qemuVM) Remember() []blockstore.ImageDisk {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTimeout)
 	defer cancel()
@@ -128,12 +130,26 @@ func (q *qemuVM) Remember() []blockstore.ImageDisk {
 	var images []blockstore.ImageDisk
 	for i := range disks {
 		d := &disks[i]
-		readable := d.Format == "raw" || d.Format == "qcow2"
-		path := q.path(d.Filename)
-		if d.Impossible || d.Transient || d.Size == 0 || !readable || !filepath.IsAbs(path) {
+		if d.Impossible || d.Transient || d.Size == 0 {
 			continue
 		}
-		image := blockstore.ImageDisk{Name: d.Name, Path: path, Format: d.Format}
+		image := blockstore.ImageDisk{Name: d.Name, Path: q.path(d.Filename), Format: d.Format, Shareable: d.Shareable}
+		if image.Format == "file" || image.Format == "host_device" { // without a layer of a format: raw
+			image.Format = "raw"
+		}
+		switch {
+		case d.Apart != "":
+			image.Unreadable = d.Apart
+		case image.Format != "raw" && image.Format != "qcow2":
+			image.Unreadable = fmt.Sprintf("QEMU reads it through its driver %s", d.Format)
+		case !filepath.IsAbs(image.Path):
+			image.Unreadable = "it is no file of this host"
+		}
+		if image.Unreadable != "" {
+			image.Path = cmp.Or(image.Path, d.Node)
+			images = append(images, image)
+			continue
+		}
 		for _, l := range d.Chain[min(1, len(d.Chain)):] {
 			if folder := filepath.Dir(q.path(l.Filename)); filepath.IsAbs(folder) && !slices.Contains(image.Backing, folder) {
 				image.Backing = append(image.Backing, folder)

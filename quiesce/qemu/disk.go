@@ -16,7 +16,8 @@ type Disk struct {
 	Device     string  // QEMU's own name of the drive; often empty
 	Size       int64   // bytes
 	Format     string  // driver of the topmost layer: raw, qcow2, ...
-	Filename   string  // of the topmost layer, as QEMU knows it
+	Filename   string  // of the topmost layer, as QEMU knows it; that of a disk that stands Apart is its whole description
+	Apart      string  // why Filename and Format do not tell what the disk holds; empty: they do
 	Chain      []Layer // all layers, topmost first; one image and the images that back it
 	Serial     string  // empty where it was given none
 	Bus        string  // virtio, scsi, ide, usb, nvme, floppy, or QEMU's name of the device

@@ -95,6 +95,9 @@ func (m *Machine) disk(ctx context.Context, d *drive, nodes map[string]*node, be
 			}
 		}
 		disk.Size, disk.Filename, disk.Chain = img.VirtualSize, plainName(img.Filename), img.chain()
+		if disk.Apart = apart(img.Filename); disk.Apart != "" {
+			disk.Filename = img.Filename
+		}
 		disk.Transient = transient(disk.Chain)
 		disk.persists = disk.Format == "qcow2" && img.Specific.Data.Compat != "0.10" && !disk.ReadOnly
 		if n := nodes[disk.Node]; n != nil {
