@@ -359,7 +359,7 @@ func TestAnIncrementalPointReadsWhatChangedAndASample(t *testing.T) {
 			reads++
 		}
 	}
-	if reads != 2*backup.UsualSamples+2 {
+	if ends := 8 + 7; reads < 2*backup.UsualSamples+2 || reads > 2*backup.UsualSamples+2+ends {
 		t.Errorf("%d reads of changes and samples", reads)
 	}
 	v := second.Point.VM
@@ -460,6 +460,19 @@ func TestABitmapThatLiesIsFoundOutAndNotBelieved(t *testing.T) {
 	}
 	if got := fmt.Sprint(modes(p.good())); got != "[vda bitmap  vdb bitmap ]" {
 		t.Error(got)
+	}
+}
+
+func TestADiskThatWasMadeSmallerAndLargeAgainIsFoundOut(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []int{1, 2, 5, 100, 1000} { // blocks at the end, which read as zeros then
+		p := newPlant(t, newHost(1024*block-512))
+		p.protect(func(r *blockstore.Protection) { r.Samples = 1 })
+		p.good()
+		clear(p.disk("vda").content[(1024-lost)*block:])
+		if r := p.good(); r.Point.Disks[0].Mode != blockstore.ByScan { // compares all bytes, too
+			t.Errorf("%d blocks were lost: %v", lost, modes(r))
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -27,17 +28,18 @@ func (e *StaleError) Error() string {
 
 // sample reads a few blocks again that src calls the same as in old, and compares
 // them. They are spread evenly by chance; of blocks that are zeros about half as many are
-// compared, since they tell less. Errors: *StaleError. What the vault cannot read is not compared.
+// compared, since they tell less. Some near the disk's end are compared besides. Errors: *StaleError. What the vault cannot read is not compared.
 func sample(ctx context.Context, name string, src blockstore.Source, old io.ReaderAt, blockSize int64, n int, rng *rand.Rand) error {
 	const spare = 4
-	places, err := cleanBlocks(ctx, src, blockSize, spare*n, rng)
+	places, ends, err := cleanBlocks(ctx, src, blockSize, spare*n, rng)
 	if err != nil {
 		return err
 	}
+	places = append(ends, places...)
 	was, is := make([]byte, blockSize), make([]byte, blockSize)
 	empty := make([]byte, blockSize)
 	zeros, left := n/2, n
-	for _, at := range places {
+	for i, at := range places {
 		if left == 0 {
 			return nil
 		}
@@ -49,12 +51,14 @@ func sample(ctx context.Context, name string, src blockstore.Source, old io.Read
 			continue
 		}
 		if bytes.Equal(was[:size], empty[:size]) {
-			if zeros == 0 {
+			if i < len(ends) || zeros == 0 {
 				continue
 			}
 			zeros--
 		}
-		left--
+		if i >= len(ends) {
+			left--
+		}
 		if m, err := src.ReadAt(is[:size], at); int64(m) < size {
 			return fmt.Errorf("disk %s: read again at %d: %w", name, at, err)
 		}
@@ -67,11 +71,13 @@ func sample(ctx context.Context, name string, src blockstore.Source, old io.Read
 
 // cleanBlocks chooses up to n whole blocks of those that src calls the same, by chance
 // and about as likely each as any other. It takes a step for each run of them, however
-// long that is.
-func cleanBlocks(ctx context.Context, src blockstore.Source, blockSize int64, n int, rng *rand.Rand) ([]int64, error) {
-	var places []int64
+// long that is. ends are the last clean block and some before it, each twice as far from the
+// disk's end as the next: QEMU calls clean what a disk lost that was made smaller, and then
+// as large as before.
+func cleanBlocks(ctx context.Context, src blockstore.Source, blockSize int64, n int, rng *rand.Rand) (places, ends []int64, err error) {
+	byDistance := map[int]int64{}
 	seen := int64(0) // clean blocks
-	err := src.Extents(ctx, func(e blockstore.Extent) error {
+	err = src.Extents(ctx, func(e blockstore.Extent) error {
 		if e.Kind != blockstore.Same {
 			return nil
 		}
@@ -82,6 +88,14 @@ func cleanBlocks(ctx context.Context, src blockstore.Source, blockSize int64, n 
 		count := end - first
 		if count <= 0 {
 			return nil
+		}
+		for at := end - 1; at >= first; { // a step for each power of two
+			left := (src.Size() - 1 - at*blockSize) / blockSize // blocks behind it
+			k := bits.Len64(uint64(left))
+			if old, ok := byDistance[k]; !ok || old < at*blockSize {
+				byDistance[k] = at * blockSize
+			}
+			at -= max(1, 1<<k-left) // the first with one power more
 		}
 		for len(places) < n && int64(len(places)) < seen+count {
 			places = append(places, (first+rng.Int64N(count))*blockSize)
@@ -95,7 +109,10 @@ func cleanBlocks(ctx context.Context, src blockstore.Source, blockSize int64, n 
 		return nil
 	})
 	rng.Shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
-	return places, err
+	for _, at := range byDistance {
+		ends = append(ends, at)
+	}
+	return places, ends, err
 }
 
 // wholly is a source of which nothing is believed to be the same.
