@@ -17,9 +17,8 @@ import (
 // twoDisks are a machine that is off: a raw and a qcow2 image with a day between two points.
 type twoDisks struct {
 	vault
-	vda, vdb     string // raw, qcow2
-	first, now   [2]string
-	before, args []string
+	vda, vdb   string // raw, qcow2
+	first, now [2]string
 }
 
 func newTwoDisks(t *testing.T, mib int) *twoDisks {

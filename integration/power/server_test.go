@@ -31,13 +31,12 @@ const shortPatience = 500 * time.Millisecond
 
 // showFolder serves a folder until the process is asked to end.
 func showFolder(order childOrder) error {
-	var st syscall.Stat_t
-	if err := syscall.Stat(order.Folder, &st); err != nil {
+	plain, err := fs.NewLoopbackRoot(order.Folder)
+	if err != nil {
 		return err
 	}
-	root := &fs.LoopbackRoot{Path: order.Folder, Dev: st.Dev, NewNode: newRemoteNode}
-	root.RootNode = newRemoteNode(root, nil, "", &st)
-	server, err := fs.Mount(order.Mount, root.RootNode, &fs.Options{MountOptions: fuse.MountOptions{FsName: "fileserver", Name: "fileserver"}})
+	root := &remoteNode{plain.(*fs.LoopbackNode)}
+	server, err := fs.Mount(order.Mount, root, &fs.Options{MountOptions: fuse.MountOptions{FsName: "fileserver", Name: "fileserver"}})
 	if err != nil {
 		return err
 	}
@@ -50,10 +49,10 @@ func showFolder(order childOrder) error {
 
 // remoteNode is a file or folder that the kernel has to ask the server for: it
 // would read the files behind it past the server otherwise.
-type remoteNode struct{ fs.LoopbackNode }
+type remoteNode struct{ *fs.LoopbackNode }
 
-func newRemoteNode(root *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-	return &remoteNode{fs.LoopbackNode{RootData: root}}
+func (n *remoteNode) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	return &remoteNode{ops.(*fs.LoopbackNode)}
 }
 
 func (n *remoteNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {

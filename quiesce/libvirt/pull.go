@@ -22,12 +22,11 @@ type job struct {
 	disks  []chosen
 	modes  []diskMode // by index in disks
 
-	socket   string
-	copies   bool      // the disks are copied to files, for this QEMU would die of exports
-	until    time.Time // libvirt may begin the job until then, although we gave up
-	short    bool      // scratch files came to their limit
-	replaced []string  // checkpoints that are of no use any more
-	readers  []io.Closer
+	socket  string
+	copies  bool      // the disks are copied to files, for this QEMU would die of exports
+	until   time.Time // libvirt may begin the job until then, although we gave up
+	short   bool      // scratch files came to their limit
+	readers []io.Closer
 }
 
 type diskMode struct {
