@@ -64,6 +64,8 @@ func (m *Machine) disks(ctx context.Context) ([]Disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	var missed error
+	m = m.inquiring(&missed)
 	var disks []Disk
 	names := namer{}
 	for i := range drives {
@@ -75,7 +77,8 @@ func (m *Machine) disks(ctx context.Context) ([]Disk, error) {
 		disk.Name = names.next(&disk)
 		disks = append(disks, disk)
 	}
-	return append(disks, m.unseen(ctx)...), nil
+	disks = append(disks, m.unseen(ctx)...)
+	return disks, missed
 }
 
 // disk puts together what is known of one drive.

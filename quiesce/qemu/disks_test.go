@@ -257,3 +257,30 @@ func TestADenialByASecurityProfileIsExplained(t *testing.T) {
 	}
 	v.nothingLeft(false, SnapshotRequest{Point: bitmapOf("p1")})
 }
+
+// deaf is a monitor that leaves one question about devices unanswered.
+type deaf struct {
+	*qmp.Client
+	property string
+}
+
+func (d deaf) Do(ctx context.Context, command string, args, reply any) error {
+	if o, ok := args.(object); ok && command == "qom-get" && o["property"] == d.property {
+		return context.DeadlineExceeded
+	}
+	return d.Client.Do(ctx, command, args, reply)
+}
+
+func TestDisksAreNotNamedByGuessWhereTheMonitorFallsSilent(t *testing.T) {
+	v := boot(t, twoDisks(t))
+	for _, property := range []string{"type", "serial", "share-rw", "iothread"} {
+		v.m.mon = deaf{v.mon, property}
+		if disks, err := v.m.Disks(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, disks %+v", property, err, disks)
+		}
+	}
+	v.m.mon = v.mon
+	if disks, err := v.m.Disks(t.Context()); err != nil || len(disks) != 2 {
+		t.Errorf("%v, disks %+v", err, disks)
+	}
+}

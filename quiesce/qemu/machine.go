@@ -34,6 +34,7 @@ type Machine struct {
 	version  Version
 	features features
 	process  process
+	missed   *error // see inquiring
 }
 
 // Version of QEMU.

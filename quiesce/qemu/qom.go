@@ -2,7 +2,11 @@ package qemu
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
 // device is an object of QEMU's tree of devices.
@@ -31,6 +35,7 @@ type property struct {
 func (m *Machine) properties(ctx context.Context, path string) []property {
 	var list []property
 	if err := m.do(ctx, "qom-list", object{"path": path}, &list); err != nil {
+		m.unanswered(err)
 		return nil
 	}
 	return list
@@ -38,11 +43,32 @@ func (m *Machine) properties(ctx context.Context, path string) []property {
 
 // get reads one property; ok is false where it is absent or not of the kind of T.
 func get[T any](ctx context.Context, m *Machine, path, name string) (v T, ok bool) {
-	err := m.do(ctx, "qom-get", object{"path": path, "property": name}, &v)
-	return v, err == nil
+	var raw json.RawMessage
+	if err := m.do(ctx, "qom-get", object{"path": path, "property": name}, &raw); err != nil {
+		m.unanswered(err)
+		return v, false
+	}
+	return v, json.Unmarshal(raw, &v) == nil
 }
 
 func (m *Machine) text(ctx context.Context, path, name string) string {
 	s, _ := get[string](ctx, m, path, name)
 	return s
+}
+
+// inquiring is m, and what keeps its questions about devices from being answered goes to
+// missed: what a device is called depends on the answers, and one that is missing must not
+// pass for a property that is.
+func (m *Machine) inquiring(missed *error) *Machine {
+	n := *m
+	n.missed = missed
+	return &n
+}
+
+// unanswered notes err, unless QEMU itself refused.
+func (m *Machine) unanswered(err error) {
+	var refusal *qmp.Error
+	if m.missed != nil && *m.missed == nil && !errors.As(err, &refusal) {
+		*m.missed = err
+	}
 }

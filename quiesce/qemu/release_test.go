@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -115,6 +116,15 @@ func TestOneRunAtATimeWorksOnAMachine(t *testing.T) {
 	}
 	if _, err := v.m.Clean(t.Context(), CleanRequest{Vault: testVault, Scratch: v.scratch}); !errors.Is(err, ErrBusy) {
 		t.Error(err)
+	}
+	elsewhere := v.scratch
+	elsewhere.Folder = filepath.Join(t.TempDir(), "elsewhere")
+	_, err := v.m.Snapshot(t.Context(), SnapshotRequest{Disks: both(), Point: bitmapOf("p2"), Scratch: elsewhere})
+	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "another scratch folder") {
+		t.Errorf("with another scratch folder: %v", err)
+	}
+	if left, _ := os.ReadDir(elsewhere.Folder); len(left) != 0 {
+		t.Errorf("it left %v", left)
 	}
 	disks, err := v.m.Disks(t.Context())
 	if err != nil || len(disks) != 2 || disks[0].Node != "n-one" || disks[1].Node != "n-two" || disks[1].LeftOut != "" {

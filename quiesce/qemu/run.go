@@ -21,7 +21,8 @@ import (
 // when we die; the folder is removed by the next run.
 type run struct {
 	lock *os.File
-	path string // of the folder; it need not exist
+	qemu *os.File // of the process, locked; nil where it cannot be
+	path string   // of the folder; it need not exist
 }
 
 const lockSuffix = ".lock"
@@ -52,6 +53,9 @@ func (m *Machine) begin(ctx context.Context, o ScratchOptions) (*run, error) {
 		return nil, fmt.Errorf("machine %q: %w", vm.Name, err)
 	}
 	r := &run{lock: lock, path: filepath.Join(folder, key)}
+	if r.qemu, err = lockProcess(ctx, m.process.pid); err != nil {
+		return nil, errors.Join(fmt.Errorf("machine %q: %w, with another scratch folder than %s", vm.Name, err, folder), r.end())
+	}
 	if err := r.note(vm); err != nil {
 		return nil, errors.Join(err, r.end())
 	}
@@ -135,6 +139,9 @@ func (r *run) end() error {
 		if err = os.Remove(r.lock.Name()); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
+	}
+	if r.qemu != nil {
+		r.qemu.Close()
 	}
 	return errors.Join(err, r.lock.Close())
 }
