@@ -53,7 +53,9 @@ var arrows = map[string][]string{
 	"blockstore/content": {},
 
 	"integration":               {},
-	"integration/bench":         {"integration/bench/memfs", "blockstore", "blockstore/content", "blockstore/pack"},
+	"integration/bench": {"integration/bench/memfs", "integration/bench/slowfs", "integration/guest", "quiesce/qga", "quiesce/qmp",
+		"blockstore", "blockstore/content", "blockstore/pack"},
+	"integration/bench/slowfs":  {},
 	"integration/bench/memfs":   {},
 	"integration/guest":         {"integration/guest/journal"},
 	"integration/guest/journal": {},

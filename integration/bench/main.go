@@ -41,6 +41,7 @@ var groups = []struct {
 	{"sealed", (*bench).sealedBackup},
 	{"second", (*bench).secondDay},
 	{"scan", (*bench).noChangeScan},
+	{"live", (*bench).running},
 	{"restore", (*bench).restore},
 	{"inplace", (*bench).inPlace},
 	{"mount", (*bench).mount},
@@ -61,6 +62,9 @@ func main() {
 			return
 		case "hashloop": // started by noChangeScan
 			exitOn(hashLoop(os.Args[2:]))
+			return
+		case "slowfs": // started by latency
+			exitOn(serveSlowly(os.Args[2:]))
 			return
 		case "readloop": // started by checkData
 			exitOn(readLoop(os.Args[2:]))
