@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"blockstore/keyring": {"blockstore/content"},
 	"blockstore/content": {},
 
-	"integration":               {},
+	"integration": {},
 	"integration/bench": {"integration/bench/memfs", "integration/bench/slowfs", "integration/guest", "quiesce/qga", "quiesce/qmp",
 		"blockstore", "blockstore/content", "blockstore/pack"},
 	"integration/bench/slowfs":  {},

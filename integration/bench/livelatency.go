@@ -52,7 +52,7 @@ func (b *bench) latency(ctx context.Context, d *liveDisk, q *qemuVM) (err error)
 			to  *[]time.Duration
 			run func(func() error) error
 		}{
-			{&bare, func(do func() error) error { return q.bareJob(ctx, b.store, do) }},
+			{&bare, func(do func() error) error { return b.besideJob(ctx, q, do) }},
 			{&slow, func(do func() error) error { return b.besideBackup(ctx, q, slowRate, do) }},
 			{&quick, func(do func() error) error { return b.besideBackup(ctx, q, 0, do) }},
 		} {
@@ -112,28 +112,54 @@ func (d *liveDisk) timeWrites(ctx context.Context, w *writer, round uint64) (too
 	return took, ctx.Err()
 }
 
-// bareJob calls do while a job of QEMU's keeps what is overwritten, as ours does.
-func (q *qemuVM) bareJob(ctx context.Context, folder string, do func() error) (err error) {
-	path := filepath.Join(folder, "bare.qcow2")
-	defer os.Remove(path)
-	if out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", path, fmt.Sprint(int64(liveSize))).CombinedOutput(); err != nil {
-		return fmt.Errorf("qemu-img: %w: %s", err, out)
-	}
-	careless := object{"no-flush": true}
-	file := object{"driver": "file", "filename": path, "cache": careless, "discard": "unmap"}
-	if err := q.do(ctx, "blockdev-add", object{"driver": "qcow2", "node-name": "bare", "file": file, "backing": "n-vda", "cache": careless, "discard": "unmap"}, nil); err != nil {
-		return err
-	}
+// bareJobs has QEMU keep what is overwritten on disks, by jobs like ours and a bitmap for
+// each, while do runs, which has to call take at the instant to be kept.
+func (q *qemuVM) bareJobs(ctx context.Context, folder string, sizes map[string]int64, do func(take func() error) error) (err error) {
 	late := context.WithoutCancel(ctx)
-	defer func() { err = errors.Join(err, q.do(late, "blockdev-del", object{"node-name": "bare"}, nil)) }()
-	actions := []object{{"type": "blockdev-backup", "data": object{"job-id": "bare", "device": "n-vda", "target": "bare", "sync": "none"}}}
-	if err := q.do(ctx, "transaction", object{"actions": actions}, nil); err != nil {
-		return err
+	careless := object{"no-flush": true}
+	var actions []object
+	for id, size := range sizes {
+		node, scratch := "n-"+id, "bare-"+id
+		path := filepath.Join(folder, scratch+".qcow2")
+		defer os.Remove(path)
+		if out, err := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", "qcow2", path, fmt.Sprint(size)).CombinedOutput(); err != nil {
+			return fmt.Errorf("qemu-img: %w: %s", err, out)
+		}
+		file := object{"driver": "file", "filename": path, "cache": careless, "discard": "unmap"}
+		if err := q.do(ctx, "blockdev-add", object{"driver": "qcow2", "node-name": scratch, "file": file, "backing": node, "cache": careless, "discard": "unmap"}, nil); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, q.do(late, "blockdev-del", object{"node-name": scratch}, nil)) }()
+		actions = append(actions,
+			object{"type": "block-dirty-bitmap-add", "data": object{"node": node, "name": "bare", "granularity": patchBlock}},
+			object{"type": "blockdev-backup", "data": object{"job-id": scratch, "device": node, "target": scratch, "sync": "none"}})
 	}
-	defer func() {
-		err = errors.Join(err, q.do(late, "job-cancel", object{"id": "bare"}, nil), q.until(late, "query-jobs", func(id string) bool { return id == "bare" }, false))
-	}()
-	return do()
+	return do(func() error {
+		return q.do(ctx, "transaction", object{"actions": actions}, nil)
+	})
+}
+
+// endBareJobs takes away what the transaction of bareJobs began.
+func (q *qemuVM) endBareJobs(ctx context.Context, sizes map[string]int64) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for id := range sizes {
+		job := "bare-" + id
+		errs = append(errs, q.do(ctx, "job-cancel", object{"id": job}, nil), q.until(ctx, "query-jobs", func(id string) bool { return id == job }, false),
+			q.do(ctx, "block-dirty-bitmap-remove", object{"node": "n-" + id, "name": "bare"}, nil))
+	}
+	return errors.Join(errs...)
+}
+
+// besideJob calls do while a bare job keeps what is overwritten.
+func (b *bench) besideJob(ctx context.Context, q *qemuVM, do func() error) error {
+	disk := map[string]int64{"vda": liveSize}
+	return q.bareJobs(ctx, b.store, disk, func(take func() error) error {
+		if err := take(); err != nil {
+			return err
+		}
+		return errors.Join(do(), q.endBareJobs(ctx, disk))
+	})
 }
 
 // until waits until a list has, or has not, something with such an id.

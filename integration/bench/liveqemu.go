@@ -99,7 +99,7 @@ func (q *qemuVM) do(ctx context.Context, command string, args object, reply any)
 func diskArgs(id, format, path string) []string {
 	return []string{
 		"-blockdev", "driver=" + format + ",node-name=n-" + id + ",discard=unmap,file.driver=file,file.discard=unmap,file.filename=" + path,
-		"-device", "virtio-blk-pci,id=" + id + ",drive=n-" + id,
+		"-device", "virtio-blk-pci,share-rw=on,id=" + id + ",drive=n-" + id, // shared with writer
 	}
 }
 

@@ -42,6 +42,7 @@ var groups = []struct {
 	{"second", (*bench).secondDay},
 	{"scan", (*bench).noChangeScan},
 	{"live", (*bench).running},
+	{"freeze", (*bench).frozen},
 	{"restore", (*bench).restore},
 	{"inplace", (*bench).inPlace},
 	{"mount", (*bench).mount},
