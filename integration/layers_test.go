@@ -90,7 +90,7 @@ var owners = map[string][]string{
 	"filippo.io/age":                     {"blockstore/keyring"},
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
-	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/power"},
+	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/bench/slowfs", "integration/power"},
 	"github.com/pierrec/lz4/v4":          {"blockstore/pack", "integration/bench"},
 	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},

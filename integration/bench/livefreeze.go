@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,25 +46,23 @@ func (b *bench) frozen(ctx context.Context) (err error) {
 		return err
 	}
 	var ours, bare []time.Duration
-	mode := "scan"
+	f := &freezing{b: b, v: v, g: g, mode: "scan"}
 	for round := range freezeRounds + 1 {
-		alone, err := b.freezeAlone(ctx, g)
-		if err != nil {
-			return err
+		// In turn, and with as long to write in between: a freeze brings home what is not yet.
+		steps := []func(context.Context) error{f.alone, f.byBackup}
+		if round%2 == 1 {
+			slices.Reverse(steps)
 		}
-		_, m, err := v.backUpMachine(ctx, mode)
-		if err != nil {
-			return err
-		}
-		mode = "bitmap"
-		window, err := g.relay.last()
-		if err != nil || m.Point.Quiesced == nil {
-			return errors.Join(err, fmt.Errorf("the guest was not frozen: %s", m.Point.ConsistencyReason))
+		for _, step := range steps {
+			time.Sleep(time.Second)
+			if err := step(ctx); err != nil {
+				return err
+			}
 		}
 		b.say("  frozen by a backup %.1f ms (it says %.1f), by freeze, transaction and thaw alone %.1f ms",
-			window.Seconds()*1000, m.Point.Quiesced.WindowMS, alone.Seconds()*1000)
+			f.ours.Seconds()*1000, f.said, f.bare.Seconds()*1000)
 		if round > 0 { // the first finds nothing in any cache
-			ours, bare = append(ours, window), append(bare, alone)
+			ours, bare = append(ours, f.ours), append(bare, f.bare)
 		}
 	}
 	const group = "freeze of a guest with two disks"
@@ -73,14 +72,40 @@ func (b *bench) frozen(ctx context.Context) (err error) {
 	return nil
 }
 
-// freezeAlone does to the guest what must be done, and nothing else.
-func (b *bench) freezeAlone(ctx context.Context, g *liveGuest) (time.Duration, error) {
-	agent := qga.New(g.relay.path)
+// freezing is one round.
+type freezing struct {
+	b    *bench
+	v    *vault
+	g    *liveGuest
+	mode string // how disks are read by the next backup
+
+	ours, bare time.Duration
+	said       float64 // by the point, in milliseconds
+}
+
+// byBackup makes a point.
+func (f *freezing) byBackup(ctx context.Context) error {
+	_, m, err := f.v.backUpMachine(ctx, f.mode)
+	if err != nil {
+		return err
+	}
+	f.mode = "bitmap"
+	f.ours, err = f.g.relay.last()
+	if err != nil || m.Point.Quiesced == nil {
+		return errors.Join(err, fmt.Errorf("the guest was not frozen: %s", m.Point.ConsistencyReason))
+	}
+	f.said = m.Point.Quiesced.WindowMS
+	return nil
+}
+
+// alone does to the guest what must be done, and nothing else.
+func (f *freezing) alone(ctx context.Context) error {
+	agent := qga.New(f.g.relay.path)
 	defer agent.Close()
 	if err := agent.Ping(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	err := g.bareJobs(ctx, b.store, g.disks, func(take func() error) error {
+	err := f.g.bareJobs(ctx, f.b.store, f.g.disks, func(take func() error) error {
 		if _, err := agent.Freeze(ctx, nil); err != nil {
 			return err
 		}
@@ -89,12 +114,13 @@ func (b *bench) freezeAlone(ctx context.Context, g *liveGuest) (time.Duration, e
 		if taken != nil {
 			return errors.Join(taken, err)
 		}
-		return errors.Join(err, g.endBareJobs(ctx, g.disks))
+		return errors.Join(err, f.g.endBareJobs(ctx, f.g.disks))
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return g.relay.last()
+	f.bare, err = f.g.relay.last()
+	return err
 }
 
 // liveGuest is a QEMU with a guest whose agent is reached through a relay.

@@ -86,6 +86,11 @@ func (q *qemuVM) end() error {
 	}
 	q.cmd.Process.Kill()
 	<-q.ended
+	if shown, err := filepath.Glob(filepath.Join(q.folder, "disk-*")); err == nil {
+		for _, path := range shown { // mostly there is nothing mounted any more
+			unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		}
+	}
 	return os.RemoveAll(q.folder)
 }
 

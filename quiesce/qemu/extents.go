@@ -43,7 +43,7 @@ func (e *walk) kind(ctx context.Context, at int64) (blockstore.ExtentKind, int64
 	}
 	end := e.size
 	if e.changes != nil {
-		flags, until, err := e.changes.at(ctx, at, e.size)
+		flags, until, err := e.changes.at(ctx, at, e.size, e.size)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -54,7 +54,8 @@ func (e *walk) kind(ctx context.Context, at int64) (blockstore.ExtentKind, int64
 	if e.zeros == nil {
 		return blockstore.Data, end, nil
 	}
-	flags, until, err := e.zeros.at(ctx, at, end)
+	// Changes lie in many small runs: what is asked about one tells of the next ones, too.
+	flags, until, err := e.zeros.at(ctx, at, end, min(max(end, at+zerosAhead), e.size))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -81,6 +82,10 @@ type teller struct {
 	kept    []nbd.Extent // ascending, without gaps
 }
 
+// zerosAhead is how much is asked about at least, in bytes: each question is a round trip,
+// and the answer costs QEMU little for what lies together.
+const zerosAhead = 64 << 20
+
 // statusStep is how much of a disk is asked about at once, in bytes.
 const statusStep = 1 << 30
 
@@ -99,8 +104,9 @@ func (t *teller) fresh() *teller {
 	return &teller{from: t.from, context: t.context, known: t.known}
 }
 
-// at returns the flags at an offset, and where what has them ends: at limit at the latest.
-func (t *teller) at(ctx context.Context, off, limit int64) (flags uint32, end int64, err error) {
+// at returns the flags at an offset, and where what has them ends: at limit at the latest. If it
+// has to ask, it asks about what lies before ahead.
+func (t *teller) at(ctx context.Context, off, limit, ahead int64) (flags uint32, end int64, err error) {
 	if !t.known {
 		return bitmapDirty, limit, nil
 	}
@@ -108,7 +114,7 @@ func (t *teller) at(ctx context.Context, off, limit int64) (flags uint32, end in
 		t.kept = t.kept[1:]
 	}
 	if len(t.kept) == 0 || t.kept[0].Offset > off {
-		answer, err := t.from.BlockStatus(ctx, off, min(statusStep, limit-off))
+		answer, err := t.from.BlockStatus(ctx, off, min(statusStep, ahead-off))
 		if err != nil {
 			return 0, 0, err
 		}
