@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // Machines that run: a QEMU whose disks the benchmark writes to as a guest would.
@@ -90,6 +91,47 @@ func (d *liveDisk) close() error {
 		}
 	}
 	return f.Truncate(imageSize)
+}
+
+// fill gives the disk as much data as the one has that the target was set on, where there
+// is memory for it: blocks of its first 8 GiB once more, which both stores have then, and both programs
+// have to deal with.
+func (d *liveDisk) fill() error {
+	const data = 59 << 30 / 10
+	had, err := dataBytes(d.b.image)
+	if err != nil || had >= data {
+		return err
+	}
+	if free := freeBytes(d.b.store); free < data-had+4<<30 {
+		d.b.say("  the disk has %s of data instead of %s: %s are free", mib(had), mib(data), mib(free))
+		return nil
+	}
+	f, err := os.OpenFile(d.b.image, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	taken := map[int64]bool{}
+	for _, at := range d.places {
+		taken[at] = true
+	}
+	buf := make([]byte, patchBlock)
+	for from, to := int64(0), int64(imageSize); from < imageSize && to < liveSize && had < data; from += patchBlock {
+		if _, err := f.ReadAt(buf, from); err != nil {
+			return err
+		}
+		if slices.Max(buf) == 0 {
+			continue
+		}
+		for taken[to] {
+			to += patchBlock
+		}
+		if _, err := f.WriteAt(buf, to); err != nil {
+			return err
+		}
+		to, had = to+patchBlock, had+patchBlock
+	}
+	return nil
 }
 
 // change writes a version of the blocks, whose content is that of files, cut elsewhere.

@@ -163,6 +163,36 @@ func aligned(bytes int) ([]byte, error) {
 	return unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 }
 
+// cpu is what QEMU has used of processors since its start, in seconds.
+func (q *qemuVM) cpu() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", q.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("stat of qemu: %q", text)
+	}
+	var user, system float64
+	_, err = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	return (user + system) / 100, err
+}
+
+// withQEMU measures do, and adds what QEMU used of processors for it.
+func (q *qemuVM) withQEMU(do func() (cost, error)) (cost, error) {
+	before, err := q.cpu()
+	if err != nil {
+		return cost{}, err
+	}
+	c, err := do()
+	if err != nil {
+		return c, err
+	}
+	after, err := q.cpu()
+	c.CPU += after - before
+	return c, err
+}
+
 // readBytes is how much QEMU has read from files since its start.
 func (q *qemuVM) readBytes() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", q.cmd.Process.Pid))
