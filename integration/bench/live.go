@@ -207,7 +207,7 @@ type made struct {
 // mode says.
 func (v *vault) backUpMachine(ctx context.Context, mode string, more ...string) (cost, made, error) {
 	var m made
-	c, out, err := measureOutput(ctx, v.live(append([]string{"backup", machine, "--json", "--quiet"}, more...)...))
+	c, out, err := measureOutput(ctx, v.live(append([]string{"backup", machine, "--json", "--quiet", "--min-free", "none"}, more...)...))
 	if err != nil {
 		return c, m, err
 	}
