@@ -43,19 +43,21 @@ func (e *walk) kind(ctx context.Context, at int64) (blockstore.ExtentKind, int64
 	}
 	end := e.size
 	if e.changes != nil {
-		flags, until, err := e.changes.at(ctx, at, e.size, e.size)
+		flags, until, err := e.changes.at(ctx, at, e.size)
 		if err != nil {
 			return 0, 0, err
 		}
 		if end = until; flags&bitmapDirty == 0 {
 			return blockstore.Same, end, nil
 		}
+		if end-at <= e.small {
+			return blockstore.Data, end, nil
+		}
 	}
 	if e.zeros == nil {
 		return blockstore.Data, end, nil
 	}
-	// Changes lie in many small runs: what is asked about one tells of the next ones, too.
-	flags, until, err := e.zeros.at(ctx, at, end, min(max(end, at+zerosAhead), e.size))
+	flags, until, err := e.zeros.at(ctx, at, end)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -82,9 +84,10 @@ type teller struct {
 	kept    []nbd.Extent // ascending, without gaps
 }
 
-// zerosAhead is how much is asked about at least, in bytes: each question is a round trip,
-// and the answer costs QEMU little for what lies together.
-const zerosAhead = 64 << 20
+// smallChange is the length of a run of changes, in bytes, up to which it is read without asking
+// what of it reads as zeros. Changes lie in many such runs, a question is a round
+// trip as a read is, and QEMU sends no zeros.
+const smallChange = 1 << 20
 
 // statusStep is how much of a disk is asked about at once, in bytes.
 const statusStep = 1 << 30
@@ -104,9 +107,8 @@ func (t *teller) fresh() *teller {
 	return &teller{from: t.from, context: t.context, known: t.known}
 }
 
-// at returns the flags at an offset, and where what has them ends: at limit at the latest. If it
-// has to ask, it asks about what lies before ahead.
-func (t *teller) at(ctx context.Context, off, limit, ahead int64) (flags uint32, end int64, err error) {
+// at returns the flags at an offset, and where what has them ends: at limit at the latest.
+func (t *teller) at(ctx context.Context, off, limit int64) (flags uint32, end int64, err error) {
 	if !t.known {
 		return bitmapDirty, limit, nil
 	}
@@ -114,7 +116,7 @@ func (t *teller) at(ctx context.Context, off, limit, ahead int64) (flags uint32,
 		t.kept = t.kept[1:]
 	}
 	if len(t.kept) == 0 || t.kept[0].Offset > off {
-		answer, err := t.from.BlockStatus(ctx, off, min(statusStep, ahead-off))
+		answer, err := t.from.BlockStatus(ctx, off, min(statusStep, limit-off))
 		if err != nil {
 			return 0, 0, err
 		}
