@@ -146,7 +146,7 @@ func TestExitCodesTellWhatHappened(t *testing.T) {
 		{1, []string{"restore", "web1@latest", "--to", exists}},
 		{2, []string{"bakcup", "web1"}},
 		{2, []string{"backup"}},
-		{2, []string{"backup", "web1"}},
+		{6, []string{"backup", "web1"}}, // it is not protected
 		{2, []string{"backup", "web1", "--disk"}},
 		{2, []string{"backup", "../x", "--disk", "vda=" + image}},
 		{2, []string{"backup", "a b", "--disk", "vda=" + image}},

@@ -57,7 +57,7 @@ func TestWhoHoldsASecretTellsItsMemoryToNobody(t *testing.T) {
 	vaultAt := filepath.Join(home, "vault")
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), "HOLDFAST_VAULT="+vaultAt, "HOLDFAST_PASSPHRASE_FILE="+filepath.Join(folder, "pass"))
+		cmd.Env = append(os.Environ(), "HOLDFAST_VAULT="+vaultAt, "HOLDFAST_PASSPHRASE_FILE="+filepath.Join(folder, "pass"), "HOLDFAST_STATE="+filepath.Join(home, "state"))
 		cmd.Dir = home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		return cmd

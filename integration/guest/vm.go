@@ -79,7 +79,7 @@ func Start(t testing.TB, o Options) *VM {
 }
 
 // Arguments of QEMU for kernel and root file system, which other ways to start the guest use as well.
-const Append = "root=LABEL=hfroot rw console=ttyS0 quiet mitigations=off"
+const Append = "root=LABEL=hfroot rw console=ttyS0 quiet mitigations=off no_timer_check"
 
 func (v *VM) arguments(f Files, o Options) []string {
 	name := o.Name
