@@ -341,7 +341,7 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 		return disks, err
 	}
 	l.lied = true
-	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, or QEMU lost track", stale)
+	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, a disk was made smaller and large again, or QEMU lost track", stale)
 	for i := range disks {
 		if d := &disks[i]; d.Mode == blockstore.ByBitmap {
 			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, "not believed: "+stale.Error()
