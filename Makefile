@@ -14,7 +14,7 @@ build: ## build bin/holdfast
 
 test: ## run every test, with the race detector where there is a C compiler
 	@integration/install-deps test
-	go test $(RACE) -count=1 -timeout 20m ./...
+	go test $(RACE) -count=1 -timeout 45m ./...
 
 lint: ## gofmt, vet, staticcheck and the arrows between packages
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }

@@ -82,8 +82,9 @@ type DiskInfo struct {
 	Bus            string `json:"bus,omitempty"`        // virtio, scsi, sata, ide
 	BootOrder      int    `json:"boot_order,omitempty"` // 1 is first, 0 unknown
 
-	Mode   ReadMode `json:"mode,omitempty"`        // empty: of a machine that was off
+	Mode   ReadMode `json:"mode,omitempty"`        // empty: of a machine that was off, read whole
 	Reason string   `json:"mode_reason,omitempty"` // why it was scanned
+	Since  PointID  `json:"since,omitempty"`       // the older point from which its bitmap goes on counting; empty: none was left as it was
 	Chain  []string `json:"chain,omitempty"`       // files that it consisted of, top first, where it was read by QEMU
 
 	Sizes Sizes `json:"sizes"`
@@ -105,7 +106,7 @@ type HookResult struct {
 	Millis  int64  `json:"ms"`
 }
 
-// ReadMode says how a disk of a running machine was read.
+// ReadMode says how a disk of a machine was read.
 type ReadMode string
 
 // The ways to read a disk.

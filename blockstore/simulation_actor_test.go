@@ -38,9 +38,16 @@ func (a *actor) open(ctx context.Context) (err error) {
 
 // step does one thing.
 func (a *actor) step(ctx context.Context, r *rand.Rand) error {
-	switch n := r.IntN(20); {
+	switch n := r.IntN(24); {
 	case n < 7:
 		return a.backUps(ctx, r)
+	case n >= 23:
+		return a.holdSweep(ctx, r)
+	case n >= 21:
+		other := rand.New(rand.NewPCG(r.Uint64(), 0))
+		return a.beside(func() error { return a.sweep(ctx, other) }, func() error { return a.changePoints(ctx, r) })
+	case n >= 20:
+		return a.changeMachine(ctx, r)
 	case n < 9:
 		other := rand.New(rand.NewPCG(r.Uint64(), 0))
 		return a.beside(func() error { return a.sweep(ctx, other) }, func() error { return a.backUps(ctx, r) })
@@ -91,8 +98,12 @@ func (a *actor) rebuild(ctx context.Context) error {
 
 // backUps backs up some machines at once; now and then one is cancelled midway.
 func (a *actor) backUps(ctx context.Context, r *rand.Rand) error {
-	errs := make([]error, len(simMachines))
+	errs := make([]error, len(simMachines)+1)
 	var wg sync.WaitGroup
+	if r.IntN(3) == 0 {
+		other := rand.New(rand.NewPCG(r.Uint64(), 0))
+		wg.Go(func() { errs[len(simMachines)] = a.changeMachine(ctx, other) })
+	}
 	for i, machine := range simMachines {
 		if r.IntN(2) == 0 {
 			continue
@@ -170,7 +181,7 @@ func (a *actor) delete(ctx context.Context, r *rand.Rand) error {
 		if err != nil || p == nil {
 			return err
 		}
-		a.say("deleting %s", p.ID)
+		a.say("deleting %s %d", p.ID, a.now().UnixNano())
 		if err := a.o.Delete(p); err != nil {
 			return err
 		}
@@ -185,21 +196,38 @@ func (a *actor) undelete(ctx context.Context, r *rand.Rand) error {
 		return err
 	}
 	a.say("undeleting %s", p.ID)
-	if err := a.o.Undelete(p); err != nil {
+	if err := a.o.Undelete(p); errors.Is(err, ErrNotFound) {
+		return nil // dropped, by a sweep beside
+	} else if err != nil {
 		return err
 	}
 	a.say("undeleted %s", p.ID)
 	return nil
 }
 
+// changePoints deletes, takes out of the trash and locks points, which a sweep
+// may want to drop just then.
+func (a *actor) changePoints(ctx context.Context, r *rand.Rand) error {
+	for range 1 + r.IntN(6) {
+		if err := []func(context.Context, *rand.Rand) error{a.delete, a.undelete, a.undelete, a.lock}[r.IntN(4)](ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *actor) lock(ctx context.Context, r *rand.Rand) error {
-	p, err := a.some(ctx, r, a.o.Points)
+	list := a.o.Points
+	if r.IntN(2) == 0 {
+		list = a.o.Trash
+	}
+	p, err := a.some(ctx, r, list)
 	if err != nil || p == nil {
 		return err
 	}
 	until := a.now().Add(time.Duration(1+r.IntN(20*24)) * time.Hour)
-	if err := a.o.Lock(p, until); errors.Is(err, ErrLocked) {
-		return nil // a lock never gets shorter
+	if err := a.o.Lock(p, until); errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) {
+		return nil // a lock never gets shorter; one of the trash may be dropped just now
 	} else if err != nil {
 		return err
 	}
@@ -220,6 +248,7 @@ func (a *actor) sweep(ctx context.Context, r *rand.Rand) error {
 	a.say("sweeping %t %d", opts.Trash, a.now().UnixNano())
 	report, err := a.o.Sweep(ctx, opts)
 	if errors.Is(err, ErrClock) {
+		a.say("swept")
 		return nil
 	}
 	if err != nil {

@@ -30,15 +30,31 @@ type simPoint struct {
 	as       int    // machine of simDisk
 	may      int    // where it may be
 	promised bool   // its commit returned
+	deleted  time.Time
 	until    time.Time
 }
 
 // model is what a vault should hold.
 type model struct {
-	mu     sync.Mutex
-	points map[PointID]*simPoint
-	ahead  time.Duration
-	told   []string // for the report of a failure
+	mu       sync.Mutex
+	points   map[PointID]*simPoint
+	machines map[MachineID]*simMachine
+	ahead    time.Duration
+	drops    *simDrops // of the sweep that runs; nil: none does
+	told     []string  // for the report of a failure
+}
+
+// simDrops is what a sweep may drop.
+type simDrops struct {
+	early bool
+	now   time.Time
+}
+
+// may tells whether a point that is in the trash may be dropped. When is up to
+// the vault, but for the promises: not while it is locked, and not before its time
+// unless asked.
+func (d *simDrops) may(p *simPoint) bool {
+	return d != nil && !d.now.Before(p.until) && (d.early || !d.now.Before(p.deleted.Add(DefaultTrashDays*24*time.Hour)))
 }
 
 // hear follows what an actor says.
@@ -66,46 +82,70 @@ func (m *model) hear(line string) error {
 		m.sweeping(arg(1) == "true", time.Unix(0, number))
 	case "swept":
 		m.swept()
+	case "changing":
+		m.changing(MachineID(arg(1)), arg(2))
+	case "changed":
+		m.machines[MachineID(arg(1))] = &simMachine{may: []string{arg(2)}}
+	case "dropped":
+		if p == nil || p.may&absent == 0 {
+			return fmt.Errorf("the actor says %q of a point that was not to be dropped", line)
+		}
+		p.may = absent
 	default:
 		if p == nil {
 			return fmt.Errorf("the actor says %q", line)
 		}
-		p.hear(verb, number)
+		p.hear(verb, number, m.drops)
 	}
 	return nil
 }
 
-func (p *simPoint) hear(verb string, number int64) {
+// hear follows what happens to a point, maybe while a sweep runs.
+func (p *simPoint) hear(verb string, number int64, drops *simDrops) {
 	switch verb {
 	case "backing":
 		p.may = absent | listed // it may be committed and not yet said so
 	case "committed":
 		p.may, p.promised = p.may&^absent|listed, true
-	case "cancelled", "dropped":
+	case "cancelled":
 		p.may = absent
-	case "deleting", "undeleting":
-		p.may |= listed | inTrash
+	case "deleting":
+		p.deleted = time.Unix(0, number)
+		p.may |= inTrash
+		p.mayGo(drops)
+	case "undeleting":
+		p.may |= listed
 	case "deleted":
 		p.may = inTrash
-	case "undeleted":
+		p.mayGo(drops)
+	case "undeleted": // and not dropped before
 		p.may = listed
 	case "locked":
-		p.until = time.Unix(0, number)
+		if p.until = time.Unix(0, number); drops != nil && drops.now.Before(p.until) {
+			p.may &^= absent
+		}
 	}
 }
 
-// sweeping allows that what is in the trash is dropped. When is up to the vault, but for
-// the promises: not what is locked, and nothing before its time unless asked.
+func (p *simPoint) mayGo(drops *simDrops) {
+	if drops.may(p) {
+		p.may |= absent
+	}
+}
+
+// sweeping allows that what is in the trash is dropped.
 func (m *model) sweeping(early bool, now time.Time) {
+	m.drops = &simDrops{early, now}
 	for _, p := range m.points {
-		if p.may&inTrash != 0 && !now.Before(p.until) && (early || m.ahead > DefaultTrashDays*24*time.Hour) {
-			p.may |= absent
+		if p.may&inTrash != 0 {
+			p.mayGo(m.drops)
 		}
 	}
 }
 
 // swept takes it back of those that the sweep did not name.
 func (m *model) swept() {
+	m.drops = nil
 	for _, p := range m.points {
 		if p.promised && p.may != absent {
 			p.may &^= absent
@@ -123,6 +163,7 @@ func (m *model) compare(t *testing.T, v *Vault, when string, settled bool) {
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
 	}
+	m.drops = nil // where there was one, it died
 	trash, err := v.Trash(t.Context())
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
@@ -140,6 +181,7 @@ func (m *model) compare(t *testing.T, v *Vault, when string, settled bool) {
 	}
 	look(points, listed)
 	look(trash, inTrash)
+	m.compareMachines(t, v, when, settled)
 	for id, p := range m.points {
 		where := max(is[id], absent)
 		if p.may&where == 0 {

@@ -42,9 +42,7 @@ func (s *simulation) spoil() {
 	if report, err = a.o.Check(s.t.Context(), CheckOptions{Data: true}); err != nil || report.Harmed() {
 		s.t.Errorf("after healing what %s harmed: %+v, %v", how, report, err)
 	}
-	if _, err := a.o.Sweep(s.t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
-		s.t.Errorf("after healing what %s harmed: %v", how, err)
-	}
+	s.sweep(a.o, SweepOptions{Now: true, Full: true}, "after healing what "+how+" harmed")
 	mustCheck(s.t, a.o.Vault) // what is damaged and lies elsewhere is gone
 }
 

@@ -76,7 +76,7 @@ type simulation struct {
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	return &simulation{t: t, dir: vaultIn(t, sampleBlock), r: rand.New(rand.NewPCG(seed, 0)),
-		model: &model{points: map[PointID]*simPoint{}}}
+		model: &model{points: map[PointID]*simPoint{}, machines: map[MachineID]*simMachine{}}}
 }
 
 func (s *simulation) run(end time.Time) {
@@ -202,7 +202,7 @@ func (s *simulation) look(when string) {
 
 // simEvents are the moments at which children die.
 var simEvents = []string{"claimed", "pack.written", "pack.sealed", "pack.indexed", "segment.writing", "segment.written", "point.written",
-	"point.committed", "segments.merged", "sweep.copied", "sweep.forgotten", "sweep.removed", "point.dropping", "point.dropped", "close"}
+	"point.committed", "segments.merged", "sweep.copied", "sweep.forgotten", "sweep.removed", "point.dropping", "point.dropped", "machine.written", "close"}
 
 // simOrder says what a child does.
 type simOrder struct {
@@ -264,6 +264,9 @@ func (s *simulation) kill() {
 	}
 	s.look("after a kill")
 	o := s.own()
+	if _, err := o.ReleaseSweep(); err != nil { // the child died while it held the vault
+		s.t.Error(err)
+	}
 	s.model.compare(s.t, o.Vault, "in the owner after a kill", true)
 	if left := temps(s.t, s.dir); len(left) > 0 {
 		s.t.Errorf("left after the next owner came: %v", left)
@@ -316,14 +319,15 @@ func (s *simulation) damage() {
 	rel, _ := filepath.Rel(s.dir, file)
 	remove := s.r.IntN(2) == 0
 	s.tell("damage %s, removed %t", path.Clean(rel), remove)
+	if kind == machinesDir {
+		s.model.machinesHarmed()
+	}
 	if err := harm(file, remove, s.r); err != nil {
 		s.t.Fatal(err)
 	}
 	o := s.own()
 	s.model.compare(s.t, o.Vault, "after damage to "+rel, true)
-	if _, err := o.Sweep(s.t.Context(), SweepOptions{}); err != nil { // it reads every segment
-		s.t.Errorf("after damage to %s: %v", rel, err)
-	}
+	s.sweep(o, SweepOptions{}, "after damage to "+rel)       // it reads every segment
 	if err := o.history.load(s.t.Context(), o); err != nil { // as a backup does
 		s.t.Error(err)
 	}
@@ -345,13 +349,26 @@ func harm(file string, remove bool, r *rand.Rand) error {
 	return os.WriteFile(file, b, 0o600)
 }
 
+// sweep lets an owner of this process sweep, and the model know.
+func (s *simulation) sweep(o *Owner, opts SweepOptions, when string) {
+	s.t.Helper()
+	s.hear(fmt.Sprintf("sweeping %t %d", opts.Trash, o.now().UnixNano()))
+	report, err := o.Sweep(s.t.Context(), opts)
+	if err != nil {
+		s.t.Errorf("a sweep %s: %v", when, err)
+		return
+	}
+	for _, p := range report.Dropped {
+		s.hear(fmt.Sprintf("dropped %s", p.ID))
+	}
+	s.hear("swept")
+}
+
 // sweepAll leaves what is named and nothing else.
 func (s *simulation) sweepAll() {
 	o := s.own()
 	defer o.Close()
-	if _, err := o.Sweep(s.t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
-		s.t.Error(err)
-	}
+	s.sweep(o, SweepOptions{Now: true, Full: true}, "at the end")
 	s.model.compare(s.t, o.Vault, "after the last sweep", true)
 	mustCheck(s.t, o.Vault)
 	again := &sweep{o: o, opts: SweepOptions{Now: true, Full: true, DryRun: true}, now: o.now(), report: &SweepReport{}}

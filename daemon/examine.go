@@ -132,7 +132,8 @@ func (e *Examination) ChooseConsistency(p *blockstore.Protection) string {
 	return fmt.Sprintf("no guest agent answers (%v)", e.Agent)
 }
 
-// NewestBitmap is the bitmap of the newest point of a machine; "" where it has none.
+// NewestBitmap is the bitmap that covers the time since the newest point of a machine; "" where
+// it has none.
 func NewestBitmap(ctx context.Context, v *blockstore.Vault, id blockstore.MachineID) (string, error) {
 	points, err := v.Points(ctx)
 	var newest *blockstore.Point
@@ -144,7 +145,7 @@ func NewestBitmap(ctx context.Context, v *blockstore.Vault, id blockstore.Machin
 	if newest == nil {
 		return "", err
 	}
-	return backup.BitmapName(v.Info().ID, newest.ID), nil
+	return backup.BitmapSince(v.Info().ID, newest), nil
 }
 
 // ParseDomain takes [URI/]DOMAIN apart.

@@ -227,6 +227,7 @@ type outcomeOf struct {
 	}
 	Outcome  string
 	Warnings []string
+	Notes    []string
 }
 
 func (o *outcomeOf) modes() string {

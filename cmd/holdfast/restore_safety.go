@@ -3,17 +3,58 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
-// keepPresent makes a point of what the images hold now. The other disks of the
-// machine belong to it, too, as far as they can be read.
+// keepPresent makes a point of what the images hold now: of a protected machine as any
+// other backup of it, with its configuration. The other disks of the machine belong to it,
+// too, as far as they can be read.
 func keepPresent(ctx context.Context, k *console, o restoreOptions, p *blockstore.Point, places []placement) (*blockstore.Point, error) {
-	request := backup.Request{Machine: o.ref.machine, Tool: toolName(), SkipUnchanged: true}
-	restored := map[string]bool{}
+	held, err := heldDisks(places)
+	if err != nil {
+		return nil, err
+	}
+	safety, err := makeSafetyPoint(ctx, k, o, func(ctx context.Context, owner *blockstore.Owner, progress func(backup.Progress)) (*backup.Result, error) {
+		q, why := protectedRequest(ctx, owner, o.ref.machine, held)
+		if q != nil {
+			q.Progress = progress
+			return backup.RunMachine(ctx, owner, *q)
+		}
+		if why != nil {
+			k.say("note: the point of the present state holds disks only, no configuration: %v", why)
+		}
+		request := backup.Request{Machine: o.ref.machine, Tool: toolName(), SkipUnchanged: true, Disks: held, Progress: progress}
+		for _, info := range p.Disks {
+			if slices.ContainsFunc(held, func(d backup.Disk) bool { return d.Name == info.Name }) {
+				continue
+			}
+			d, err := besides(ctx, info)
+			if err != nil {
+				k.warn(fmt.Sprintf("disk %s is not in the point of the present state: %v", info.Name, err))
+				continue
+			}
+			request.Disks = append(request.Disks, d)
+		}
+		return backup.Run(ctx, owner, request)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range safety.LeftOut {
+		if _, err := p.Disk(l.Name); err == nil {
+			k.warn(fmt.Sprintf("disk %s is not in the point of the present state: %s", l.Name, l.Reason))
+		}
+	}
+	return safety, nil
+}
+
+// heldDisks are the disks in the places that are to be restored.
+func heldDisks(places []placement) (disks []backup.Disk, err error) {
 	for _, at := range places {
 		spec, ok := at.place.Image()
 		if !ok {
@@ -25,21 +66,29 @@ func keepPresent(ctx context.Context, k *console, o restoreOptions, p *blockstor
 			return nil, err
 		}
 		d.Source = at.place.Name()
-		request.Disks = append(request.Disks, d)
-		restored[at.info.Name] = true
+		disks = append(disks, d)
 	}
-	for _, info := range p.Disks {
-		if restored[info.Name] {
-			continue
-		}
-		d, err := besides(ctx, info)
-		if err != nil {
-			k.warn(fmt.Sprintf("disk %s is not in the point of the present state: %v", info.Name, err))
-			continue
-		}
-		request.Disks = append(request.Disks, d)
+	return disks, nil
+}
+
+// protectedRequest is that for a protected machine whose disks are held. Without one the error
+// says why not, or is nil where the machine is not protected.
+func protectedRequest(ctx context.Context, owner *blockstore.Owner, name string, held []backup.Disk) (*backup.MachineRequest, error) {
+	m, err := owner.Machine(ctx, name)
+	if err != nil || m.Protected == nil {
+		return nil, nil //nolint:nilerr // a machine without a record is not protected
 	}
-	return makeSafetyPoint(ctx, k, o, request)
+	vm, err := backup.Reaching{}.Open(ctx, m.Protected)
+	if err != nil {
+		return nil, err
+	}
+	off, err := backup.Held(ctx, m, vm, held)
+	if err != nil {
+		vm.Close()
+		return nil, err
+	}
+	return &backup.MachineRequest{Machine: m, Tool: toolName(), SkipUnchanged: true, FallBack: true, Retries: []time.Duration{},
+		Open: func(context.Context, *blockstore.Protection) (backup.VM, error) { return off, nil }}, nil
 }
 
 // besides is a disk that is not restored, where it was.
@@ -56,15 +105,16 @@ func besides(ctx context.Context, info blockstore.DiskInfo) (backup.Disk, error)
 	return backup.FromImage(info.Name, spec)
 }
 
-func makeSafetyPoint(ctx context.Context, k *console, o restoreOptions, request backup.Request) (*blockstore.Point, error) {
+type safetyRun func(ctx context.Context, owner *blockstore.Owner, progress func(backup.Progress)) (*backup.Result, error)
+
+func makeSafetyPoint(ctx context.Context, k *console, o restoreOptions, run safetyRun) (*blockstore.Point, error) {
 	owner, err := blockstore.Own(ctx, o.vault, o.own)
 	if err != nil {
 		return nil, orNoSafety(orUnreachable(o.vault, err))
 	}
 	var result *backup.Result
 	err = k.measure("present state", true, o.quiet, func(set func(done, total int64)) error {
-		request.Progress = func(p backup.Progress) { set(p.Done, p.Total) }
-		result, err = backup.Run(ctx, owner, request)
+		result, err = run(ctx, owner, func(p backup.Progress) { set(p.Done, p.Total) })
 		return err
 	})
 	if closed := owner.Close(); closed != nil && err == nil {

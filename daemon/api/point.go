@@ -26,7 +26,7 @@ type Point struct {
 	ConsistencyReason string `json:"consistency_reason,omitempty"`
 
 	VM       *VM       `json:"vm,omitempty"`
-	Quiesced *Quiesced `json:"quiesced,omitempty"` // missing: the machine was off
+	Quiesced *Quiesced `json:"quiesced,omitempty"` // missing: the machine was off, and its image was read whole
 
 	Sizes   Sizes        `json:"sizes"` // sums over the disks
 	Disks   []Disk       `json:"disks"`

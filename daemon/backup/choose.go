@@ -99,6 +99,8 @@ func doubts(parent *blockstore.Point, disks []VMDisk, find func(blockstore.DiskI
 			why[i] = fmt.Sprintf("several disks could be disk %s of the point before", then.Name)
 		case then.Mode == "":
 			why[i] = "the machine was off when the point before was made"
+		case countsFrom(parent, then) != since(parent):
+			why[i] = "its bitmap counts from another point than those of the other disks"
 		case then.Source != d.Source:
 			why[i] = fmt.Sprintf("the disk lay in %s before", then.Source)
 		case d.Size != 0 && then.Size != d.Size:

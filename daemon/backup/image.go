@@ -61,5 +61,14 @@ func diskOf(name, source string, spec image.Spec) Disk {
 			}
 			return i, nil
 		},
+		OpenTracked: func(ctx context.Context, bitmap string) (Image, string, error) {
+			tracked := spec
+			tracked.Bitmap = bitmap
+			i, err := image.Open(ctx, tracked)
+			if err != nil {
+				return nil, "", err
+			}
+			return i, i.Doubt(), nil
+		},
 	}
 }

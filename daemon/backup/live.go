@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type liveRun struct {
 	backup *blockstore.Backup
 	disks  []VMDisk
 	left   []blockstore.LeftOut
+	moved  map[string][]span // by disk: what differs between the point that its bitmap counts from and the parent
 
 	lied   bool // a bitmap called a block clean that had changed
 	report quiesce.Report
@@ -35,13 +37,15 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 	if err != nil {
 		return err
 	}
-	l := &liveRun{machineRun: r, vm: vm}
+	l := &liveRun{machineRun: r, vm: vm, moved: map[string][]span{}}
 	if err := l.choose(disks); err != nil {
 		return err
 	}
 	asked := r.Machine.Protected.Consistency
 	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash,
-		Beside: l.beside()})
+		Beside:  l.beside(),
+		Workers: 2 * runtime.GOMAXPROCS(0), // while QEMU answers half of them, the others compress
+	})
 	if err != nil {
 		return err
 	}
@@ -142,14 +146,6 @@ func (l *liveRun) holdsVault(d *VMDisk) bool {
 	return err == nil && holds
 }
 
-// bitmap is the name of the bitmap that counts from a point on; "" where there is none.
-func (r *machineRun) bitmap(p *blockstore.Point) string {
-	if p == nil {
-		return ""
-	}
-	return BitmapName(r.owner.Info().ID, p.ID)
-}
-
 // BitmapName is what the bitmap of a point is called in a VM.
 func BitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
 	return qemu.BitmapName(string(vault), string(point))
@@ -160,7 +156,7 @@ func BitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
 func (l *liveRun) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
 	defer cancel()
-	removed, err := l.vm.Clean(ctx, string(l.owner.Info().ID), l.bitmap(l.backup.Parent()))
+	removed, err := l.vm.Clean(ctx, string(l.owner.Info().ID), BitmapSince(l.owner.Info().ID, l.backup.Parent()))
 	for _, what := range removed {
 		l.note("removed what an earlier run left in the VM: %s", what)
 	}
@@ -170,11 +166,15 @@ func (l *liveRun) clean(ctx context.Context) error {
 // snapshot takes the snapshot, has it read, and takes it away.
 func (l *liveRun) snapshot(ctx context.Context) (err error) {
 	parent := l.backup.Parent()
-	q := SnapshotRequest{Parent: l.bitmap(parent), Point: BitmapName(l.owner.Info().ID, l.backup.PointID()), Hold: l.hold}
+	q := SnapshotRequest{Parent: BitmapSince(l.owner.Info().ID, parent), Point: BitmapName(l.owner.Info().ID, l.backup.PointID()), Hold: l.hold}
 	why := doubts(parent, l.disks, l.backup.ParentDisk)
 	for i, d := range l.disks {
 		if l.Scan && why[i] == "" {
 			why[i] = "a scan was asked for"
+		}
+		if why[i] == "" {
+			then := l.backup.ParentDisk(d.DiskInfo())
+			l.moved[d.Name], why[i] = movedSince(ctx, l.owner, parent, then)
 		}
 		q.Disks = append(q.Disks, DiskRequest{Name: d.Name, Scan: why[i]})
 	}
@@ -335,6 +335,9 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, fmt.Sprintf("the disk was resized, from %d to %d bytes", then.Size, d.Size())
 		}
 	}
+	for i := range disks {
+		disks[i].Source = sameAsParent(disks[i].Source, l.moved[disks[i].Name])
+	}
 	err := l.sample(ctx, disks)
 	var stale *StaleError
 	if !errors.As(err, &stale) {
@@ -351,28 +354,35 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 }
 
 func (l *liveRun) sample(ctx context.Context, disks []SnapshotDisk) error {
-	n := l.Machine.Protected.Samples
-	if n == 0 {
-		n = UsualSamples
-	}
-	rng := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for _, d := range disks {
-		if d.Mode != blockstore.ByBitmap || n < 0 {
+		if d.Mode != blockstore.ByBitmap {
 			continue
 		}
 		then := l.backup.ParentDisk(l.info(&d))
 		if then == nil {
 			return fmt.Errorf("disk %s: a bitmap since a point that does not have it", d.Name)
 		}
-		old, err := l.owner.OpenDisk(l.backup.Parent(), then.Name)
-		if err != nil {
-			return err
-		}
-		if err := sample(ctx, d.Name, d.Source, old, int64(l.owner.Info().BlockSize), n, rng); err != nil {
+		if err := l.sampleDisk(ctx, l.backup.Parent(), then.Name, d.Name, d.Source); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sampleDisk compares a sample of what src calls the same with the parent's disk of a name.
+func (r *machineRun) sampleDisk(ctx context.Context, parent *blockstore.Point, then, name string, src blockstore.Source) error {
+	n := r.Machine.Protected.Samples
+	if n == 0 {
+		n = UsualSamples
+	}
+	if n < 0 {
+		return nil
+	}
+	old, err := r.owner.OpenDisk(parent, then)
+	if err != nil {
+		return err
+	}
+	return sample(ctx, name, src, old, int64(r.owner.Info().BlockSize), n, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 }
 
 // info is what the point says of a disk of the snapshot.

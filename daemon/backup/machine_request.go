@@ -26,6 +26,7 @@ type MachineRequest struct {
 	Scan           bool // believe no bitmap
 	IncludeSecrets bool // of libvirt's XML
 	SkipUnchanged  bool // of images: see Request
+	FallBack       bool // to what consistency there is, whatever the machine's record says
 
 	// Progress is told how far the run has come, by many goroutines at once; it
 	// must be quick. It may be nil.

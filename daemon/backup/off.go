@@ -39,9 +39,13 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 	if err != nil {
 		return err
 	}
+	t, err := r.track(ctx, images)
+	if err != nil {
+		return err
+	}
 	q := Request{Machine: r.Machine.Name, Disks: images, Tool: r.Tool, SkipUnchanged: r.SkipUnchanged}
 	q.asked, q.cleanOff = r.Machine.Protected.Consistency, r.facts.Clean
-	if !r.facts.Clean && q.asked != blockstore.Crash && !r.Machine.Protected.FallBack {
+	if !r.facts.Clean && q.asked != blockstore.Crash && !r.Machine.Protected.FallBack && !r.FallBack {
 		return &quiesce.NotReachedError{Asked: q.asked, Reached: blockstore.Crash, Reason: nobodyCanTell}
 	}
 	if r.Progress != nil {
@@ -52,15 +56,20 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 			d.Serial, d.Bus, d.BootOrder = known.Serial, known.Bus, known.BootOrder
 		}
 	}
+	t.describe = q.describe
 	q.before = func(ctx context.Context, b *blockstore.Backup) error {
 		b.SetVM(r.facts.VM, nil)
 		for _, l := range left {
 			b.LeaveOut(l)
 		}
+		if err := t.settle(ctx, b); err != nil {
+			return err
+		}
 		state, lacks := vm.State(ctx)
 		r.phase(PhaseStore)
 		return r.addConfig(ctx, vm, b, state, lacks)
 	}
+	q.tracked = t.source
 	result, err := readImages(ctx, r.owner, q)
 	if err != nil {
 		return err

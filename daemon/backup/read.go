@@ -62,7 +62,16 @@ func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error 
 	if r.describe != nil {
 		r.describe(&info)
 	}
-	size := info.Size
+	size, src := info.Size, blockstore.Source(d.image)
+	if r.tracked != nil {
+		s, say := r.tracked(&d)
+		if s != nil {
+			src = s
+		}
+		if say != nil {
+			info.Mode, info.Since, info.Chain = say.Mode, say.Since, say.Chain
+		}
+	}
 	if r.SkipUnchanged && unchanged(b.Parent(), info, d.image.InUse()) {
 		err := b.KeepDisk(info)
 		if err == nil {
@@ -76,7 +85,7 @@ func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error 
 	}
 	var mu sync.Mutex // guards last
 	var last blockstore.Sizes
-	err := b.AddDisk(ctx, info, d.image, func(s blockstore.Sizes, done int64) {
+	err := b.AddDisk(ctx, info, src, func(s blockstore.Sizes, done int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = s

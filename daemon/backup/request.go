@@ -29,6 +29,10 @@ type Request struct {
 	cleanOff bool // its guest is known to have shut itself down
 	describe func(*blockstore.DiskInfo)
 	before   func(context.Context, *blockstore.Backup) error
+
+	// The source of a disk that was opened with a bitmap, and what to say of it; nil: the image
+	// itself, and nothing. It is called after before. It may be nil.
+	tracked func(d *openDisk) (blockstore.Source, *blockstore.DiskInfo)
 }
 
 // Disk is one disk and how to get at it.
@@ -41,6 +45,10 @@ type Disk struct {
 
 	// Open opens the disk for reading; whoever called it closes it.
 	Open func(ctx context.Context) (Image, error)
+
+	// OpenTracked is Open with a dirty bitmap that lies in the image: what that does not mark
+	// is of kind Same. Doubt says why it is not used; "": it is. It is nil where there can be none.
+	OpenTracked func(ctx context.Context, bitmap string) (i Image, doubt string, err error)
 
 	// Holds tells whether path lies on the disk itself. It is called before Open. It
 	// may be nil.

@@ -10,6 +10,11 @@
 // much is written and freed again. CPU seconds are those of the process and its
 // children; RssAnon is sampled every few milliseconds.
 //
+// Machines that run are a QEMU without a guest, whose disks are written through a file that
+// QEMU itself shows, so that each write takes the way of a guest's, and a guest under TCG
+// where one is to be frozen. A slow vault is one behind FUSE that takes 20 MB a second; the quick
+// one beside it lies behind FUSE as well.
+//
 //	go run ./integration/bench --holdfast bin/holdfast             everything
 //	go run ./integration/bench --holdfast bin/holdfast --only mount,sweep
 //	go run ./integration/bench --keep --work DIR                   leaves the image for the next run

@@ -41,6 +41,8 @@ var groups = []struct {
 	{"sealed", (*bench).sealedBackup},
 	{"second", (*bench).secondDay},
 	{"scan", (*bench).noChangeScan},
+	{"live", (*bench).running},
+	{"freeze", (*bench).frozen},
 	{"restore", (*bench).restore},
 	{"inplace", (*bench).inPlace},
 	{"mount", (*bench).mount},
@@ -61,6 +63,9 @@ func main() {
 			return
 		case "hashloop": // started by noChangeScan
 			exitOn(hashLoop(os.Args[2:]))
+			return
+		case "slowfs": // started by latency
+			exitOn(serveSlowly(os.Args[2:]))
 			return
 		case "readloop": // started by checkData
 			exitOn(readLoop(os.Args[2:]))

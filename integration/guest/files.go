@@ -35,6 +35,9 @@ type Files struct {
 
 var built = sync.OnceValues(func() (Files, error) { return find() })
 
+// Find is Get for programs that are no tests.
+func Find() (Files, error) { return built() }
+
 // Get returns the guest's files and builds them when they are not there yet.
 func Get(t testing.TB) Files {
 	t.Helper()

@@ -16,8 +16,10 @@ func (i *Image) Extents(ctx context.Context, fn func(blockstore.Extent) error) e
 	m := &merger{fn: fn}
 	var err error
 	switch {
+	case i.server != nil && i.server.marks != nil:
+		err = i.marked(ctx, m)
 	case i.server != nil:
-		err = i.allocated(ctx, m)
+		err = i.allocated(ctx, m, 0, i.size)
 	case i.layers[0].block:
 		err = m.add(ctx, i.size, blockstore.Data)
 	default:
@@ -109,20 +111,39 @@ func (f *file) seek(at int64, whence int) (off int64, err error) {
 // statusStep is how much of a disk is asked about at once.
 const statusStep = 1 << 30
 
+// marked asks the server what the bitmap marks, and of that which ranges read as zeros.
+func (i *Image) marked(ctx context.Context, m *merger) error {
+	const dirty = 1 // the flag of what is marked
+	return i.ask(ctx, i.server.marks, 0, i.size, func(e nbd.Extent) error {
+		if e.Flags&dirty == 0 {
+			return m.add(ctx, e.Offset+e.Length, blockstore.Same)
+		}
+		return i.allocated(ctx, m, e.Offset, e.Offset+e.Length)
+	})
+}
+
 // allocated asks the server which ranges read as zeros.
-func (i *Image) allocated(ctx context.Context, m *merger) error {
-	for at := int64(0); at < i.size; {
-		status, err := i.server.client.BlockStatus(ctx, at, min(statusStep, i.size-at))
+func (i *Image) allocated(ctx context.Context, m *merger, from, to int64) error {
+	return i.ask(ctx, i.server.client, from, to, func(e nbd.Extent) error {
+		kind := blockstore.Data
+		if e.Flags&nbd.ZeroBytes != 0 {
+			kind = blockstore.Zero
+		}
+		return m.add(ctx, e.Offset+e.Length, kind)
+	})
+}
+
+// ask calls fn for what the one context of a connection says of a range.
+func (i *Image) ask(ctx context.Context, c *nbd.Client, from, to int64, fn func(nbd.Extent) error) error {
+	for at := from; at < to; {
+		status, err := c.BlockStatus(ctx, at, min(statusStep, to-at))
 		if err != nil {
 			return fmt.Errorf("extents of image %s: %w", i.spec.Path, i.server.explain(err))
 		}
-		for _, e := range status[nbd.BaseAllocation] {
-			kind := blockstore.Data
-			if e.Flags&nbd.ZeroBytes != 0 {
-				kind = blockstore.Zero
-			}
+		for _, e := range status[c.Contexts()[0]] {
+			e.Length = min(e.Length, to-e.Offset)
 			at = e.Offset + e.Length
-			if err := m.add(ctx, at, kind); err != nil {
+			if err := fn(e); err != nil {
 				return err
 			}
 		}

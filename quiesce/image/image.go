@@ -18,6 +18,7 @@ type Image struct {
 	opened time.Time
 	size   int64
 	server *server // reads a qcow2 image; nil for others
+	doubt  string  // why spec.Bitmap is not used; "": it is, or none was asked for
 	inUse  atomic.Bool
 }
 
@@ -54,14 +55,40 @@ func (i *Image) begin(ctx context.Context) (err error) {
 		}
 	}
 	if i.layers[0].format == formatRaw {
+		i.doubt = "a raw image keeps no bitmaps"
 		i.size = i.layers[0].seen.size
 		return nil
 	}
-	if i.server, err = serve(ctx, i.layers, i.spec.held); err != nil {
+	how := service{held: i.spec.held}
+	if i.doubt = i.doubted(); i.doubt == "" {
+		how.bitmap = i.spec.Bitmap
+	}
+	if i.server, err = serveAs(ctx, i.layers, how); err != nil {
 		return fmt.Errorf("open image %s: %w", i.spec.Path, err)
 	}
 	i.size = i.server.client.Size()
 	return nil
+}
+
+// doubted says why the bitmap that was asked for is not to be believed.
+func (i *Image) doubted() string {
+	switch {
+	case i.spec.Bitmap == "":
+		return ""
+	case i.InUse():
+		return "the image is in use"
+	case len(i.layers) > 1: // nothing tells what became of the others
+		return "the image has backing files"
+	}
+	return doubt(i.layers[0].f, i.spec.Bitmap)
+}
+
+// Doubt says why the bitmap of the Spec is not used; "": it is, where one was asked for.
+func (i *Image) Doubt() string {
+	if i.spec.Bitmap == "" {
+		return ""
+	}
+	return i.doubt
 }
 
 // claims is checkUse with what is done only once.

@@ -12,8 +12,9 @@ import (
 // letting it name other files. The format is described at
 // https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.rst.
 type header struct {
-	backing       string // name of the backing file, "" when there is none
-	backingFormat string // "" when the header does not say
+	backing       string    // name of the backing file, "" when there is none
+	backingFormat string    // "" when the header does not say
+	bitmaps       directory // of none where they are not to be believed
 }
 
 // Numbers of the format.
@@ -54,8 +55,9 @@ func readHeader(r io.ReaderAt) (header, error) {
 	case be.Uint32(fixed[32:]) != 0:
 		return header{}, errors.New("qcow2 image is encrypted: convert it to one that is not")
 	}
-	length := uint32(headerLengthV2)
+	length, autoclear := uint32(headerLengthV2), uint64(0)
 	if version == 3 {
+		autoclear = be.Uint64(fixed[88:])
 		if err := checkFeatures(be.Uint64(fixed[72:])); err != nil {
 			return header{}, err
 		}
@@ -65,7 +67,11 @@ func readHeader(r io.ReaderAt) (header, error) {
 	if n, err = r.ReadAt(cluster, 0); err != nil && err != io.EOF {
 		return header{}, err
 	}
-	return parseNames(cluster[:n], length, be.Uint64(fixed[8:]), be.Uint32(fixed[16:]))
+	h, err := parseNames(cluster[:n], length, be.Uint64(fixed[8:]), be.Uint32(fixed[16:]))
+	if autoclear&autoclearBitmaps == 0 {
+		h.bitmaps = directory{}
+	}
+	return h, err
 }
 
 func checkFeatures(incompatible uint64) error {
@@ -117,6 +123,11 @@ func (h *header) parseExtensions(b []byte) error {
 				return fmt.Errorf("qcow2 header names a format in %d bytes", size)
 			}
 			h.backingFormat = string(b[:size])
+		case extBitmaps:
+			var err error
+			if h.bitmaps, err = parseDirectory(b[:size]); err != nil {
+				h.bitmaps = directory{} // nothing but bitmaps is in doubt then
+			}
 		case extDataFile:
 			return errors.New("qcow2 image keeps its data in another file: that is not read, convert it")
 		}

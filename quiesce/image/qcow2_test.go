@@ -55,7 +55,7 @@ func TestHostileHeadersAreRefused(t *testing.T) {
 		`name "a\x00`:                   func(b []byte) { b[145] = 0 },
 	} {
 		b := craft("abc/base", "qcow2")
-		if h, err := readHeader(bytes.NewReader(b)); err != nil || h != (header{"abc/base", "qcow2"}) {
+		if h, err := readHeader(bytes.NewReader(b)); err != nil || h != (header{backing: "abc/base", backingFormat: "qcow2"}) {
 			t.Fatalf("%+v, %v", h, err)
 		}
 		spoil(b)

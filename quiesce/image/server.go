@@ -27,6 +27,7 @@ import (
 type server struct {
 	cmd    *exec.Cmd
 	client *nbd.Client
+	marks  *nbd.Client // tells of the bitmap; nil: there is none
 	said   tail
 	exited chan struct{} // closed when the process is gone and waited for
 	forget func() bool   // stops waiting for ctx
@@ -34,12 +35,6 @@ type server struct {
 }
 
 const startTimeout = 30 * time.Second
-
-// serve starts a process that reads the image made of layers, whose locks may
-// be ours.
-func serve(ctx context.Context, layers []layer, held bool) (*server, error) {
-	return serveAs(ctx, layers, service{held: held})
-}
 
 // serveWritable starts a process that changes the image whose locks are lock's. It ends
 // after the connection, and like any other when we die: see Held.Mend.
@@ -51,10 +46,15 @@ func serveWritable(ctx context.Context, layers []layer, lock *os.File) (*server,
 type service struct {
 	held bool     // the locks on the image itself are ours: none are to be taken
 	lock *os.File // whose locks the process inherits; nil: it only reads
+
+	bitmap string // that is told of; "": none
 }
 
 func (s service) options() []string {
 	if s.lock == nil {
+		if s.bitmap != "" {
+			return []string{"--read-only", "--shared=2", "--bitmap=" + s.bitmap}
+		}
 		return []string{"--read-only", "--shared=1"}
 	}
 	return []string{"--shared=1", "--discard=unmap"}
@@ -71,7 +71,10 @@ func serveAs(ctx context.Context, layers []layer, how service) (_ *server, err e
 	if err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx, socket); err != nil {
+	if err = s.connect(ctx, socket); err == nil && how.bitmap != "" {
+		err = s.connectMarks(ctx, socket, "qemu:dirty-bitmap:"+how.bitmap)
+	}
+	if err != nil {
 		s.close()
 		return nil, s.explain(err)
 	}
@@ -154,6 +157,18 @@ func describe(layers []layer, fd int, how service) map[string]any {
 	return node
 }
 
+// connectMarks makes the connection that tells of the bitmap: one of its own, so that
+// the server need not find out what is allocated where nothing changed.
+func (s *server) connectMarks(ctx context.Context, socket, name string) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("qemu-nbd did not answer in time"))
+	defer cancel()
+	s.marks, err = nbd.Dial(ctx, socket, nbd.Options{Contexts: []string{name}})
+	if err == nil && len(s.marks.Contexts()) != 1 {
+		err = errors.New("qemu-nbd does not tell of the bitmap")
+	}
+	return err
+}
+
 // connect waits for the socket and enters the export.
 func (s *server) connect(ctx context.Context, socket string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("qemu-nbd did not open its socket in time"))
@@ -195,6 +210,9 @@ func (s *server) close() error {
 	var err error
 	if s.client != nil {
 		err = s.client.Close()
+	}
+	if s.marks != nil {
+		err = errors.Join(err, s.marks.Close())
 	}
 	s.end()
 	<-s.exited

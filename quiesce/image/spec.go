@@ -17,6 +17,9 @@ type Spec struct {
 	// AllowInUse opens an image that somebody else writes to. What is read then
 	// is not from one moment.
 	AllowInUse bool
+	// Bitmap is a dirty bitmap in a qcow2 image: what it does not mark is of kind Same. Where it is
+	// not to be believed the image is opened without, and [Image.Doubt] says why.
+	Bitmap string
 
 	held bool // by this process: its locks are ours
 }

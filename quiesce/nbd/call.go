@@ -11,6 +11,7 @@ import (
 // to the receiver.
 type call struct {
 	kind    uint16
+	flags   uint16
 	offset  int64
 	length  uint32
 	buf     []byte              // of a read; len is length
@@ -28,9 +29,9 @@ type Extent struct {
 	Flags          uint32
 }
 
-func appendRequest(b []byte, kind uint16, cookie uint64, offset int64, length uint32) []byte {
+func appendRequest(b []byte, flags, kind uint16, cookie uint64, offset int64, length uint32) []byte {
 	b = be.AppendUint32(b, magicRequest)
-	b = be.AppendUint16(b, 0)
+	b = be.AppendUint16(b, flags)
 	b = be.AppendUint16(b, kind)
 	b = be.AppendUint64(b, cookie)
 	b = be.AppendUint64(b, uint64(offset))
@@ -92,13 +93,29 @@ func (c *Client) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	want := p[:min(int64(len(p)), c.size-off)]
-	if err := c.readAligned(want, off); err != nil {
+	whole := c.readFlags() != 0
+	err := c.readAligned(want, off)
+	var said *ServerError
+	if whole && errors.As(err, &said) && said.Code == codeOverflow {
+		c.inPieces.Store(true)
+		err = c.readAligned(want, off)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("read %d bytes at %d of nbd export %q on %s: %w", len(want), off, c.name, c.path, err)
 	}
 	if len(want) < len(p) {
 		return len(want), io.EOF
 	}
 	return len(want), nil
+}
+
+// readFlags asks for answers in one piece where the server can: it then need not find out
+// first where holes are, of which who reads has asked before. Servers may refuse that for long reads.
+func (c *Client) readFlags() uint16 {
+	if c.structured && c.flags&FlagSendWhole != 0 && !c.inPieces.Load() {
+		return requestWhole
+	}
+	return 0
 }
 
 // readAligned reads p, through a buffer of its own where the server wants
@@ -129,7 +146,7 @@ func (c *Client) read(p []byte, off int64) error {
 	var failed error
 	for len(p) > 0 {
 		n := min(int64(len(p)), c.maxRequest)
-		k := &call{kind: cmdRead, offset: off, length: uint32(n), buf: p[:n:n]}
+		k := &call{kind: cmdRead, flags: c.readFlags(), offset: off, length: uint32(n), buf: p[:n:n]}
 		if failed = c.start(context.Background(), k); failed != nil {
 			break
 		}

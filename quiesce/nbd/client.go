@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,6 +48,8 @@ type Client struct {
 	stall   stall
 	err     error // why the connection ended; nothing is pending once it is set
 	closing bool
+
+	inPieces atomic.Bool // the server does not answer long reads in one piece
 }
 
 // Dial connects to the server behind the Unix socket and enters an export. ctx
@@ -195,7 +198,7 @@ func (c *Client) Close() error {
 		// A polite end, if the server takes it at once.
 		c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		c.sending.Lock()
-		c.conn.Write(appendRequest(nil, cmdDisconnect, 0, 0, 0))
+		c.conn.Write(appendRequest(nil, 0, cmdDisconnect, 0, 0, 0))
 		c.sending.Unlock()
 		c.conn.Close()
 	}

@@ -119,14 +119,14 @@ func (s *server) shake() {
 
 // request is one request as the server sees it.
 type request struct {
-	kind           uint16
+	flags, kind    uint16
 	cookie, offset uint64
 	length         uint32
 }
 
 func (s *server) request() request {
 	b := s.take(28)
-	return request{be.Uint16(b[6:]), be.Uint64(b[8:]), be.Uint64(b[16:]), be.Uint32(b[24:])}
+	return request{be.Uint16(b[4:]), be.Uint16(b[6:]), be.Uint64(b[8:]), be.Uint64(b[16:]), be.Uint32(b[24:])}
 }
 
 func (s *server) chunk(flags, kind uint16, cookie uint64, size uint32, data ...any) {

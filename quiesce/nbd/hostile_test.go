@@ -130,6 +130,41 @@ func TestViolationsInRepliesEndTheConnection(t *testing.T) {
 	}
 }
 
+func TestAServerThatCannotAnswerInOnePieceIsAskedForPieces(t *testing.T) {
+	asked := make(chan uint16, 10)
+	c, err := connectTo(t, serve(t, func(s *server) {
+		s.shake()
+		for {
+			r := s.request()
+			asked <- r.flags
+			if r.flags&requestWhole != 0 {
+				s.chunk(chunkDone, chunkErrorPlain, r.cookie, 6, uint32(codeOverflow), uint16(0))
+				continue
+			}
+			s.chunk(0, chunkOffsetData, r.cookie, 8+4, r.offset, "1234")
+			s.chunk(chunkDone, chunkOffsetHole, r.cookie, 12, r.offset+4, uint32(4))
+			if len(asked) == 3 {
+				return
+			}
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.flags |= FlagSendWhole // before any call
+	for range 2 {
+		p := []byte("xxxxxxxx")
+		if _, err := c.ReadAt(p, 4096); err != nil || string(p) != "1234\x00\x00\x00\x00" {
+			t.Errorf("%q, %v", p, err)
+		}
+	}
+	for _, want := range []uint16{requestWhole, 0, 0} {
+		if got := <-asked; got != want {
+			t.Errorf("a read with flags %d, want %d", got, want)
+		}
+	}
+}
+
 func TestViolationsInBlockStatusEndTheConnection(t *testing.T) {
 	for want, answer := range map[string]func(s *server, r request){
 		"context 8, unknown": func(s *server, r request) {

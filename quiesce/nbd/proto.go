@@ -24,6 +24,8 @@ const (
 	infoExport           = 0
 	infoBlockSize        = 3
 	cmdRead              = 0
+	requestWhole         = 1 << 2 // flag of a read: the protocol's DF
+	codeOverflow         = 75     // error of a read that is too long for that
 	cmdDisconnect        = 2
 	cmdBlockStatus       = 7
 	chunkDone            = 1 << 0 // flag of a chunk: the last one of its reply
@@ -40,6 +42,7 @@ const (
 // Transmission flags that an export may have, as in [Client.Flags].
 const (
 	FlagReadOnly  = 1 << 1
+	FlagSendWhole = 1 << 7 // reads are answered in one piece where the client asks (the protocol's SEND_DF)
 	FlagMultiConn = 1 << 8 // several connections see the same bytes
 )
 

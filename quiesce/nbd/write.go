@@ -175,7 +175,7 @@ func (c *Client) change(k *call) error {
 
 // transmit sends a request and the data that goes with it. The caller holds sending.
 func (c *Client) transmit(k *call, cookie uint64) error {
-	header := appendRequest(nil, k.kind, cookie, k.offset, k.length)
+	header := appendRequest(nil, k.flags, k.kind, cookie, k.offset, k.length)
 	if len(k.data) == 0 {
 		_, err := c.conn.Write(header)
 		return err

@@ -38,6 +38,7 @@ type Export struct {
 	next    atomic.Uint32 // counts reads, to take turns among data
 	zeros   *teller       // which ranges read as zeros
 	changes *teller       // which ranges the bitmap marks; nil: no bitmap
+	small   int64         // ranges that it marks and that are no longer are read without asking zeros
 	closers []io.Closer
 	broken  *atomic.Pointer[error] // why nothing may be believed any more; nil where nobody would know
 }
@@ -45,7 +46,7 @@ type Export struct {
 // OpenExport connects to an NBD export. ctx bounds that, not the export's life. Errors:
 // ErrNoBitmap.
 func OpenExport(ctx context.Context, o ExportOptions) (*Export, error) {
-	e := &Export{size: o.Size}
+	e := &Export{size: o.Size, small: smallChange}
 	if err := e.connect(ctx, o); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("read nbd export %q on %s: %w", o.Export, o.Socket, err)

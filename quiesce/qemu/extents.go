@@ -50,6 +50,9 @@ func (e *walk) kind(ctx context.Context, at int64) (blockstore.ExtentKind, int64
 		if end = until; flags&bitmapDirty == 0 {
 			return blockstore.Same, end, nil
 		}
+		if end-at <= e.small {
+			return blockstore.Data, end, nil
+		}
 	}
 	if e.zeros == nil {
 		return blockstore.Data, end, nil
@@ -80,6 +83,11 @@ type teller struct {
 	known   bool         // the source has the context; else all is data, and dirty
 	kept    []nbd.Extent // ascending, without gaps
 }
+
+// smallChange is the length of a run of changes, in bytes, up to which it is read without asking
+// what of it reads as zeros. Changes lie in many such runs, a question is a round
+// trip as a read is, and QEMU sends no zeros.
+const smallChange = 1 << 20
 
 // statusStep is how much of a disk is asked about at once, in bytes.
 const statusStep = 1 << 30

@@ -73,6 +73,18 @@ func FuzzExtents(f *testing.F) {
 	})
 }
 
+func TestSmallChangesAreReadWithoutAskingForZeros(t *testing.T) {
+	const unit = 512
+	zeros := &said{make([]byte, 8), 8, 0} // its first answer is wrong
+	changes := &said{[]byte{0, 1, 1, 0, 1, 0, 0, 0}, 8, -1}
+	e := &Export{size: 8 * unit, zeros: zeros.teller(), changes: changes.teller(), small: unit}
+	var got []blockstore.Extent
+	take := func(x blockstore.Extent) error { got = append(got, x); return nil }
+	if err := e.Extents(t.Context(), take); err != nil || len(got) != 5 || got[1] != (blockstore.Extent{Offset: unit, Length: 2 * unit, Kind: blockstore.Data}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestWhatNobodyTellsOfIsRead(t *testing.T) {
 	e := &Export{size: 1 << 20, zeros: &teller{context: "x"}, changes: &teller{context: "y"}}
 	var got []blockstore.Extent

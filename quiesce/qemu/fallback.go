@@ -129,7 +129,7 @@ func (s *Snapshot) openFallback(ctx context.Context, d *SnapshotDisk, bitmap str
 	if err != nil {
 		return nil, err
 	}
-	e := &Export{size: d.Disk.Size, data: []io.ReaderAt{f}, closers: []io.Closer{f}}
+	e := &Export{size: d.Disk.Size, small: smallChange, data: []io.ReaderAt{f}, closers: []io.Closer{f}}
 	e.zeros = &teller{from: holes{f}, context: nbd.BaseAllocation, known: true}
 	if bitmap == "" {
 		return e, nil
