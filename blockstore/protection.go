@@ -21,6 +21,9 @@ type Protection struct {
 	Exclude   []string `json:"exclude,omitempty"`   // names of disks
 	Shareable bool     `json:"shareable,omitempty"` // back shareable disks up, too
 
+	// ExcludedAt is where disks of Exclude lay when they were excluded, by name, as far as that is known.
+	ExcludedAt map[string]string `json:"excluded_at,omitempty"`
+
 	Consistency   Consistency `json:"consistency"`
 	FallBack      bool        `json:"fall_back,omitempty"` // where it is not reached; otherwise the backup fails
 	FreezeTimeout int64       `json:"freeze_timeout_ms,omitempty"`

@@ -22,10 +22,13 @@ func doctorCommand(k *console) *cli.Command {
 		Description: `Says how the VM is, whether its guest agent answers, what runs that died left in it (exports, jobs,
 nodes, bitmaps and checkpoints of this vault, scratch files), and what a backup would do with
 each disk now. With --clean it removes the leftovers; every backup begins with that, too.
-What others made is never touched.`,
-		UsageText: "holdfast doctor web1 --vault /srv/vault\nholdfast doctor web1 --clean",
+What others made is never touched. --clean --bitmaps also removes what the next backup would count
+changes from; it reads the disks whole then. QEMU reverts a disk to an internal snapshot (virsh
+snapshot-revert, loadvm, qemu-img snapshot -a) only when no bitmap is on it.`,
+		UsageText: "holdfast doctor web1 --vault /srv/vault\nholdfast doctor web1 --clean\nholdfast doctor web1 --clean --bitmaps",
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "clean", Usage: "remove what is left of runs that died"},
+			&cli.BoolFlag{Name: "bitmaps", Usage: "with --clean: remove the bitmaps and checkpoints, too, from which the next backup would count"},
 			jsonFlag(),
 		}, scratchFlags()...), waitFlags()...),
 		Action: func(c *cli.Context) error {
@@ -33,9 +36,12 @@ What others made is never touched.`,
 			if err != nil {
 				return err
 			}
-			o := doctorOptions{name: args[0], clean: c.Bool("clean"), json: c.Bool("json"), wait: waitOf(c)}
+			o := doctorOptions{name: args[0], clean: c.Bool("clean"), bitmaps: c.Bool("bitmaps"), json: c.Bool("json"), wait: waitOf(c)}
 			if err := checkMachine(o.name); err != nil {
 				return err
+			}
+			if o.bitmaps && !o.clean {
+				return usagef("--bitmaps goes with --clean")
 			}
 			if o.reach.Scratch, err = scratchOf(c); err != nil {
 				return err
@@ -51,6 +57,7 @@ What others made is never touched.`,
 type doctorOptions struct {
 	vault, name string
 	clean, json bool
+	bitmaps     bool // remove also those that are needed
 	reach       backup.Reaching
 	wait        time.Duration
 }
@@ -102,7 +109,14 @@ func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doct
 	if err != nil {
 		return found, err
 	}
-	if live, ok := vm.(backup.LiveVM); ok {
+	if o.bitmaps {
+		found.Cleaned, newest = true, ""
+		list, err := backup.TakeOut(ctx, vm, string(v.Info().ID))
+		found.Leftovers = append(found.Leftovers, list...)
+		if err != nil {
+			return found, err
+		}
+	} else if live, ok := vm.(backup.LiveVM); ok {
 		work := live.Leftovers
 		if o.clean {
 			work, found.Cleaned = live.Clean, true

@@ -264,6 +264,9 @@ func (o *protectOptions) note(ctx context.Context, owner *blockstore.Owner, vm b
 	if remembers, ok := vm.(interface{ Remember() []blockstore.ImageDisk }); ok && r.QEMU != nil {
 		r.Images = remembers.Remember()
 	}
+	if r.ExcludedAt, err = backup.WhereExcluded(ctx, vm, r.Exclude); err != nil {
+		return result, err
+	}
 	if o.name == "" {
 		machines, err := owner.Machines(ctx)
 		if err != nil {

@@ -126,11 +126,7 @@ func cleanVM(ctx context.Context, owner *blockstore.Owner, m blockstore.Machine,
 	if _, err := backup.Identify(m.Name, m.Protected.VM, facts.VM); err != nil {
 		return nil, fmt.Errorf("%w: %w", backup.ErrGone, err)
 	}
-	live, ok := vm.(backup.LiveVM)
-	if !ok {
-		return nil, nil
-	}
-	return live.Clean(ctx, string(owner.Info().ID), "")
+	return backup.TakeOut(ctx, vm, string(owner.Info().ID))
 }
 
 // deleteAll moves the points of a machine to the trash.

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,6 +41,24 @@ func Choose(p *blockstore.Protection, disks []VMDisk) (chosen []VMDisk, left []b
 		return nil, left, unknown, noDisk(left)
 	}
 	return chosen, left, unknown, nil
+}
+
+// WhereExcluded says where a VM's disks of these names lie, for Protection.ExcludedAt.
+func WhereExcluded(ctx context.Context, vm VM, exclude []string) (map[string]string, error) {
+	if len(exclude) == 0 {
+		return nil, nil
+	}
+	disks, err := vm.Disks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := map[string]string{}
+	for _, d := range disks {
+		if slices.Contains(exclude, d.Name) && d.Source != "" {
+			at[d.Name] = d.Source
+		}
+	}
+	return at, nil
 }
 
 func noDisk(left []blockstore.LeftOut) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +50,7 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 		return err
 	}
 	defer l.backup.Abort()
+	l.takeBack(disks)
 	if err := l.clean(ctx); err != nil {
 		return err
 	}
@@ -73,6 +75,49 @@ func (l *liveRun) choose(disks []VMDisk) error {
 		}
 	}
 	return nil
+}
+
+// takeBack undoes the exclusion of disks that the point before held, where another disk
+// was meant: a name that is made of the order of disks may have come to another one.
+func (l *liveRun) takeBack(disks []VMDisk) {
+	parent := l.backup.Parent()
+	l.left = slices.DeleteFunc(l.left, func(out blockstore.LeftOut) bool {
+		i := slices.IndexFunc(disks, func(d VMDisk) bool { return d.Name == out.Name })
+		if parent == nil || out.Reason != Excluded || i < 0 {
+			return false
+		}
+		d := &disks[i]
+		then, meant := heldAs(parent, d), l.Machine.Protected.ExcludedAt[d.Name]
+		if then == "" || meant == d.Source || meant == "" && then == d.Name || d.LeftOut != "" {
+			return false
+		}
+		l.warn("disk %s (%s) is backed up although %s is excluded: the point before held it as %s, and another disk was meant%s; "+
+			"`holdfast protect %s` says anew what shall be left out", d.Name, d.Source, d.Name, then, inParentheses(meant), l.Machine.Name)
+		l.disks, l.total = append(l.disks, *d), l.total+d.Size
+		return true
+	})
+}
+
+func inParentheses(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// heldAs is the name under which a point holds a disk, by its serial number and where it lies;
+// "" where it does not, or several of its disks could be it.
+func heldAs(p *blockstore.Point, d *VMDisk) (name string) {
+	for _, then := range p.Disks {
+		if then.Source != d.Source || then.Serial != d.Serial || d.Source == "" {
+			continue
+		}
+		if name != "" {
+			return ""
+		}
+		name = then.Name
+	}
+	return name
 }
 
 // beside are paths of what grows while the machine runs: its disks, and the scratch files.
@@ -299,7 +344,7 @@ func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, err
 		return disks, err
 	}
 	l.lied = true
-	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, or QEMU lost track", stale)
+	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, a disk was made smaller and large again, or QEMU lost track", stale)
 	for i := range disks {
 		if d := &disks[i]; d.Mode == blockstore.ByBitmap {
 			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, "not believed: "+stale.Error()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -463,6 +464,37 @@ func TestABitmapThatLiesIsFoundOutAndNotBelieved(t *testing.T) {
 	}
 }
 
+func TestAnExclusionDoesNotMoveOnToAnotherDisk(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, newHost(block, 2*block, 3*block))
+	exclude := func() {
+		p.protect(func(r *blockstore.Protection) {
+			r.Exclude = []string{"vdb"}
+			var err error
+			if r.ExcludedAt, err = backup.WhereExcluded(t.Context(), p.host, r.Exclude); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	exclude()
+	p.good()
+	p.disks = p.disks[1:] // the first one was taken out, and all names moved
+	p.disks[0].Name, p.disks[1].Name = "vda", "vdb"
+	for _, held := range []string{"vdc", "vdb"} {
+		r := p.good()
+		if got := fmt.Sprint(modes(r)); !strings.Contains(got, "vdb") || len(r.Point.LeftOut) != 0 {
+			t.Errorf("disks %s, left out %v", got, r.Point.LeftOut)
+		}
+		if said := strings.Join(r.Warnings, "\n"); !strings.Contains(said, "the point before held it as "+held) {
+			t.Errorf("warnings %q", r.Warnings)
+		}
+	}
+	exclude() // so it is meant
+	if r := p.good(); len(r.Point.LeftOut) != 1 || len(r.Warnings) != 1 {
+		t.Errorf("left out %v, warnings %q", r.Point.LeftOut, r.Warnings)
+	}
+}
+
 func TestADiskThatWasMadeSmallerAndLargeAgainIsFoundOut(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []int{1, 2, 5, 100, 1000} { // blocks at the end, which read as zeros then
@@ -687,5 +719,31 @@ func TestADiskThatCannotBeReadWhileTheVMIsOffIsNotPassedOverInSilence(t *testing
 	protect("vdb")
 	if r, err = p.run(); err != nil || len(r.Warnings) != 0 {
 		t.Errorf("one that is excluded: %v, warnings %q", err, r.Warnings)
+	}
+}
+
+func TestWhatIsOursIsTakenOutOfAVMThatIsOff(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("qemu-img is not installed")
+	}
+	path := filepath.Join(t.TempDir(), "vda.qcow2")
+	for _, args := range [][]string{{"create", "-q", "-f", "qcow2", path, "1M"}, {"bitmap", "--add", path, "hf-v1-p1"}, {"bitmap", "--add", path, "hf-v2-p1"}} {
+		if out, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", args, out)
+		}
+	}
+	vm, err := backup.Reaching{}.Open(t.Context(), &blockstore.Protection{QEMU: &blockstore.QEMUVM{QMP: filepath.Join(t.TempDir(), "qmp")},
+		Images: []blockstore.ImageDisk{{Name: "vda", Path: path, Format: "qcow2"}, {Name: "vdb", Path: "nbd://x", Format: "qcow2", Unreadable: "far away"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	removed, err := backup.TakeOut(t.Context(), vm, "v1")
+	if err != nil || len(removed) != 1 || !strings.Contains(removed[0], "hf-v1-p1 in "+path) {
+		t.Errorf("removed %q: %v", removed, err)
+	}
+	if out, _ := exec.Command("qemu-img", "info", path).Output(); !strings.Contains(string(out), "hf-v2-p1") {
+		t.Errorf("what is another vault's is gone: %s", out)
 	}
 }

@@ -2,11 +2,13 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
+	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
 
 // imagesVM is a machine that is off: nothing but its images.
@@ -82,4 +84,32 @@ func (v *imagesVM) exist() bool {
 		found = true
 	}
 	return found
+}
+
+// removeBitmaps removes a vault's bitmaps from the images.
+func (v *imagesVM) removeBitmaps(ctx context.Context, vault string) (removed []string, err error) {
+	var errs []error
+	for _, i := range v.images {
+		if i.Format != "qcow2" || i.Unreadable != "" {
+			continue
+		}
+		names, err := image.RemoveBitmaps(ctx, i.Path, qemu.BitmapName(vault, "p"))
+		errs = append(errs, err)
+		for _, n := range names {
+			removed = append(removed, "bitmap "+n+" in "+i.Path)
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+// TakeOut removes all that is a vault's from a VM, on or off: what runs that died left, and the
+// bitmaps and checkpoints that the next backup would count from. It says what it removed.
+func TakeOut(ctx context.Context, vm VM, vault string) ([]string, error) {
+	if v, ok := vm.(*imagesVM); ok {
+		return v.removeBitmaps(ctx, vault)
+	}
+	if live, ok := vm.(LiveVM); ok {
+		return live.Clean(ctx, vault, "")
+	}
+	return nil, nil
 }

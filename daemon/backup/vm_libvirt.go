@@ -81,14 +81,18 @@ func fromLibvirt(d libvirt.Disk) VMDisk {
 	}
 }
 
+func (v *libvirtVM) cleaning(vault, keep string) libvirt.CleanRequest {
+	return libvirt.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(v.scratch), RawBitmaps: v.rawBitmaps}
+}
+
 // Clean is part of LiveVM.
 func (v *libvirtVM) Clean(ctx context.Context, vault, keep string) ([]string, error) {
-	return libvirtWords(v.domain.Clean(ctx, libvirt.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(v.scratch)}))
+	return libvirtWords(v.domain.Clean(ctx, v.cleaning(vault, keep)))
 }
 
 // Leftovers is part of LiveVM.
 func (v *libvirtVM) Leftovers(ctx context.Context, vault, keep string) ([]string, error) {
-	return libvirtWords(v.domain.Leftovers(ctx, libvirt.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(v.scratch)}))
+	return libvirtWords(v.domain.Leftovers(ctx, v.cleaning(vault, keep)))
 }
 
 func libvirtWords(list []libvirt.Leftover, err error) (words []string, _ error) {

@@ -84,6 +84,26 @@ func TestRawDisksAreTrackedWhereTheTaintIsAccepted(t *testing.T) {
 	if left, err := v.Leftovers(ctx(t), CleanRequest{Keep: p2, Scratch: q.Scratch}); err != nil || len(left) > 0 {
 		t.Errorf("left: %v %v", left, err)
 	}
+	vault, _ := oursFor(p2)
+	clean := CleanRequest{Vault: vault, Keep: p2, Scratch: q.Scratch, RawBitmaps: true}
+	if left, err := v.Leftovers(ctx(t), clean); err != nil || len(left) > 0 {
+		t.Errorf("left in QEMU: %v %v", left, err)
+	}
+	clean.Keep = ""
+	gone, err := v.Clean(ctx(t), clean)
+	if err != nil || len(gone) != 2 || gone[0].Kind != "bitmap" || gone[1].Kind != "bitmap" {
+		t.Errorf("taken out of QEMU: %v %v", gone, err)
+	}
+	q.Parent, q.Point = "", p1
+	s = take(v, q)
+	if _, err := v.Clean(ctx(t), clean); !errors.Is(err, qemu.ErrBusy) {
+		t.Errorf("cleaned while a run works: %v", err)
+	}
+	release(v, s, false)
+	plans, err := v.Plan(ctx(t), q)
+	if err != nil || plans[0].Mode != qemu.ModeScan {
+		t.Errorf("the first point: %+v %v", plans, err)
+	}
 }
 
 func TestAPlanSaysWhatABackupWouldRead(t *testing.T) {

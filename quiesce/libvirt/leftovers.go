@@ -27,6 +27,9 @@ type CleanRequest struct {
 	Vault   string // whose checkpoints are removed; empty: those of all vaults
 	Keep    string // checkpoint that stays: that of the vault's latest point of the machine; empty: none
 	Scratch qemu.ScratchOptions
+	// RawBitmaps has QEMU asked, behind libvirt's back, as runs with that option do: what they leave is
+	// in QEMU alone. Of a domain that is off it changes nothing.
+	RawBitmaps bool
 }
 
 // Leftovers lists what Clean would remove, be the domain running or off. It changes nothing.
@@ -52,6 +55,11 @@ func (d *Domain) Leftovers(ctx context.Context, q CleanRequest) ([]Leftover, err
 	bitmaps, err := d.strayBitmaps(ctx, q)
 	for _, b := range bitmaps {
 		list = append(list, Leftover{"bitmap", b.name + " in " + b.path})
+	}
+	if err == nil && q.RawBitmaps {
+		var inside []Leftover
+		inside, err = d.insideQEMU(ctx, q, (*qemu.Machine).Leftovers)
+		list = append(list, inside...)
 	}
 	return list, d.wrap("look for leftovers", err)
 }
@@ -99,7 +107,31 @@ func (d *Domain) clean(ctx context.Context, q CleanRequest) (gone []Leftover, er
 		}
 		gone = append(gone, Leftover{"bitmap", b.name + " in " + b.path})
 	}
+	if q.RawBitmaps {
+		inside, err := d.insideQEMU(ctx, q, (*qemu.Machine).Clean)
+		gone, errs = append(gone, inside...), append(errs, err)
+	}
 	return gone, errors.Join(errs...)
+}
+
+// insideQEMU does something about what runs behind libvirt have left in QEMU; of a domain that
+// is off there is nothing.
+func (d *Domain) insideQEMU(ctx context.Context, q CleanRequest, do func(*qemu.Machine, context.Context, qemu.CleanRequest) ([]qemu.Leftover, error)) ([]Leftover, error) {
+	state, _, err := d.State(ctx)
+	if err != nil || !state.Active() {
+		return nil, err
+	}
+	m, err := qemu.Open(ctx, d.Monitor(), qemu.Options{PID: d.pid()})
+	if err != nil {
+		return nil, err
+	}
+	found, err := do(m, ctx, qemu.CleanRequest{Vault: q.Vault, Keep: q.Keep, Scratch: q.Scratch})
+	var list []Leftover
+	for _, l := range found {
+		kind, name, _ := strings.Cut(l.String(), " ")
+		list = append(list, Leftover{kind, name})
+	}
+	return list, err
 }
 
 // stray is a bitmap of ours in an image.

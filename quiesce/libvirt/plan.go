@@ -42,6 +42,9 @@ func (d *Domain) plan(ctx context.Context, q SnapshotRequest) ([]DiskPlan, error
 			p.Mode, p.Reason, p.Warning = qemu.ModeScan, copyReason, "a copy of the disk needs as much space there as it has data"
 		case q.RawBitmaps:
 			p.Mode = qemu.ModeBitmap // what there is to read, only QEMU knows
+			if q.Parent == "" {
+				p.Mode, p.Reason = qemu.ModeScan, "the first point of this disk"
+			}
 			p.Warning = "libvirt marks the domain as tainted, since its QEMU is given commands directly"
 			if disk.Format == "raw" {
 				p.Warning += "; changes are remembered only as long as QEMU runs"

@@ -77,6 +77,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 func dial(ctx context.Context, socket string, patience time.Duration) (*Client, error) {
 	d := net.Dialer{Timeout: patience}
 	conn, err := d.DialContext(ctx, "unix", socket)
+	if errors.Is(err, unix.EAGAIN) { // others wait in the socket's queue already
+		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
 	if err != nil {
 		return nil, err
 	}
