@@ -46,6 +46,7 @@ exit $?`
 	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private",
 		"sh", "-c", script, folder, os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), ownLibvirt+"="+folder, builtBinary+"="+binary)
+	cmd.SysProcAttr = endsWithUs() // and all that is in there with it
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}

@@ -149,6 +149,7 @@ func (m *twoDisks) tryQEMU() (*exec.Cmd, string, error) {
 		"-qmp", "unix:"+socket+",server=on,wait=off",
 		"-drive", "if=virtio,format=raw,file="+m.vda, "-drive", "if=virtio,format=qcow2,file="+m.vdb)
 	cmd.Stderr = &said
+	cmd.SysProcAttr = endsWithUs()
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}

@@ -131,6 +131,7 @@ func TestARunningGuestComesBackFromEachOfItsPoints(t *testing.T) {
 	}
 	v.must(0, "check", "--data")
 
+	t.Run("backups are killed at any moment", func(t *testing.T) { killedAtAnyMoment(t, v, vm) })
 	t.Run("a restored machine starts, and its journals go on", func(t *testing.T) {
 		names, _ := filepath.Glob(folder + "*.raw")
 		slices.Sort(names)
@@ -160,23 +161,19 @@ func TestARunningGuestComesBackFromEachOfItsPoints(t *testing.T) {
 	})
 }
 
-// TestABackupKilledAtAnyMomentLeavesTheGuestRunning kills backups of a running guest at random
-// moments. The guest must run a second later, and the next backup must be right and leave nothing.
-func TestABackupKilledAtAnyMomentLeavesTheGuestRunning(t *testing.T) {
-	needRoot(t)
-	vm := guest.Start(t, guest.Options{})
-	writes(t, vm)
-	v := newVault(t)
-	v.must(0, "protect", "web1", "--qmp", vm.QMP, "--qga", vm.QGA)
+// killedAtAnyMoment kills backups of a running guest at random moments. The guest must run a
+// second later, and the next backup must be right and leave nothing.
+func killedAtAnyMoment(t *testing.T, v vault, vm *guest.VM) {
+	v.t = t
 	started := time.Now()
-	v.must(0, "backup", "web1")
+	v.must(0, "backup", "web1", "--scan")
 	full := time.Since(started)
 
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 6 {
-		p := v.start("backup", "web1")
+		p := v.start("backup", "web1", "--scan") // so that it takes a while
 		time.Sleep(time.Duration(rng.Int64N(int64(full))))
 		p.signal(syscall.SIGKILL)
 		p.wait()

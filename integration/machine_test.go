@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,9 @@ type machine struct {
 	cmd     *exec.Cmd
 	monitor *monitor // of the test; holdfast has another one
 	uuid    string
+	name    string
+	extra   []string             // arguments of QEMU
+	images  map[string][2]string // of each disk: its top layer and the format of that
 }
 
 const someUUID = "6a3f0c62-8e44-4d0a-9a5c-0123456789ab"
@@ -34,7 +36,8 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
-	m := &machine{t: t, folder: folder, uuid: someUUID}
+	m := &machine{t: t, folder: folder, uuid: someUUID, name: "web 1"}
+	m.images = map[string][2]string{"vda": {m.path("vda"), "qcow2"}, "vdb": {m.path("vdb"), "raw"}}
 	m.image("vda", "qcow2", "64M")
 	m.image("vdb", "raw", "48M")
 	m.start()
@@ -55,13 +58,14 @@ func (m *machine) image(name, format, size string) {
 
 func (m *machine) start() {
 	m.t.Helper()
-	args := []string{"-M", "pc", "-nodefaults", "-display", "none", "-m", "32", "-name", "web 1", "-uuid", m.uuid,
+	args := []string{"-M", "pc", "-nodefaults", "-display", "none", "-m", "32", "-name", m.name, "-uuid", m.uuid,
 		"-qmp", "unix:" + m.path("qmp") + ",server=on,wait=off", "-qmp", "unix:" + m.path("test") + ",server=on,wait=off"}
 	for _, d := range [][2]string{{"vda", "qcow2"}, {"vdb", "raw"}} {
 		args = append(args, "-drive", "id="+d[0]+",if=none,file="+m.path(d[0])+",format="+d[1], "-device", "virtio-blk-pci,id=dev-"+d[0]+",drive="+d[0]+",serial=serial-"+d[0])
 	}
-	m.cmd = exec.CommandContext(m.t.Context(), "qemu-system-x86_64", args...)
+	m.cmd = exec.CommandContext(m.t.Context(), "qemu-system-x86_64", append(args, m.extra...)...)
 	m.cmd.Stderr = os.Stderr
+	m.cmd.SysProcAttr = endsWithUs()
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -105,8 +109,7 @@ func (m *machine) content(disk string) string {
 	}
 	raw := m.path(disk + ".now")
 	defer os.Remove(raw)
-	format := map[bool]string{true: "raw", false: "qcow2"}[disk == "vdb"]
-	if out, err := exec.Command("qemu-img", "convert", "-U", "-f", format, "-O", "raw", m.path(disk), raw).CombinedOutput(); err != nil {
+	if out, err := exec.Command("qemu-img", "convert", "-U", "-f", m.images[disk][1], "-O", "raw", m.images[disk][0], raw).CombinedOutput(); err != nil {
 		m.t.Fatalf("%v: %s", err, out)
 	}
 	return hashFile(m.t, raw)
@@ -259,14 +262,19 @@ func (p *protected) protect(flags ...string) outcome {
 // backUp makes a point and compares each of its disks with what the machine's holds.
 func (p *protected) backUp(code int, flags ...string) *outcomeOf {
 	p.machine.t.Helper()
+	return p.compare(p.must(code, append([]string{"backup", "web-1", "--json", "--min-free", "none"}, flags...)...))
+}
+
+// compare compares each disk of a point that was made with what the machine's holds.
+func (p *protected) compare(o outcome) *outcomeOf {
+	p.machine.t.Helper()
 	t := p.machine.t
-	o := p.must(code, append([]string{"backup", "web-1", "--json", "--min-free", "none"}, flags...)...)
 	var r outcomeOf
 	if err := json.Unmarshal([]byte(o.out), &r); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %s%s", err, o.out, o.err)
 	}
 	for _, d := range r.Point.Disks {
-		if !slices.Contains([]string{"vda", "vdb"}, d.Name) {
+		if p.machine.images[d.Name][0] == "" {
 			continue
 		}
 		target := filepath.Join(t.TempDir(), d.Name+".raw")

@@ -17,8 +17,7 @@ func (m *machine) quit() {
 // writeOff writes to the image of a machine that is off, as QEMU's tools do.
 func (m *machine) writeOff(disk, command string) {
 	m.t.Helper()
-	format := map[bool]string{true: "raw", false: "qcow2"}[disk == "vdb"]
-	tool(m.t, "qemu-io", "-f", format, "-c", command, m.path(disk))
+	tool(m.t, "qemu-io", "-f", m.images[disk][1], "-c", command, m.images[disk][0])
 }
 
 func TestTheBitmapsOfAMachineThatIsOffAreUsedAndGoOnCounting(t *testing.T) {

@@ -46,6 +46,9 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
+// endsWithUs has a process killed when this one dies, however that comes about.
+func endsWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
 // preferMemory puts the folders of the tests on tmpfs where there is enough of it:
 // they write and remove some GiB.
 func preferMemory() {
@@ -118,6 +121,7 @@ type outcome struct {
 func (v vault) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(v.t.Context(), binary, args...)
 	cmd.Env = append(os.Environ(), "HOLDFAST_VAULT="+v.path)
+	cmd.SysProcAttr = endsWithUs()
 	return cmd
 }
 

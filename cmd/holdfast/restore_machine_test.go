@@ -97,11 +97,12 @@ mkdir -p "$0/run"
 mount -t tmpfs -o mode=755 tmpfs /run
 for d in /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do mkdir -p "$0/$d" "$d"; mount --bind "$0/$d" "$d"; done
 [ /var/run -ef /run ] || mount --bind /run /var/run
-exec "$@"`
-		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", script, dir,
+"$@" # not instead of this shell, which is the namespace's init: all processes in there end with it
+exit $?`
+		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private", "sh", "-c", script, dir,
 			os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "120s")
 		cmd.Env = append(os.Environ(), libvirtInside+"="+dir)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "PASS: "+t.Name()) {
 			t.Fatalf("%v\n%s", err, out)
