@@ -96,6 +96,7 @@ func (v *Vault) machineRecord(p string) (m Machine, err error) {
 }
 
 // machineNamed returns the machine of a name, and makes it where there is none.
+// The caller holds machining.
 func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) {
 	machines, err := o.Machines(ctx)
 	for _, m := range machines {
@@ -114,6 +115,56 @@ func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) 
 	}
 	m := Machine{ID: MachineID(randomHex(8)), Name: name, Generation: 1}
 	return m, o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m)
+}
+
+// healMachines removes damaged records of machines that have a good one. Where that is
+// older, it is written again as the newest first.
+func (o *Owner) healMachines() error {
+	o.machining.Lock()
+	defer o.machining.Unlock()
+	ids, err := o.dir.List(machinesDir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if hexID.MatchString(id) {
+			errs = append(errs, o.healMachine(MachineID(id)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Owner) healMachine(id MachineID) error {
+	folder := path.Join(machinesDir, string(id))
+	names, err := o.dir.List(folder)
+	if err != nil {
+		return err
+	}
+	var damaged []string
+	newest := uint64(0)
+	for _, n := range names {
+		var m Machine
+		if err := o.readRecord(machineKind, path.Join(folder, n), &m); errors.Is(err, errRecord) {
+			g, _, _ := parseNumbered(n)
+			damaged, newest = append(damaged, n), max(newest, g)
+		}
+	}
+	if len(damaged) == 0 {
+		return nil
+	}
+	m, err := o.machine(id)
+	if err != nil {
+		return nil // it is known by its points, or lost
+	}
+	if m.Generation < newest {
+		m, err = o.nextGeneration(m)
+		o.warn(fmt.Sprintf("the newest record of machine %s was damaged; the one before it counts again: look at how it is called and protected", m.Name))
+	}
+	if err != nil {
+		return err
+	}
+	return o.removeDamaged(machineKind, folder, damaged)
 }
 
 // machineAgain writes the record of a machine whose records are lost, known by

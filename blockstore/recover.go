@@ -89,6 +89,10 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 	if progress == nil {
 		progress = func(int, int) {}
 	}
+	outlived, err := o.outlived()
+	if err != nil {
+		return err
+	}
 	loaded, err := o.loadSegments(ctx, func(id pack.ID) bool { _, known := indexed[id]; return !known }, progress)
 	if err != nil {
 		return err
@@ -98,15 +102,17 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if loaded[id] {
+		if loaded[id] && !outlived[id] {
 			continue
 		}
 		_, known := indexed[id]
-		known = known || o.noIndex // the next owner enters it
-		if err := o.enterPack(id, known, named[id]); err != nil {
+		known = known || loaded[id] || o.noIndex // the next owner enters it
+		if err := o.enterPack(id, known, named[id] && !outlived[id]); err != nil {
 			return err
 		}
-		done++
+		if !loaded[id] {
+			done++
+		}
 		progress(done, len(s.present))
 	}
 	return nil
