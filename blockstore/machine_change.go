@@ -131,6 +131,9 @@ func (o *Owner) changeMachine(ctx context.Context, id MachineID, change func(*Ma
 		if err := o.checkSpace(0); err != nil {
 			return err
 		}
+		if err := o.history.load(ctx, o); err != nil { // it makes records that were lost
+			return err
+		}
 		o.machining.Lock()
 		defer o.machining.Unlock()
 		if m, err = o.machine(id); err != nil {

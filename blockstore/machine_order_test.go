@@ -137,6 +137,73 @@ func TestADamagedRecordOfAMachineIsReplacedByTheOneBefore(t *testing.T) {
 	}
 }
 
+// A machine that was never backed up is told of by nothing but its record.
+func TestAMachineWhoseOnlyRecordIsLostIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{true, false} {
+		dir := newVault(t, 0)
+		o := ownVault(t, dir, OwnOptions{})
+		b, err := o.Begin(t.Context(), BackupOptions{Machine: "web1", Time: time.Now(), Asked: Crash, Reached: Crash})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Abort()
+		mustClose(t, o)
+		files, err := filepath.Glob(filepath.Join(dir, machinesDir, "*", "*"))
+		if err != nil || len(files) != 1 {
+			t.Fatal(files, err)
+		}
+		if err := os.Truncate(files[0], 9); err != nil {
+			t.Fatal(err)
+		}
+		if lost {
+			os.Remove(files[0])
+		}
+		o = ownVault(t, dir, OwnOptions{})
+		if _, err := o.Protect(t.Context(), "web2", someProtection()); err != nil {
+			t.Error(err)
+		}
+		if machines, err := o.Machines(t.Context()); err != nil || len(machines) != 1 {
+			t.Errorf("%+v, %v", machines, err)
+		}
+		mustCheck(t, o.Vault)
+		mustClose(t, o)
+	}
+}
+
+// A machine was renamed, and another got its name. What told of the renaming is lost.
+func TestNoTwoMachinesAreCalledTheSameWhateverRecordIsLost(t *testing.T) {
+	t.Parallel()
+	for _, all := range []bool{false, true} {
+		dir := newVault(t, 0)
+		o := ownVault(t, dir, OwnOptions{})
+		old := backUp(t, o, "web1", map[string]Source{"vda": memory("x")})
+		if _, err := o.RenameMachine(t.Context(), old.Machine, "old"); err != nil {
+			t.Fatal(err)
+		}
+		p := backUp(t, o, "web1", map[string]Source{"vda": memory("y")})
+		mustClose(t, o)
+		files, err := filepath.Glob(filepath.Join(dir, machinesDir, string(old.Machine), "*"))
+		if err != nil || len(files) != 2 {
+			t.Fatal(files, err)
+		}
+		os.Remove(files[1])
+		if all {
+			os.Remove(files[0])
+		}
+		o = ownVault(t, dir, OwnOptions{})
+		q := backUp(t, o, "web1", map[string]Source{"vda": memory("z")})
+		if q.Machine != p.Machine || q.Parent != p.ID {
+			t.Errorf("the next point is of machine %s with parent %q", q.Machine, q.Parent)
+		}
+		if m, err := o.Machine(t.Context(), "web1-"+string(old.Machine[:8])); err != nil || m.ID != old.Machine {
+			t.Errorf("%+v, %v", m, err)
+		}
+		mustCheck(t, o.Vault)
+		mustClose(t, o)
+	}
+}
+
 func TestAHoldOfAMachineThatIsDamagedEndsWithThoseOfAllMachines(t *testing.T) {
 	t.Parallel()
 	dir := newVault(t, 0)

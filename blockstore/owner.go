@@ -178,13 +178,13 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	if err := o.forgetOldIDs(); err != nil {
 		return err
 	}
-	if err := o.healMachines(); err != nil {
-		o.warn(err.Error()) // check goes on telling
-	}
 	// Before a segment is written, so that what the newest tells is known to
 	// be a commit that was cut short.
 	if _, err := o.putBack(ctx); err != nil {
 		return err
+	}
+	if err := o.healMachines(ctx); err != nil {
+		o.warn(err.Error()) // check goes on telling
 	}
 	present, err := o.findPacks()
 	if err != nil {
