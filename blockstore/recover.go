@@ -102,12 +102,13 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if loaded[id] && !outlived[id] {
+		records, again := outlived[id]
+		if loaded[id] && !again {
 			continue
 		}
 		_, known := indexed[id]
 		known = known || loaded[id] || o.noIndex // the next owner enters it
-		if err := o.enterPack(id, known, named[id] && !outlived[id]); err != nil {
+		if err := o.enterPack(id, known, named[id] && !again, records); err != nil {
 			return err
 		}
 		if !loaded[id] {
@@ -120,8 +121,9 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 
 // enterPack enters a pack that is there into the index and notes it for the
 // next segment, as far as that was not done. A pack that cannot be read is not
-// believed: what it held is stored again.
-func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
+// believed: what it held is stored again. One that lists fewer records than
+// least is not told of by its list.
+func (o *Owner) enterPack(id pack.ID, indexed, named bool, least uint32) error {
 	if indexed && named {
 		return nil
 	}
@@ -142,7 +144,7 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		}
 		o.opts.Event("pack.entered")
 	}
-	if named {
+	if named || len(entries) < int(least) {
 		return nil
 	}
 	o.store.mu.Lock()

@@ -37,12 +37,13 @@ func (s *sweep) tellRemoval(packs []*packUse) error {
 
 // stayed lets the next segment name those packs again that were told to be removed
 // and are there still: what points find in them from now on is missed if they are lost.
+// One whose own list lacks what segments say of it is not told of by that list.
 func (s *sweep) stayed(packs []*packUse, lists *packLists) {
 	st := &s.o.store
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for _, u := range packs {
-		if st.present[u.id] && lists.errs[u.id] == nil {
+		if st.present[u.id] && lists.errs[u.id] == nil && len(lists.entries[u.id]) >= int(u.Records) {
 			st.addUnnamed(newSealed(u.id, u.Size, lists.entries[u.id]))
 		}
 	}

@@ -3,7 +3,6 @@ package blockstore
 import (
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -87,16 +86,22 @@ func removedPaths(tables []*segment.Table) (map[string]bool, error) {
 }
 
 // outlived tells which packs are there though segments tell that sweep removed them: from
-// now on they are used again, so they are named again, too.
-func (o *Owner) outlived() (map[pack.ID]bool, error) {
+// now on they are used again, so they are named again, too. It returns how many records
+// segments say they have.
+func (o *Owner) outlived() (map[pack.ID]uint32, error) {
 	removed, err := o.removedBySweep()
 	if err != nil {
 		return nil, err
 	}
-	outlived := map[pack.ID]bool{}
-	for p := range removed {
-		if id, err := pack.ParseID(path.Base(p)); err == nil && o.store.present[id] { // nobody else has the store yet
-			outlived[id] = true
+	outlived := map[pack.ID]uint32{}
+	if len(removed) == 0 {
+		return outlived, nil
+	}
+	for _, t := range o.tables.Load().tables {
+		for _, p := range t.Packs { // nobody else has the store yet
+			if o.store.present[p.ID] && removed[packPath(writerID(t.Writer), p.ID)] {
+				outlived[p.ID] = max(outlived[p.ID], p.Records)
+			}
 		}
 	}
 	return outlived, nil
