@@ -73,7 +73,8 @@ func (o *Owner) Begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	return nil, err
 }
 
-// setRunning returns false when the machine is being backed up already.
+// setRunning returns false when the machine of a name or a runningID is being backed up
+// already.
 func (o *Owner) setRunning(machine string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -95,7 +96,7 @@ func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if err := o.history.load(ctx, o); err != nil {
 		return nil, err
 	}
-	m, err := o.machineNamed(ctx, b.Machine)
+	m, err := o.beginMachine(ctx, b.Machine)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +109,21 @@ func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 		n.point.Parent = n.parent.ID
 	}
 	return n, nil
+}
+
+// runningID is what setRunning is told of an id, which no name can be.
+func runningID(id MachineID) string { return "/" + string(id) }
+
+// beginMachine returns the machine of a name, made where there is none, and notes that it
+// is backed up: also under a name that it gets meanwhile.
+func (o *Owner) beginMachine(ctx context.Context, name string) (Machine, error) {
+	o.machining.Lock()
+	defer o.machining.Unlock()
+	m, err := o.machineNamed(ctx, name)
+	if err == nil && !o.setRunning(runningID(m.ID)) {
+		err = fmt.Errorf("machine %s, which was called otherwise when that began: %w", name, ErrRunning)
+	}
+	return m, err
 }
 
 func (o *Owner) workers(asked int) int {
@@ -335,6 +351,7 @@ func (b *Backup) abort() {
 	b.o.mu.Lock()
 	defer b.o.mu.Unlock()
 	delete(b.o.running, b.machine.Name)
+	delete(b.o.running, runningID(b.machine.ID))
 	if b.parent != nil {
 		delete(b.o.parents, b.parent.ID)
 	}

@@ -39,5 +39,6 @@
 // Owner.attributing comes before Owner.committing, that before the turn of
 // Owner.removing, that before store.mu, and that before Backup.mu;
 // Vault.refreshing is taken last, and Owner.mu and the locks of caches are
-// never held while another is taken. No lock is held while content is read.
+// never held while another is taken. Owner.machining comes before the turn, and
+// no other is held when it is taken. No lock is held while content is read.
 package blockstore

@@ -20,7 +20,7 @@ const dropTogether = 100
 // lists them or puts them back. Their attributes go last. An end in between is made up
 // for by finishDrops.
 func (o *Owner) dropAll(points []*Point, early func(*Point) bool, now time.Time) (gone []*Point, err error) {
-	for group := range slices.Chunk(points, dropTogether) {
+	for group := range slices.Chunk(points, o.dropTogether) {
 		dropped, err := o.dropGroup(group, early, now)
 		gone = append(gone, dropped...)
 		if err != nil {

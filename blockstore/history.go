@@ -55,7 +55,7 @@ func (h *history) load(ctx context.Context, o *Owner) error {
 	for m, points := range h.points {
 		slices.SortFunc(points, (*Point).Compare)
 		if _, err := o.machine(m); err != nil {
-			if err := o.machineAgain(m, points[len(points)-1].MachineName); err != nil {
+			if err := o.machineAgain(ctx, m, points[len(points)-1].MachineName); err != nil {
 				o.warn(err.Error())
 			}
 		}

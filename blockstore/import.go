@@ -46,6 +46,12 @@ func (o *Owner) importPoint(ctx context.Context, src *Vault, p *Point, progress 
 	if !o.setRunning(m.Name) {
 		return nil, fmt.Errorf("machine %s: %w", m.Name, ErrRunning)
 	}
+	if !o.setRunning(runningID(m.ID)) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.running, m.Name)
+		return nil, fmt.Errorf("machine %s, which was called otherwise when that began: %w", m.Name, ErrRunning)
+	}
 	b := &Backup{o: o, machine: m, workers: o.workers(0), counts: map[*openPack]bool{}}
 	defer b.Abort()
 	if b.parent, err = o.pinBase(p); err != nil {

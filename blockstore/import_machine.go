@@ -26,6 +26,8 @@ func (o *Owner) importMachine(ctx context.Context, src *Vault, p *Point) (Machin
 	if err := o.history.load(ctx, o); err != nil {
 		return Machine{}, err
 	}
+	o.machining.Lock()
+	defer o.machining.Unlock()
 	m := Machine{ID: p.Machine, Name: p.MachineName, Generation: 1}
 	if now, err := src.machine(p.Machine); err == nil {
 		m.Name = now.Name // it may be called otherwise by now

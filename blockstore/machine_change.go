@@ -30,12 +30,21 @@ func (o *Owner) Protect(ctx context.Context, name string, p Protection) (m Machi
 		return m, fmt.Errorf("protect machine %s: %w", name, err)
 	}
 	err = o.unlessHung(func() error {
+		if err := o.checkSpace(0); err != nil {
+			return err
+		}
+		if err := o.history.load(ctx, o); err != nil {
+			return err
+		}
+		o.machining.Lock()
+		defer o.machining.Unlock()
 		m, err = o.protect(ctx, name, p)
 		return err
 	})
 	return m, err
 }
 
+// protect is Protect. The caller holds machining.
 func (o *Owner) protect(ctx context.Context, name string, p Protection) (Machine, error) {
 	machines, err := o.Machines(ctx)
 	if err != nil {
@@ -45,12 +54,6 @@ func (o *Owner) protect(ctx context.Context, name string, p Protection) (Machine
 		if other.Name != name && other.Protected != nil && other.Protected.sameVM(&p) {
 			return Machine{}, fmt.Errorf("protect machine %s: the same VM is machine %s, which %w", name, other.Name, ErrExists)
 		}
-	}
-	if err := o.checkSpace(0); err != nil {
-		return Machine{}, err
-	}
-	if err := o.history.load(ctx, o); err != nil {
-		return Machine{}, err
 	}
 	m, err := o.machineNamed(ctx, name)
 	if err != nil {
@@ -103,19 +106,23 @@ func (o *Owner) RenameMachine(ctx context.Context, id MachineID, to string) (Mac
 	if err := CheckMachineName(to); err != nil {
 		return Machine{}, err
 	}
-	machines, err := o.Machines(ctx)
-	if err != nil {
-		return Machine{}, fmt.Errorf("rename machine to %s: %w", to, err)
-	}
-	for _, m := range machines {
-		if m.Name == to && m.ID != id {
-			return Machine{}, fmt.Errorf("machine %s (%s) %w", to, m.ID, ErrExists)
+	return o.changeMachine(ctx, id, func(m *Machine) error {
+		machines, err := o.Machines(ctx)
+		if err != nil {
+			return fmt.Errorf("rename machine to %s: %w", to, err)
 		}
-	}
-	return o.changeMachine(ctx, id, func(m *Machine) error { m.Name = to; return nil })
+		for _, other := range machines {
+			if other.Name == to && other.ID != id {
+				return fmt.Errorf("machine %s (%s) %w", to, other.ID, ErrExists)
+			}
+		}
+		m.Name = to
+		return nil
+	})
 }
 
-// changeMachine replaces the record of a machine by one of the next generation.
+// changeMachine replaces the record of a machine by one of the next generation. Changes
+// that are made at once follow each other.
 func (o *Owner) changeMachine(ctx context.Context, id MachineID, change func(*Machine) error) (m Machine, err error) {
 	err = o.unlessHung(func() error {
 		if err := ctx.Err(); err != nil {
@@ -124,6 +131,11 @@ func (o *Owner) changeMachine(ctx context.Context, id MachineID, change func(*Ma
 		if err := o.checkSpace(0); err != nil {
 			return err
 		}
+		if err := o.history.load(ctx, o); err != nil { // it makes records that were lost
+			return err
+		}
+		o.machining.Lock()
+		defer o.machining.Unlock()
 		if m, err = o.machine(id); err != nil {
 			return err
 		}
@@ -137,10 +149,9 @@ func (o *Owner) changeMachine(ctx context.Context, id MachineID, change func(*Ma
 }
 
 // nextGeneration writes m as the newest record of its machine, and removes those
-// before it but the last, which is there should the new one be damaged.
+// before it but the last, which is there should the new one be damaged. The caller
+// holds machining.
 func (o *Owner) nextGeneration(m Machine) (Machine, error) {
-	o.attributing.Lock()
-	defer o.attributing.Unlock()
 	folder := path.Join(machinesDir, string(m.ID))
 	names, err := o.dir.List(folder)
 	if err != nil {
@@ -158,6 +169,7 @@ func (o *Owner) nextGeneration(m Machine) (Machine, error) {
 	if err := o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m); err != nil {
 		return Machine{}, fmt.Errorf("write the record of machine %s: %w", m.Name, err)
 	}
+	o.opts.Event("machine.written")
 	for _, n := range names {
 		g, _, ok := parseNumbered(n)
 		if !ok || g+1 >= m.Generation {

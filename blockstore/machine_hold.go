@@ -55,9 +55,15 @@ func (v *Vault) HoldMachine(id MachineID, until time.Time) error {
 
 // ReleaseMachine ends the holds of a machine, or those of all machines where id is
 // empty, removes those that are over, and returns how many it ended. A hold of all
-// machines is not ended for one.
+// machines is not ended for one. One that is damaged counts as one of all machines.
 func (v *Vault) ReleaseMachine(id MachineID) (int, error) {
 	ended := 0
+	if id == "" {
+		n, err := v.releaseDamaged()
+		if ended += n; err != nil {
+			return ended, err
+		}
+	}
 	err := v.eachMachineHold(func(name string, h MachineHold) error {
 		over := !h.Until.After(time.Now())
 		if !over && h.Machine != id {
@@ -72,6 +78,26 @@ func (v *Vault) ReleaseMachine(id MachineID) (int, error) {
 		return nil
 	})
 	return ended, err
+}
+
+// releaseDamaged removes holds that are damaged: nobody knows whom they are about.
+func (v *Vault) releaseDamaged() (n int, err error) {
+	names, err := v.dir.List(heldDir)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		var h MachineHold
+		p := path.Join(heldDir, name)
+		if err := v.readRecord(heldKind, p, &h); !errors.Is(err, errRecord) {
+			continue
+		}
+		if err := v.dir.Remove(p); err != nil {
+			return n, fmt.Errorf("release a machine: %w", err)
+		}
+		n++
+	}
+	return n, nil
 }
 
 // MachineHeld returns the hold on a machine that lasts longest past now, nil when there
@@ -91,7 +117,7 @@ func (v *Vault) MachineHeld(id MachineID, now time.Time) (longest *MachineHold, 
 func (v *Vault) CheckHeld(m Machine) error {
 	h, err := v.MachineHeld(m.ID, time.Now())
 	if err != nil {
-		return fmt.Errorf("%w, nobody can tell until when: %w", ErrMachineHeld, err)
+		return fmt.Errorf("%w, nobody can tell until when, and releasing all machines ends that: %w", ErrMachineHeld, err)
 	}
 	if h == nil {
 		return nil

@@ -96,6 +96,7 @@ func (v *Vault) machineRecord(p string) (m Machine, err error) {
 }
 
 // machineNamed returns the machine of a name, and makes it where there is none.
+// The caller holds machining.
 func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) {
 	machines, err := o.Machines(ctx)
 	for _, m := range machines {
@@ -114,25 +115,4 @@ func (o *Owner) machineNamed(ctx context.Context, name string) (Machine, error) 
 	}
 	m := Machine{ID: MachineID(randomHex(8)), Name: name, Generation: 1}
 	return m, o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m)
-}
-
-// machineAgain writes the record of a machine whose records are lost, known by
-// its points, and removes those that are damaged.
-func (o *Owner) machineAgain(id MachineID, name string) error {
-	folder := path.Join(machinesDir, string(id))
-	names, err := o.dir.List(folder)
-	if err != nil {
-		return err
-	}
-	m := Machine{ID: id, Name: name, Generation: 1}
-	for _, n := range names {
-		if g, _, ok := parseNumbered(n); ok && g >= m.Generation {
-			m.Generation = g + 1
-		}
-	}
-	if err := o.writeRecord(machineKind, machinePath(m.ID, m.Generation), m); err != nil {
-		return err
-	}
-	o.warn(fmt.Sprintf("the record of machine %s was lost or damaged; it was written again, from its points", name))
-	return o.removeDamaged(machineKind, folder, names)
 }

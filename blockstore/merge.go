@@ -223,23 +223,31 @@ func mergePoints(tables, all []*segment.Table) ([]segment.Point, error) {
 }
 
 // removedPacks joins what segments tell of packs that sweep removed, as long
-// as any segment names them. The merged ones count here, too.
-func removedPacks(tables, all []*segment.Table) (removed []segment.Point, err error) {
-	named := map[string]bool{}
+// as any segment names them. The merged ones count here, too. Where one of them names
+// a pack, the new one tells of its removal though another did: it is newer than that.
+func removedPacks(tables, all []*segment.Table) (points []segment.Point, err error) {
+	removed, err := removedPaths(all)
+	if err != nil || len(removed) == 0 {
+		return nil, err
+	}
+	named, ours := map[string]bool{}, map[string]bool{}
 	for _, t := range all {
 		for _, p := range t.Packs {
-			named[packPath(writerID(t.Writer), p.ID)] = true
+			path := packPath(writerID(t.Writer), p.ID)
+			if named[path] = removed[path]; slices.Contains(tables, t) {
+				ours[path] = removed[path]
+			}
 		}
 	}
 	for _, t := range tables {
-		if err := t.EachRemoved(func(path string) {
-			if named[path] {
-				named[path] = false // once
-				removed = append(removed, segment.Point{Event: segment.Removed, Path: path})
-			}
-		}); err != nil {
+		if err := t.EachRemoved(func(path string) { ours[path] = named[path] }); err != nil {
 			return nil, err
 		}
 	}
-	return removed, nil
+	for _, path := range slices.Sorted(maps.Keys(ours)) {
+		if ours[path] {
+			points = append(points, segment.Point{Event: segment.Removed, Path: path})
+		}
+	}
+	return points, nil
 }

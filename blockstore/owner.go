@@ -65,6 +65,8 @@ type Owner struct {
 
 	sweeping   sync.Mutex // held by the sweep that runs
 	walkMemory int        // bytes that each list of its walk keeps in memory; 0: defaultWalkMemory
+	// dropTogether is how many points one of its segments tells as dropped.
+	dropTogether int
 
 	clock   clock
 	spent   bool // the reserve was given up by this owner; guarded by sweeping once open
@@ -74,8 +76,11 @@ type Owner struct {
 	// taken before committing.
 	attributing sync.Mutex
 
+	// machining is held while records of machines are read to be changed or made.
+	machining sync.Mutex
+
 	mu       sync.Mutex
-	running  map[string]bool  // machines that are being backed up, by name
+	running  map[string]bool  // machines that are being backed up, by name and by id
 	parents  map[PointID]bool // points that running backups are compared with
 	dropping map[PointID]bool // points that are not to become parents any more
 }
@@ -130,7 +135,7 @@ func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress fu
 		v.warn(err.Error()) // the next time
 	}
 	o.Event("claimed")
-	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}}
+	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}, dropTogether: dropTogether}
 	err = w.prepare(ctx, rebuild, progress)
 	if err == nil {
 		err = v.dir.HangError() // then nobody waits for it any more
@@ -177,6 +182,9 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	// be a commit that was cut short.
 	if _, err := o.putBack(ctx); err != nil {
 		return err
+	}
+	if err := o.healMachines(ctx); err != nil {
+		o.warn(err.Error()) // check goes on telling
 	}
 	present, err := o.findPacks()
 	if err != nil {

@@ -89,6 +89,10 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 	if progress == nil {
 		progress = func(int, int) {}
 	}
+	outlived, err := o.outlived()
+	if err != nil {
+		return err
+	}
 	loaded, err := o.loadSegments(ctx, func(id pack.ID) bool { _, known := indexed[id]; return !known }, progress)
 	if err != nil {
 		return err
@@ -98,15 +102,18 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if loaded[id] {
+		records, again := outlived[id]
+		if loaded[id] && !again {
 			continue
 		}
 		_, known := indexed[id]
-		known = known || o.noIndex // the next owner enters it
-		if err := o.enterPack(id, known, named[id]); err != nil {
+		known = known || loaded[id] || o.noIndex // the next owner enters it
+		if err := o.enterPack(id, known, named[id] && !again, records); err != nil {
 			return err
 		}
-		done++
+		if !loaded[id] {
+			done++
+		}
 		progress(done, len(s.present))
 	}
 	return nil
@@ -114,8 +121,9 @@ func (o *Owner) indexPacks(ctx context.Context, progress func(packs, total int))
 
 // enterPack enters a pack that is there into the index and notes it for the
 // next segment, as far as that was not done. A pack that cannot be read is not
-// believed: what it held is stored again.
-func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
+// believed: what it held is stored again. One that lists fewer records than
+// least is not told of by its list.
+func (o *Owner) enterPack(id pack.ID, indexed, named bool, least uint32) error {
 	if indexed && named {
 		return nil
 	}
@@ -136,7 +144,7 @@ func (o *Owner) enterPack(id pack.ID, indexed, named bool) error {
 		}
 		o.opts.Event("pack.entered")
 	}
-	if named {
+	if named || len(entries) < int(least) {
 		return nil
 	}
 	o.store.mu.Lock()

@@ -44,13 +44,16 @@ func (o *Owner) writeSegment(points []segment.Point) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unnamed = slices.Delete(s.unnamed, 0, len(sealed)) // others were only added behind these
-	s.waiting -= len(entries)
+	for _, p := range sealed {
+		s.waiting -= len(p.entries)
+	}
 	return nil
 }
 
-// sortSealed returns packs by ID and their records by ID, pack and offset.
+// sortSealed returns packs by ID, each once, and their records by ID, pack and offset.
 func sortSealed(sealed []sealedPack) ([]segment.Pack, []segment.Entry) {
-	slices.SortFunc(sealed, func(a, b sealedPack) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	sealed = slices.SortedFunc(slices.Values(sealed), func(a, b sealedPack) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	sealed = slices.CompactFunc(sealed, func(a, b sealedPack) bool { return a.ID == b.ID })
 	var packs []segment.Pack
 	var entries []segment.Entry
 	for i, p := range sealed {

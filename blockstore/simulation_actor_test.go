@@ -31,7 +31,7 @@ func (a *actor) now() time.Time { return time.Now().Add(a.ahead) }
 func (a *actor) open(ctx context.Context) (err error) {
 	a.opts.Clock = a.now
 	if a.o, err = Own(ctx, a.dir, a.opts); err == nil {
-		a.o.store.packBytes = crashPackBytes
+		a.o.store.packBytes, a.o.store.together, a.o.dropTogether = crashPackBytes, 3, 2
 	}
 	return err
 }

@@ -103,6 +103,8 @@ type sweep struct {
 	live  *marks           // content that some point names
 	due   map[PointID]bool // points that a dry run leaves out, since a run would drop them
 	packs map[pack.ID]*packUse
+	// untold are packs that there was no room to tell of before they went.
+	untold []*packUse
 
 	// Buffers of copyLive; moved is a record without its seal, since it gets that of
 	// its new place.

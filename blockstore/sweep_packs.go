@@ -24,11 +24,8 @@ func (s *sweep) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Where there is no room to tell, there is when they are gone. An end in
-	// between only makes the next owner look for what nobody names.
-	untold := s.tellRemoval(slices.Concat(dead, vanished))
-	if untold != nil && !errors.Is(untold, ErrFull) {
-		return untold
+	if err := s.tell(vanished); err != nil {
+		return err
 	}
 	for _, u := range vanished {
 		if err := s.o.dir.Remove(packPath(s.o.claim.owner.Writer, u.id)); err != nil {
@@ -42,8 +39,8 @@ func (s *sweep) remove(ctx context.Context) error {
 		}
 		left = left[n:]
 	}
-	if untold != nil {
-		if err := s.tellRemoval(slices.Concat(dead, vanished)); err != nil {
+	if len(s.untold) > 0 {
+		if err := s.tellRemoval(nil); err != nil {
 			return err
 		}
 	}
@@ -71,12 +68,28 @@ func (s *sweep) remove(ctx context.Context) error {
 	return s.o.forgetGone(ctx)
 }
 
+// tell tells that packs are about to go. Where there is no room for that, there is when
+// they are gone: the next time tells of them, too. An end in between only makes the
+// next owner look for what nobody names.
+func (s *sweep) tell(packs []*packUse) error {
+	err := s.tellRemoval(packs)
+	if errors.Is(err, ErrFull) {
+		s.untold = append(s.untold, packs...)
+		return nil
+	}
+	return err
+}
+
 // removeListed removes packs with nothing live, after their lists were read
 // together, and calls step after each.
 func (s *sweep) removeListed(ctx context.Context, packs []*packUse, step func(*packUse)) error {
 	began := time.Now()
 	lists, err := s.readLists(packs)
 	if err != nil {
+		return err
+	}
+	defer s.stayed(packs, lists)
+	if err := s.tell(packs); err != nil {
 		return err
 	}
 	s.giveWay(ctx, began)

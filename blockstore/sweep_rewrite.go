@@ -11,16 +11,42 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
-// tellRemoval writes a segment that tells which packs are about to go, and makes
-// findable what was copied out of them.
+// tellRemoval writes a segment that tells which packs are about to go, or went without a
+// word, and makes findable what was copied out of them.
 func (s *sweep) tellRemoval(packs []*packUse) error {
 	told := make([]segment.Point, 0, len(packs))
-	for _, u := range packs {
+	tell := func(u *packUse) {
 		told = append(told, segment.Point{Event: segment.Removed, Path: packPath(s.o.claim.owner.Writer, u.id)})
+	}
+	for _, u := range packs {
+		tell(u)
+	}
+	for _, u := range s.untold {
+		if !s.present(u.id) {
+			tell(u)
+		}
 	}
 	s.o.committing.Lock()
 	defer s.o.committing.Unlock()
-	return s.o.writeSegment(told)
+	if err := s.o.writeSegment(told); err != nil {
+		return err
+	}
+	s.untold = nil
+	return nil
+}
+
+// stayed lets the next segment name those packs again that were told to be removed
+// and are there still: what points find in them from now on is missed if they are lost.
+// One whose own list lacks what segments say of it is not told of by that list.
+func (s *sweep) stayed(packs []*packUse, lists *packLists) {
+	st := &s.o.store
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, u := range packs {
+		if st.present[u.id] && lists.errs[u.id] == nil && len(lists.entries[u.id]) >= int(u.Records) {
+			st.addUnnamed(newSealed(u.id, u.Size, lists.entries[u.id]))
+		}
+	}
 }
 
 // rewrite copies what is live in some packs into new ones, makes those durable
@@ -55,6 +81,7 @@ func (s *sweep) rewrite(ctx context.Context, group []*packUse) error {
 	if err := b.seal(); err != nil {
 		return err
 	}
+	defer s.stayed(copied, lists)
 	if err := s.tellRemoval(copied); err != nil {
 		return err
 	}

@@ -55,13 +55,56 @@ func (o *Owner) vanished(p segment.Pack, present map[pack.ID]bool) string {
 
 // removedBySweep returns the paths of packs that segments tell to be removed.
 func (v *Vault) removedBySweep() (map[string]bool, error) {
-	removed := map[string]bool{}
-	for _, t := range v.tables.Load().tables {
-		if err := t.EachRemoved(func(path string) { removed[path] = true }); err != nil {
+	return removedPaths(v.tables.Load().tables)
+}
+
+// removedPaths returns the paths of packs that some tables tell to be removed. One that
+// a newer table names outlived that: its removal was refused, or cut short after
+// it was told.
+func removedPaths(tables []*segment.Table) (map[string]bool, error) {
+	told := map[string]uint64{} // by the newest that does
+	for _, t := range tables {
+		if err := t.EachRemoved(func(path string) { told[path] = max(told[path], t.Seq) }); err != nil {
 			return nil, err
 		}
 	}
+	removed := map[string]bool{}
+	for path := range told {
+		removed[path] = true
+	}
+	if len(told) == 0 {
+		return removed, nil
+	}
+	for _, t := range tables {
+		for _, p := range t.Packs {
+			if path := packPath(writerID(t.Writer), p.ID); t.Seq > told[path] {
+				delete(removed, path)
+			}
+		}
+	}
 	return removed, nil
+}
+
+// outlived tells which packs are there though segments tell that sweep removed them: from
+// now on they are used again, so they are named again, too. It returns how many records
+// segments say they have.
+func (o *Owner) outlived() (map[pack.ID]uint32, error) {
+	removed, err := o.removedBySweep()
+	if err != nil {
+		return nil, err
+	}
+	outlived := map[pack.ID]uint32{}
+	if len(removed) == 0 {
+		return outlived, nil
+	}
+	for _, t := range o.tables.Load().tables {
+		for _, p := range t.Packs { // nobody else has the store yet
+			if o.store.present[p.ID] && removed[packPath(writerID(t.Writer), p.ID)] {
+				outlived[p.ID] = max(outlived[p.ID], p.Records)
+			}
+		}
+	}
+	return outlived, nil
 }
 
 // warnVanished names the first few.
