@@ -54,8 +54,9 @@ func policyListCommand(k *console) *cli.Command {
 	}
 }
 
-// policiesOf describes the policies of a vault, and says which machines have none.
-func policiesOf(ctx context.Context, v *blockstore.Vault) (all []api.Policy, without []string, unread error) {
+// policiesOf describes the policies of a vault, and says which machines have none,
+// or several alike.
+func policiesOf(ctx context.Context, v *blockstore.Vault) (all []api.Policy, doubts []string, unread error) {
 	policies, unread := v.Policies(ctx)
 	machines, err := v.Machines(ctx)
 	unread = errors.Join(unread, err)
@@ -63,13 +64,20 @@ func policiesOf(ctx context.Context, v *blockstore.Vault) (all []api.Policy, wit
 	for _, p := range policies {
 		all = append(all, daemon.DescribePolicy(p, policies, machines, hostSeed(), time.Now()))
 	}
+	var without []string
 	for _, m := range machines {
 		_, ok, err := daemon.PolicyFor(m, policies)
-		if unread = errors.Join(unread, err); !ok && err == nil {
+		switch {
+		case err != nil:
+			doubts = append(doubts, "note: "+err.Error()+", so that none counts")
+		case !ok:
 			without = append(without, m.Name)
 		}
 	}
-	return all, without, unread
+	if len(without) > 0 {
+		doubts = append(doubts, "without a policy: "+strings.Join(without, ", "))
+	}
+	return all, doubts, unread
 }
 
 func listPolicies(ctx context.Context, k *console, o listing) error {
@@ -78,7 +86,7 @@ func listPolicies(ctx context.Context, k *console, o listing) error {
 		return err
 	}
 	defer v.Close()
-	all, without, unread := policiesOf(ctx, v)
+	all, doubts, unread := policiesOf(ctx, v)
 	if o.json {
 		return errors.Join(k.json(all), unread)
 	}
@@ -95,8 +103,8 @@ func listPolicies(ctx context.Context, k *console, o listing) error {
 		rows = append(rows, []string{p.Name, dash(p.Schedule), dash(p.Timezone), next, policy.Retention(p.Keep).String(), dash(strings.Join(p.Globs, " ")), fmt.Sprint(len(p.Machines))})
 	}
 	err = k.table(rows, 6)
-	if len(without) > 0 {
-		k.say("without a policy: %s", strings.Join(without, ", "))
+	for _, d := range doubts {
+		k.say("%s", d)
 	}
 	return errors.Join(err, unread)
 }

@@ -16,7 +16,7 @@ import (
 func policyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "machines", Usage: "`GLOB`: it is for machines of such names, for example 'web*'; several by commas, or given several times"},
-		&cli.StringFlag{Name: "schedule", Usage: "`WHEN`: 'daily at 22:00', 'every 4h', 'weekly on sunday at 03:00', 'monthly on last day at 04:00', or a cron expression; '' for never"},
+		&cli.StringFlag{Name: "schedule", Usage: "`WHEN`: 'daily at 22:00', 'every 4h', 'weekly on sunday at 03:00', or a cron expression; '' for never"},
 		&cli.StringFlag{Name: "timezone", Usage: "`ZONE` of all times and days, for example Europe/Berlin (default: that of this host)"},
 		&cli.StringFlag{Name: "window", Usage: "`FROM-TO`: back up only then, for example 22:00-06:00; '' for always"},
 		&cli.StringFlag{Name: "jitter", Usage: "`TIME`: begin up to so much later, always the same on a host (default 30m)"},

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -70,7 +69,7 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first daemo
 	} else {
 		k.printf("policy %s is changed\n", p.Name)
 	}
-	all, without, unread := policiesOf(ctx, o.Vault)
+	all, doubts, unread := policiesOf(ctx, o.Vault)
 	for _, a := range all {
 		if a.Name == p.Name {
 			err = k.table(policyRows(k, a, false))
@@ -87,8 +86,8 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first daemo
 			k.say("note: there are up to %s between two runs, more than its RPO", policy.FormatSpan(s.Longest))
 		}
 	}
-	if len(without) > 0 {
-		k.say("without a policy: %s", strings.Join(without, ", "))
+	for _, d := range doubts {
+		k.say("%s", d)
 	}
 	return errors.Join(err, unread)
 }

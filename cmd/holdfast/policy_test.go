@@ -25,7 +25,12 @@ func (s text) Extents(_ context.Context, fn func(blockstore.Extent) error) error
 func oldVault(t *testing.T, days int, machines ...string) *shell {
 	t.Helper()
 	s := newShell(t)
-	path := filepath.Join(t.TempDir(), "vault")
+	folder := t.TempDir()
+	if dir, err := os.MkdirTemp("/dev/shm", "holdfast-test-"); err == nil { // hundreds of commits are synced
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		folder = dir
+	}
+	path := filepath.Join(folder, "vault")
 	s.env["HOLDFAST_VAULT"] = path
 	s.must(exitDone, "vault", "create", path)
 	at := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days).Add(-2 * time.Hour)
@@ -67,7 +72,7 @@ func TestPruningAVaultOf400DaysKeepsWhatThePolicySays(t *testing.T) {
 	s := oldVault(t, 400, "web1")
 	s.must(exitDone, "prune").says(t, "without a policy, so that all is kept: web1")
 	s.must(exitDone, "policy", "set", "nightly", "--machines", "web*,db1", "--schedule", "daily at 22:00", "--timezone", "UTC",
-		"--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "12", "--trash-days", "3", "--rpo", "12h").says(t, "24h between two runs") // more than the RPO, or 1d
+		"--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "12", "--trash-days", "3", "--rpo", "12h").says(t, "up to 1d between two runs, more than its RPO")
 	// A change that takes more than a fifth waits.
 	s.must(exitWarnings, "prune", "--dry-run").says(t, "monthly: past the 12 that are kept")
 	s.must(exitWarnings, "prune").says(t, "--confirm does it")
@@ -104,16 +109,16 @@ func TestPruningAVaultOf400DaysKeepsWhatThePolicySays(t *testing.T) {
 func TestPruningStopsWhereTheClockIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	s := oldVault(t, 5, "web1")
-	s.must(exitDone, "policy", "set", "p", "--machines", "*", "--keep-last", "4")
+	s.must(exitDone, "policy", "set", "p", "--machines", "*", "--keep-last", "2")
 	path := s.env["HOLDFAST_VAULT"]
 	late := time.Now().AddDate(0, 0, 80)
 	o, err := blockstore.Own(t.Context(), path, blockstore.OwnOptions{MinFree: -1, Clock: func() time.Time { return late }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := o.Begin(t.Context(), blockstore.BackupOptions{Machine: "web1", Reached: blockstore.Crash, Asked: blockstore.Crash})
+	points, err := o.Points(t.Context())
 	if err == nil {
-		_, err = b.Commit(t.Context())
+		err = o.Delete(points[0])
 	}
 	if err == nil {
 		err = o.Close()
@@ -122,11 +127,11 @@ func TestPruningStopsWhereTheClockIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.must(exitFailed, "prune", "--confirm").says(t, "cannot be believed")
-	if n := len(prunes(t, s.must(exitDone, "prune", "--dry-run", "--confirm", "--json"))[0].Points); n != 6 {
+	if n := len(prunes(t, s.must(exitDone, "prune", "--dry-run", "--confirm", "--json"))[0].Points); n != 4 {
 		t.Errorf("%d points are left", n)
 	}
-	s.must(exitDone, "vault", "trust-clock")
-	s.must(exitDone, "prune", "--confirm").says(t, "2 of 6")
+	s.must(exitDone, "vault", "trust-clock", "--yes")
+	s.must(exitDone, "prune", "--confirm").says(t, "2 of 4")
 }
 
 func TestPruningPassesOverMachinesThatAreGoneAndThoseOfTwoPolicies(t *testing.T) {
@@ -175,19 +180,19 @@ func TestAPolicyIsSetShownPreviewedAndRemoved(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	for line, want := range map[string]string{
-		"policy set":                                    "NAME is missing",
-		"policy set a --schedule dayly":                 "--schedule: schedule \"dayly\": it is not understood",
-		"policy set a --timezone Mars":                  "--timezone: time zone",
-		"policy set a --keep-daily -1":                  "keep -1 daily",
-		"policy set a --machines a/b":                   "--machines",
-		"policy set a --otherwise perhaps":              "--otherwise",
-		"policy set latest":                             "meaning of its own",
-		"policy preview --days 0 --schedule hourly":     "choose 1 to",
-		"policy preview --keep-last 3":                  "no schedule",
-		"policy preview nightly --trash-days 99999":     "--trash-days",
-		"apply":                                         "-f FILE is missing",
-		"prune ../x":                                    "machine name",
-		"policy set a --rpo soon --keep-last 1":         "--rpo",
+		"policy set":                                "NAME is missing",
+		"policy set a --schedule dayly":             "--schedule: schedule \"dayly\": it is not understood",
+		"policy set a --timezone Mars":              "--timezone: time zone",
+		"policy set a --keep-daily=-1":              "keep -1 daily",
+		"policy set a --machines a/b":               "--machines",
+		"policy set a --otherwise perhaps":          "--otherwise",
+		"policy set latest":                         "meaning of its own",
+		"policy preview --days 0 --schedule hourly": "choose 1 to",
+		"policy preview --keep-last 3":              "no schedule",
+		"policy preview nightly --trash-days 99999": "--trash-days",
+		"apply":                                 "-f FILE is missing",
+		"prune ../x":                            "machine name",
+		"policy set a --rpo soon --keep-last 1": "--rpo",
 		"policy set a --window 22:00 --schedule hourly": "--window",
 	} {
 		s.must(exitUsage, strings.Fields(line)...).says(t, want)
