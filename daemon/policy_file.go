@@ -19,7 +19,12 @@ const MaxPolicyFile = 1 << 20
 // ReadPolicies reads a file of policies: YAML with one key, policies, whose keys are
 // names, and whose values have the keys of a [PolicyText]. Whatever is not understood is an error that
 // names the line and the key. They are sorted by name.
-func ReadPolicies(b []byte) ([]blockstore.Policy, error) {
+func ReadPolicies(b []byte) (policies []blockstore.Policy, err error) {
+	defer func() { // the parser does, on some of what is hardly YAML
+		if r := recover(); r != nil {
+			policies, err = nil, fmt.Errorf("it is no YAML that can be read (%.100v)", r)
+		}
+	}()
 	if len(b) > MaxPolicyFile {
 		return nil, fmt.Errorf("%d bytes, at most %d are read", len(b), MaxPolicyFile)
 	}
@@ -31,7 +36,7 @@ func ReadPolicies(b []byte) ([]blockstore.Policy, error) {
 		return nil, fmt.Errorf("it holds %d documents, one is read: `policies:` with a policy below it", len(file.Docs))
 	}
 	body := file.Docs[0].Body
-	if err := refuseAliases(body); err != nil {
+	if err := refuseOdd(body); err != nil {
 		return nil, err
 	}
 	var doc struct {
@@ -43,7 +48,6 @@ func ReadPolicies(b []byte) ([]blockstore.Policy, error) {
 	if doc.Policies == nil {
 		return nil, errors.New("line 1: key policies is missing")
 	}
-	var policies []blockstore.Policy
 	var errs []error
 	for name, text := range doc.Policies {
 		p, err := text.Policy(name)
@@ -55,16 +59,18 @@ func ReadPolicies(b []byte) ([]blockstore.Policy, error) {
 	return policies, errors.Join(errs...)
 }
 
-// refuseAliases keeps files from being larger than they look.
-func refuseAliases(n ast.Node) error {
+// refuseOdd keeps files from being larger than they look (aliases), and from being
+// what they do not look like (tags).
+func refuseOdd(n ast.Node) error {
 	var found ast.Node
 	ast.Walk(visit(func(n ast.Node) {
-		if n.Type() == ast.AliasType || n.Type() == ast.MergeKeyType {
+		switch n.Type() {
+		case ast.AliasType, ast.AnchorType, ast.MergeKeyType, ast.TagType:
 			found = n
 		}
 	}), n)
 	if found != nil {
-		return fmt.Errorf("line %d: aliases are not read", found.GetToken().Position.Line)
+		return fmt.Errorf("line %d: anchors, aliases and tags are not read", found.GetToken().Position.Line)
 	}
 	return nil
 }
