@@ -38,7 +38,7 @@ type Attribute struct {
 	Point PointID       `json:"point,omitempty"`
 	Seq   uint64        `json:"seq"` // counts the point's attributes from 1
 	Time  time.Time     `json:"time"`
-	Until time.Time     `json:"until,omitzero"`
+	Until time.Time     `json:"until,omitzero"` // end of a lock; of Deleted: before when it is not dropped
 	By    string        `json:"by,omitempty"`
 	Text  string        `json:"text,omitempty"`
 	// Points are told of instead of Point, by an attribute of kind Verified that

@@ -139,7 +139,7 @@ func (c *checker) records(ctx context.Context) error {
 	if c.v.fromPack {
 		c.fault(vaultDir, errors.New("no record of VAULT can be read; the vault was opened with the copy in a pack, and the next owner of the vault writes it again"))
 	}
-	for _, dir := range []string{vaultDir, machinesDir, attrsDir, damagedDir, clockDir, holdsDir, heldDir, pointsDir} {
+	for _, dir := range []string{vaultDir, machinesDir, policiesDir, attrsDir, damagedDir, clockDir, holdsDir, heldDir, pointsDir} {
 		if err := c.recordsIn(ctx, dir, dir); err != nil {
 			return err
 		}
@@ -210,6 +210,8 @@ func (c *checker) record(top, p string) error {
 		return decodeRecord(c.v.keys, vaultKind, p, b, &body)
 	case machinesDir:
 		return decodeRecord(c.v.keys, machineKind, p, b, &body)
+	case policiesDir:
+		return decodeRecord(c.v.keys, policyKind, p, b, &body)
 	case attrsDir:
 		return decodeRecord(c.v.keys, attributeKind, p, b, &body)
 	case clockDir:

@@ -159,6 +159,12 @@ func (o *Owner) clockNote() (n clockNote, ok bool, err error) {
 	return n, false, nil
 }
 
+// TrustedNow returns the time, or ErrClock where nothing may be deleted by it.
+func (o *Owner) TrustedNow(ctx context.Context) (time.Time, error) {
+	now := o.now()
+	return now, o.trust(ctx, now)
+}
+
 // noteClock keeps that the clock was found right, if that was not noted lately.
 func (o *Owner) noteClock(now time.Time) error {
 	last, ok, err := o.clockNote()

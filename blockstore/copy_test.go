@@ -239,7 +239,7 @@ func namesIn(t testing.TB, dir string) map[string]bool {
 // points to packs, copied from packs to points.
 func copyInOrder(from, to string) error {
 	var list []string
-	for _, top := range []string{pointsDir, attrsDir, damagedDir, machinesDir, writersDir, segmentsDir, packsDir} {
+	for _, top := range []string{pointsDir, attrsDir, damagedDir, machinesDir, policiesDir, writersDir, segmentsDir, packsDir} {
 		err := filepath.WalkDir(filepath.Join(from, top), func(p string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), ".tmp-") {
 				list = append(list, p)

@@ -169,7 +169,7 @@ func makeEmpty(dir string) error {
 // writeSkeleton writes a new vault's files, VAULT last: it makes the folder a
 // vault.
 func (v *Vault) writeSkeleton() error {
-	for _, d := range []string{packsDir, segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, writersDir, holdsDir} {
+	for _, d := range []string{packsDir, segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, policiesDir, writersDir, holdsDir} {
 		if err := v.dir.MakeDir(d); err != nil {
 			return err
 		}

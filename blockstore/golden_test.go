@@ -309,6 +309,31 @@ func TestTheRecordsOfARunningMachineAreEncodedAsEver(t *testing.T) {
 	g.compare()
 }
 
+// goldenPolicies are records of policies, which the vaults above are older than.
+const goldenPolicies = "testdata/policies"
+
+// makePolicies writes a policy, one that was removed, and what pruning by a policy writes besides.
+func (g *goldens) makePolicies() {
+	var secret content.Secret
+	for i := range secret {
+		secret[i] = byte(i)
+	}
+	g.keys = content.Derive(secret)
+	g.record(policyKind, policiesDir+"/5555555555555555/00000002-0a0b0c0d", Policy{ID: "5555555555555555", Name: "nightly", Generation: 2, Changed: goldenTime,
+		Machines: []string{"web*", "db1"}, Schedule: "daily at 22:00", Zone: "Europe/Berlin", Window: "22:00-06:00", Jitter: 1800, Limit: 4 * 3600,
+		Consistency: Filesystem, FallBack: true, Keep: Keep{Last: 3, Hourly: 24, Daily: 7, Weekly: 4, Monthly: 12, Yearly: 2}, TrashDays: 30, RPO: 26 * 3600})
+	g.record(policyKind, policiesDir+"/6666666666666666/00000004-0a0b0c0d", Policy{ID: "6666666666666666", Name: "old", Generation: 4, Changed: goldenTime, Removed: true})
+	g.record(machineKind, machinesDir+"/"+string(goldenMachine)+"/00000003-0d0d0d0d", Machine{ID: goldenMachine, Name: "web1", Generation: 3, Pruned: "keep last 3"})
+	g.record(attributeKind, attrsDir+"/"+string(goldenMachine)+"/"+string(goldenPoint)+"/00000002-0c0c0c0c",
+		Attribute{Kind: Deleted, Point: goldenPoint, Seq: 2, Time: goldenTime, Until: goldenTime.AddDate(0, 0, 30)})
+}
+
+func TestTheRecordsOfPoliciesAreEncodedAsEver(t *testing.T) {
+	g := &goldens{t: t, dir: goldenPolicies, files: map[string][]byte{}}
+	g.makePolicies()
+	g.compare()
+}
+
 func (g *goldens) compare() {
 	t := g.t
 	if *update {
@@ -417,6 +442,9 @@ func TestTheExamplesOfFORMATAreBytesOfTheGoldenVault(t *testing.T) {
 			}
 			if rest, ok := strings.CutPrefix(file, "running:"); ok {
 				folder, file = goldenRunning, rest
+			}
+			if rest, ok := strings.CutPrefix(file, "policies:"); ok {
+				folder, file = goldenPolicies, rest
 			}
 			if b, err = os.ReadFile(filepath.Join(folder, file)); err != nil {
 				t.Fatal(err)

@@ -18,6 +18,7 @@ const (
 	attrsDir    = "attrs"
 	damagedDir  = "damaged"
 	machinesDir = "machines"
+	policiesDir = "policies"
 	writersDir  = "writers"
 	clockDir    = "clock"
 	holdsDir    = "holds"
@@ -57,6 +58,10 @@ func attrPath(m MachineID, p PointID, seq uint64) string {
 
 func machinePath(m MachineID, generation uint64) string {
 	return path.Join(machinesDir, string(m), numbered(generation, randomHex(4)))
+}
+
+func policyPath(p PolicyID, generation uint64) string {
+	return path.Join(policiesDir, string(p), numbered(generation, randomHex(4)))
 }
 
 func segmentPath(w WriterID, seq uint64) string {

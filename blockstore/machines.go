@@ -17,6 +17,8 @@ type Machine struct {
 
 	// Protected is how it is backed up; nil for a machine whose backups are told how each time.
 	Protected *Protection `json:"protected,omitempty"`
+	// Pruned are the rules by which its points were last pruned, in words; empty: they never were.
+	Pruned string `json:"pruned,omitempty"`
 }
 
 // check refuses a record whose names could lead somewhere else.

@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// Ids of vaults, writers and machines are 16 lower-case hexadecimal digits;
+// Ids of vaults, writers, machines and policies are 16 lower-case hexadecimal digits;
 // the id of a point has a p before them, so that no id is taken for a time.
 type (
 	VaultID   string
 	WriterID  string
 	MachineID string
+	PolicyID  string
 	PointID   string
 )
 
@@ -38,6 +39,10 @@ func CheckMachineName(s string) error { return checkName("machine", s) }
 // CheckDiskName tells whether s can name a disk of a machine. The rules are
 // those of machines.
 func CheckDiskName(s string) error { return checkName("disk", s) }
+
+// CheckPolicyName tells whether s can name a policy. The rules are those of
+// machines.
+func CheckPolicyName(s string) error { return checkName("policy", s) }
 
 // CheckConfigName tells whether s can name a piece of a point's configuration.
 func CheckConfigName(s string) error { return checkName("configuration", s) }

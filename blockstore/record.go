@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
-// Small records (VAULT, points, attributes, damage notes, machines, clock, OWNER) are
+// Small records (VAULT, points, attributes, damage notes, machines, policies, clock, OWNER) are
 // text: a line that names kind, version and seal, a line with the MAC of that line and the body
 // at the record's path, and the body, one JSON object. So a person can read them without this
 // program, and a record that was altered or moved is refused by it.
@@ -31,6 +31,7 @@ const (
 	attributeKind recordKind = "attribute"
 	damageKind    recordKind = "damage"
 	machineKind   recordKind = "machine"
+	policyKind    recordKind = "policy"
 	ownerKind     recordKind = "owner"
 	clockKind     recordKind = "clock"
 	holdKind      recordKind = "hold"
@@ -41,7 +42,7 @@ var errRecord = errors.New("damaged record")
 
 // sealable tells the kinds whose body is encrypted in a sealed vault. The others
 // hold nothing secret, or are needed before the vault is open.
-func (k recordKind) sealable() bool { return k == pointKind || k == machineKind }
+func (k recordKind) sealable() bool { return k == pointKind || k == machineKind || k == policyKind }
 
 func firstLine(kind recordKind, seal string) []byte {
 	return fmt.Appendf(nil, "holdfast %s %d %s\n", kind, recordVersion, seal)

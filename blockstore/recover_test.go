@@ -92,7 +92,7 @@ func TestWhatAnOwnerThatDiedLeftUnfinishedIsRemovedEverywhere(t *testing.T) {
 		}
 		rel, _ := filepath.Rel(dir, name)
 		switch rel { // where nothing is ever written
-		case packsDir, segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, writersDir, path.Join(attrsDir, string(p.Machine)):
+		case packsDir, segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, policiesDir, writersDir, path.Join(attrsDir, string(p.Machine)):
 			return nil
 		}
 		if strings.HasPrefix(rel, writersDir) || strings.HasPrefix(rel, packsDir) && strings.Count(rel, "/") == 1 {
@@ -130,7 +130,7 @@ func TestStrangeFilesInAVaultAreInNobodysWay(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{"", vaultDir, packsDir, packsDir + "/" + string(o.claim.owner.Writer), segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, writersDir} {
+	for _, d := range []string{"", vaultDir, packsDir, packsDir + "/" + string(o.claim.owner.Writer), segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, policiesDir, writersDir} {
 		if err := os.WriteFile(filepath.Join(dir, d, "desktop.ini"), []byte("hello"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,9 @@ func (s *salvage) points(ctx context.Context) error {
 	if err := s.small(machinesDir, machineKind); err != nil {
 		return err
 	}
+	if err := s.small(policiesDir, policyKind); err != nil {
+		return err
+	}
 	if err := s.small(attrsDir, attributeKind); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ var (
 // PointState is what the attributes of a point come to.
 type PointState struct {
 	Deleted time.Time // since when it is in the trash; zero: it is not
+	Stays   time.Time // in the trash until then; zero: as long as is usual in the vault
 	Until   time.Time // locked until then; zero: never was
 	Note    string    // the newest
 	// Verified is the time since when all of it was read back; zero: never.
@@ -36,10 +37,13 @@ func (s PointState) InTrash() bool { return !s.Deleted.IsZero() }
 // Locked tells whether the point must not be dropped at a time.
 func (s PointState) Locked(now time.Time) bool { return now.Before(s.Until) }
 
-// Expires is when a point in the trash may be dropped, days after its
-// deletion and not before its lock ends.
+// Expires is when a point in the trash may be dropped: days after its deletion,
+// unless another time was said then, and not before its lock ends.
 func (s PointState) Expires(days int) time.Time {
-	at := s.Deleted.Add(time.Duration(days) * 24 * time.Hour)
+	at := s.Stays
+	if at.IsZero() {
+		at = s.Deleted.Add(time.Duration(days) * 24 * time.Hour)
+	}
 	if s.Until.After(at) {
 		return s.Until
 	}
@@ -51,10 +55,10 @@ func stateOf(attrs []*Attribute) (s PointState) {
 		switch a.Kind {
 		case Deleted:
 			if !s.InTrash() {
-				s.Deleted = a.Time
+				s.Deleted, s.Stays = a.Time, a.Until
 			}
 		case Undeleted:
-			s.Deleted = time.Time{}
+			s.Deleted, s.Stays = time.Time{}, time.Time{}
 		case Verified:
 			if a.Time.After(s.Verified) {
 				s.Verified = a.Time
@@ -100,6 +104,19 @@ func (v *Vault) Trash(ctx context.Context) ([]*Point, error) {
 // would be emptied at a wrong time.
 func (o *Owner) Delete(p *Point) error {
 	return o.change(p, Attribute{Kind: Deleted}, func(s PointState) (bool, error) { return !s.InTrash(), nil })
+}
+
+// DeleteFor is Delete for a point that stays in the trash for a number of days; 0: as
+// many as is usual in the vault. A point that is in the trash already stays as long as was said then.
+func (o *Owner) DeleteFor(p *Point, days int) error {
+	if days == 0 {
+		return o.Delete(p)
+	}
+	if days < 0 || days > MaxTrashDays {
+		return fmt.Errorf("delete point %s@%s: %d days in the trash: choose 1 to %d", p.MachineName, p.ID, days, MaxTrashDays)
+	}
+	until := o.now().Add(time.Duration(days) * 24 * time.Hour)
+	return o.change(p, Attribute{Kind: Deleted, Until: until}, func(s PointState) (bool, error) { return !s.InTrash(), nil })
 }
 
 // Undelete takes a point out of the trash.

@@ -3,6 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,6 +50,9 @@ func stateOf(ctx context.Context, m blockstore.Machine) string {
 		return StateUnclear
 	}
 	defer vm.Close()
+	if m.Protected.Kind() == blockstore.KindImages && noneIsThere(m.Protected.Images) {
+		return StateGone
+	}
 	facts, err := vm.Facts(ctx)
 	if err != nil {
 		return StateUnclear
@@ -55,4 +61,12 @@ func stateOf(ctx context.Context, m blockstore.Machine) string {
 		return StateAnother
 	}
 	return facts.Status
+}
+
+// noneIsThere tells whether no image lies where it did.
+func noneIsThere(images []blockstore.ImageDisk) bool {
+	return !slices.ContainsFunc(images, func(i blockstore.ImageDisk) bool {
+		_, err := os.Stat(i.Path)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }

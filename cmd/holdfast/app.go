@@ -22,6 +22,7 @@ func newApp(k *console) *cli.App {
 			group("Back up", discoverCommand(k)), group("Back up", protectCommand(k)), group("Back up", backupCommand(k)),
 			group("Machines", machinesCommand(k)), group("Machines", machineCommand(k)), group("Machines", unprotectCommand(k)), group("Machines", holdCommand(k)),
 			group("Machines", doctorCommand(k)),
+			group("Policies", policyCommand(k)), group("Policies", applyCommand(k)), group("Policies", pruneCommand(k)),
 			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
 			group("Restore", restoreCommand(k)),
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),

@@ -81,6 +81,7 @@ type typed struct {
 	vault    string
 	keys     keyFiles
 	machines []string // of the vault, once it was read
+	policies []string
 }
 
 func readTyped(app *cli.App, words []string) *typed {
@@ -134,6 +135,12 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	case name == "MACHINE":
 		names := machineNames(t.points(ctx, k), "")
 		return filter(append(names, t.machines...), last)
+	case name == "POLICY":
+		t.points(ctx, k)
+		return filter(t.policies, last)
+	case strings.HasPrefix(name, "MACHINE..."):
+		t.points(ctx, k)
+		return filter(t.machines, last)
 	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)
 		machine, ref, chosen := strings.Cut(last, "@")
@@ -187,6 +194,10 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	machines, _ := v.Machines(ctx)
 	for _, m := range machines {
 		t.machines = append(t.machines, m.Name)
+	}
+	policies, _ := v.Policies(ctx)
+	for _, p := range policies {
+		t.policies = append(t.policies, p.Name)
 	}
 	if t.command != nil && (t.command.Name == "undelete" || t.command.Name == "empty") {
 		points, _ = v.Trash(ctx)

@@ -32,6 +32,7 @@ holdfast vault copy --vault /srv/vault --to /srv/sealed --to-passphrase-file FIL
 			&cli.StringFlag{Name: "to-passphrase-file", Usage: "`FILE`: its first line is the passphrase of that vault (default: what opens the other one)"},
 			&cli.StringSliceFlag{Name: "to-identity", Usage: "`FILE`: an age identity that opens that vault"},
 			&cli.BoolFlag{Name: "to-unsealed", Usage: "copy from a sealed vault into one that is not"},
+			&cli.BoolFlag{Name: "policies", Usage: "copy policies too, as far as there are none of their names"},
 			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where that vault lies, or none (default 5 %, or 20GiB if that is more)"},
 			jsonFlag(),
 		}, waitFlags()...),
@@ -50,12 +51,13 @@ type vaultCopy struct {
 	which       []string // machines and points; none: all
 	keys        keyFiles // of to
 	unsealed    bool
+	policies    bool
 	own         blockstore.OwnOptions
 	json, quiet bool
 }
 
 func vaultCopyOf(k *console, c *cli.Context) (o vaultCopy, err error) {
-	o = vaultCopy{to: c.String("to"), which: c.Args().Slice(), json: c.Bool("json"), quiet: c.Bool("quiet"), unsealed: c.Bool("to-unsealed")}
+	o = vaultCopy{to: c.String("to"), which: c.Args().Slice(), json: c.Bool("json"), quiet: c.Bool("quiet"), unsealed: c.Bool("to-unsealed"), policies: c.Bool("policies")}
 	o.keys = keyFiles{c.String("to-passphrase-file"), c.StringSlice("to-identity")}
 	if o.from, err = k.vaultPath(c); err != nil {
 		return o, err
@@ -127,6 +129,9 @@ func copyVault(ctx context.Context, k *console, o vaultCopy) error {
 			r, err = dst.CopyFrom(ctx, src, points, func(_ *blockstore.Point, done, total int64) { set(done, total) })
 			return err
 		})
+	}
+	if err == nil && o.policies {
+		_, err = dst.CopyPolicies(ctx, src)
 	}
 	err = leaving(ctx, err, fmt.Sprintf("%d points were copied whole; run it again to go on", len(r.Copied)))
 	if closed := dst.Close(); err == nil {
