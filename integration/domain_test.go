@@ -89,7 +89,7 @@ func newDomain(t *testing.T, name string) *domain {
 		}
 	}
 	d.define("")
-	t.Cleanup(func() { exec.Command("virsh", "destroy", "--domain="+d.name).Run() })
+	t.Cleanup(func() { virsh("destroy", "--domain="+d.name) })
 	d.virsh("start", "--domain="+name)
 	d.write("vda", 1, 0, "8M")
 	d.write("vdb", 2, 1<<20, "4M")
@@ -117,11 +117,16 @@ func (d *domain) define(uuid string) {
 
 func (d *domain) virsh(args ...string) string {
 	d.t.Helper()
-	out, err := exec.Command("virsh", append([]string{"-q"}, args...)...).CombinedOutput()
+	out, err := virsh(args...)
 	if err != nil {
 		d.t.Fatalf("virsh %v: %v: %s", args, err, out)
 	}
-	return string(out)
+	return out
+}
+
+func virsh(args ...string) (string, error) {
+	out, err := exec.Command("virsh", append([]string{"-q"}, args...)...).CombinedOutput()
+	return string(out), err
 }
 
 // write writes to a disk as a guest does, whatever libvirt calls it in QEMU.
