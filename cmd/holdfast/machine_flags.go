@@ -35,6 +35,19 @@ func scratchOf(c *cli.Context) (s backup.Scratch, err error) {
 	return s, err
 }
 
+// machineArgs checks the name of a machine, and reads what says where its vault is and
+// how its VM is reached.
+func (k *console) machineArgs(c *cli.Context, name string) (vault string, reach backup.Reaching, err error) {
+	if err := checkMachine(name); err != nil {
+		return "", reach, err
+	}
+	if reach.Scratch, err = scratchOf(c); err != nil {
+		return "", reach, err
+	}
+	vault, err = k.vaultPath(c)
+	return vault, reach, err
+}
+
 // absolute makes a path hold in any folder; "" stays so.
 func absolute(path string) (string, error) {
 	if path == "" {

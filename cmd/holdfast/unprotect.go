@@ -36,13 +36,7 @@ does not answer, nothing is changed unless --leave-behind says so.`,
 				return err
 			}
 			o := unprotectOptions{name: args[0], points: c.Bool("delete-points"), leave: c.Bool("leave-behind"), yes: c.Bool("yes"), json: c.Bool("json"), wait: waitOf(c)}
-			if err := checkMachine(o.name); err != nil {
-				return err
-			}
-			if o.reach.Scratch, err = scratchOf(c); err != nil {
-				return err
-			}
-			if o.vault, err = k.vaultPath(c); err != nil {
+			if o.vault, o.reach, err = k.machineArgs(c, o.name); err != nil {
 				return err
 			}
 			return unprotect(c.Context, k, o)

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"fmt"
 	"context"
 	"time"
 
@@ -140,3 +141,11 @@ const (
 	TPMState    = "tpm.tar"
 	MachineJSON = "machine.json"
 )
+
+// words are leftovers as people read them.
+func words[L fmt.Stringer](list []L, err error) (all []string, _ error) {
+	for _, l := range list {
+		all = append(all, l.String())
+	}
+	return all, err
+}

@@ -87,19 +87,12 @@ func (v *libvirtVM) cleaning(vault, keep string) libvirt.CleanRequest {
 
 // Clean is part of LiveVM.
 func (v *libvirtVM) Clean(ctx context.Context, vault, keep string) ([]string, error) {
-	return libvirtWords(v.domain.Clean(ctx, v.cleaning(vault, keep)))
+	return words(v.domain.Clean(ctx, v.cleaning(vault, keep)))
 }
 
 // Leftovers is part of LiveVM.
 func (v *libvirtVM) Leftovers(ctx context.Context, vault, keep string) ([]string, error) {
-	return libvirtWords(v.domain.Leftovers(ctx, v.cleaning(vault, keep)))
-}
-
-func libvirtWords(list []libvirt.Leftover, err error) (words []string, _ error) {
-	for _, l := range list {
-		words = append(words, l.String())
-	}
-	return words, err
+	return words(v.domain.Leftovers(ctx, v.cleaning(vault, keep)))
 }
 
 // Plan is part of LiveVM.

@@ -162,19 +162,12 @@ func (q *qemuVM) Remember() []blockstore.ImageDisk {
 
 // Clean is part of LiveVM.
 func (q *qemuVM) Clean(ctx context.Context, vault, keep string) ([]string, error) {
-	return leftoverWords(q.machine.Clean(ctx, qemu.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(q.scratch)}))
+	return words(q.machine.Clean(ctx, qemu.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(q.scratch)}))
 }
 
 // Leftovers is part of LiveVM.
 func (q *qemuVM) Leftovers(ctx context.Context, vault, keep string) ([]string, error) {
-	return leftoverWords(q.machine.Leftovers(ctx, qemu.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(q.scratch)}))
-}
-
-func leftoverWords(list []qemu.Leftover, err error) (words []string, _ error) {
-	for _, l := range list {
-		words = append(words, l.String())
-	}
-	return words, err
+	return words(q.machine.Leftovers(ctx, qemu.CleanRequest{Vault: vault, Keep: keep, Scratch: qemu.ScratchOptions(q.scratch)}))
 }
 
 // Plan is part of LiveVM.
