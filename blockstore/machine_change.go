@@ -63,9 +63,12 @@ func (o *Owner) protect(ctx context.Context, name string, p Protection) (Machine
 	return o.nextGeneration(m)
 }
 
-// sameVM tells whether two machines are one VM.
+// sameVM tells whether two machines are one VM. What is found at an old place under
+// another UUID is another one.
 func (p *Protection) sameVM(q *Protection) bool {
 	switch {
+	case p.VM.UUID != "" && q.VM.UUID != "" && p.VM.UUID != q.VM.UUID:
+		return false
 	case p.Kind() != q.Kind():
 		return p.VM.UUID != "" && p.VM.UUID == q.VM.UUID
 	case p.Libvirt != nil:

@@ -75,6 +75,11 @@ func TestOneVMIsNotTwoMachines(t *testing.T) {
 	if machines, err := o.Machines(t.Context()); err != nil || len(machines) != 1 {
 		t.Errorf("%v, %v", machines, err)
 	}
+	successor := someProtection()
+	successor.VM.UUID = "u2"
+	if _, err := o.Protect(t.Context(), "web2", successor); err != nil {
+		t.Errorf("another VM behind the socket of one that is gone: %v", err)
+	}
 }
 
 func TestWhatCannotBeProtectedIsRefused(t *testing.T) {
