@@ -186,7 +186,7 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 		return err
 	})
 	if p := owner.Beside(); p != "" {
-		k.say("warning: %s lies on the file system of the vault: twice as much is kept free there as elsewhere; --min-free SIZE says how much", p)
+		k.say("note: %s lies on the file system of the vault: twice as much is kept free there as elsewhere; --min-free SIZE says how much", p)
 	}
 	closed := owner.Close()
 	if errors.Is(err, blockstore.ErrFull) {
