@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,7 +173,7 @@ func (p *running) wait() outcome {
 	p.t.Helper()
 	err := p.cmd.Wait()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, context.Canceled) { // at the test's end it may have ended by itself just before
 		p.t.Fatal(err)
 	}
 	return outcome{p.out.String(), p.err.String(), p.cmd.ProcessState.ExitCode()}

@@ -28,7 +28,7 @@ func transient(err error) bool {
 	case errors.As(err, &told):
 		return told.Transient()
 	}
-	for _, e := range []error{qmp.ErrBusy, qmp.ErrGone, qemu.ErrGone, libvirt.ErrGone, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ESHUTDOWN, syscall.ECONNREFUSED} {
+	for _, e := range []error{qmp.ErrBusy, qmp.ErrGone, qemu.ErrGone, libvirt.ErrGone, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ESHUTDOWN, syscall.ECONNREFUSED} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -1,8 +1,8 @@
 package backup
 
 import (
-	"fmt"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"

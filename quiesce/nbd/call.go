@@ -67,6 +67,11 @@ func (c *Client) start(ctx context.Context, k *call) error {
 	err := c.transmit(k, cookie)
 	c.sending.Unlock()
 	if err != nil {
+		c.mu.Lock()
+		if c.unsent == nil {
+			c.unsent = err
+		}
+		c.mu.Unlock()
 		c.conn.Close() // the receiver notices, and ends this call with the others
 	}
 	return nil

@@ -47,6 +47,7 @@ type Client struct {
 	cookie  uint64           // the last one used
 	stall   stall
 	err     error // why the connection ended; nothing is pending once it is set
+	unsent  error // of a request that could not be sent, which ends the connection
 	closing bool
 
 	inPieces atomic.Bool // the server does not answer long reads in one piece

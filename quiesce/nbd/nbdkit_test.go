@@ -251,7 +251,7 @@ func TestAServerThatIsKilledEndsEveryRead(t *testing.T) {
 		wg.Go(func() {
 			for {
 				if _, err := c.ReadAt(make([]byte, 4096), i*4096); err != nil {
-					if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
+					if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.ErrUnexpectedEOF) {
 						t.Error(err)
 					}
 					return

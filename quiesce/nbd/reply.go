@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // receive takes replies in until the connection ends; then it ends every call.
@@ -21,6 +22,8 @@ func (c *Client) receive() {
 		err = ErrClosed
 	case c.stall.err != nil:
 		err = c.stall.err
+	case c.unsent != nil && errors.Is(err, net.ErrClosed):
+		err = fmt.Errorf("connection broke: %w", c.unsent)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("server closed the connection: %w", err)
 	}
