@@ -32,11 +32,19 @@ func (m *Machine) check() error {
 // Machines returns the machines of the vault, sorted by name. Where single
 // records cannot be read, the others are returned together with an error.
 func (v *Vault) Machines(ctx context.Context) ([]Machine, error) {
-	ids, err := v.dir.List(machinesDir)
+	machines, err := readEach(ctx, v, machinesDir, func(id string) (Machine, error) { return v.machine(MachineID(id)) })
+	slices.SortFunc(machines, func(a, b Machine) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
+	return machines, err
+}
+
+// readEach reads what each folder of dir that is named by an id holds. Where single ones
+// cannot be read, the others are returned together with an error.
+func readEach[T any](ctx context.Context, v *Vault, dir string, read func(id string) (T, error)) ([]T, error) {
+	ids, err := v.dir.List(dir)
 	if err != nil {
 		return nil, err
 	}
-	var machines []Machine
+	var all []T
 	var errs []error
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
@@ -45,15 +53,14 @@ func (v *Vault) Machines(ctx context.Context) ([]Machine, error) {
 		if !hexID.MatchString(id) {
 			continue
 		}
-		m, err := v.machine(MachineID(id))
+		x, err := read(id)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		machines = append(machines, m)
+		all = append(all, x)
 	}
-	slices.SortFunc(machines, func(a, b Machine) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
-	return machines, errors.Join(errs...)
+	return all, errors.Join(errs...)
 }
 
 // machine reads the newest record of a machine that authenticates.

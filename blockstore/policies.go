@@ -96,27 +96,9 @@ func (v *Vault) Policy(ctx context.Context, name string) (Policy, error) {
 
 // allPolicies returns those too that were removed.
 func (v *Vault) allPolicies(ctx context.Context) (all []Policy, err error) {
-	ids, err := v.dir.List(policiesDir)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if !hexID.MatchString(id) {
-			continue
-		}
-		p, err := v.policy(PolicyID(id))
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		all = append(all, p)
-	}
+	all, err = readEach(ctx, v, policiesDir, func(id string) (Policy, error) { return v.policy(PolicyID(id)) })
 	slices.SortFunc(all, func(a, b Policy) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
-	return all, errors.Join(errs...)
+	return all, err
 }
 
 // policy reads the newest record of a policy that authenticates.

@@ -30,11 +30,11 @@ because of that. Machines that are not protected have points only.`,
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return listMachines(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")}, !c.Bool("no-state"))
+			return listMachines(c.Context, k, how, !c.Bool("no-state"))
 		},
 	}
 }
@@ -129,11 +129,11 @@ func machineShowCommand(k *console) *cli.Command {
 			if err := checkMachine(args[0]); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return showMachine(c.Context, k, args[0], listing{path, c.Bool("json"), c.Bool("local")})
+			return showMachine(c.Context, k, args[0], how)
 		},
 	}
 }

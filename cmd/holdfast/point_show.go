@@ -39,11 +39,10 @@ found, too. With --exclusive, shows for one point or several what dropping them 
 			if len(refs) > 1 && !c.Bool("exclusive") {
 				return usagef("unexpected argument %q", c.Args().Get(1)).hinted("several points are shown only with --exclusive")
 			}
-			path, err := k.vaultPath(c)
+			o, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			o := listing{path, c.Bool("json"), c.Bool("local")}
 			if c.Bool("exclusive") {
 				return showExclusive(c.Context, k, refs, o)
 			}

@@ -40,11 +40,11 @@ points were read back by ` + "`check --data`" + `, VERIFIED says since when.`,
 					return err
 				}
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			o := pointListing{listing{path, c.Bool("json"), c.Bool("local")}, args[0], !c.Bool("trash"), c.Bool("all") || c.Bool("trash")}
+			o := pointListing{how, args[0], !c.Bool("trash"), c.Bool("all") || c.Bool("trash")}
 			return listPoints(c.Context, k, o)
 		},
 	}

@@ -45,11 +45,11 @@ func policyListCommand(k *console) *cli.Command {
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return listPolicies(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")})
+			return listPolicies(c.Context, k, how)
 		},
 	}
 }
@@ -122,11 +122,11 @@ func policyShowCommand(k *console) *cli.Command {
 			if err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return showPolicy(c.Context, k, args[0], listing{path, c.Bool("json"), c.Bool("local")})
+			return showPolicy(c.Context, k, args[0], how)
 		},
 	}
 }

@@ -38,15 +38,15 @@ points, nothing goes until --confirm; the exit code is 3 then.`,
 					return err
 				}
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			o := pruning{listing{path, c.Bool("json"), c.Bool("local")}, c.Args().Slice(), c.Bool("dry-run"), c.Bool("confirm"), c.Bool("quiet")}
+			o := pruning{how, c.Args().Slice(), c.Bool("dry-run"), c.Bool("confirm"), c.Bool("quiet")}
 			if o.dry {
 				return planPrune(c.Context, k, o)
 			}
-			return k.forgetting(c.Context, path, waitOf(c), func(owner *blockstore.Owner) error { return prune(c.Context, k, owner, o) })
+			return k.forgetting(c.Context, how.vault, waitOf(c), func(owner *blockstore.Owner) error { return prune(c.Context, k, owner, o) })
 		},
 	}
 }

@@ -39,11 +39,11 @@ before it in the list frees; finding that out takes a while in a large vault.`,
 					return err
 				}
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return listTrash(c.Context, k, args[0], c.Bool("exclusive"), listing{path, c.Bool("json"), c.Bool("local")})
+			return listTrash(c.Context, k, args[0], c.Bool("exclusive"), how)
 		},
 	}
 }

@@ -38,11 +38,11 @@ func vaultInfoCommand(k *console) *cli.Command {
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return vaultInfo(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")})
+			return vaultInfo(c.Context, k, how)
 		},
 	}
 }
@@ -52,6 +52,12 @@ type listing struct {
 	vault string // path
 	json  bool
 	local bool // times of the wall clock
+}
+
+// listing reads the vault and the flags of a command that only looks.
+func (k *console) listing(c *cli.Context) (listing, error) {
+	path, err := k.vaultPath(c)
+	return listing{path, c.Bool("json"), c.Bool("local")}, err
 }
 
 // vaultInfo prints what the vault is and how much lies in it.

@@ -31,11 +31,11 @@ func vaultKeyListCommand(k *console) *cli.Command {
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			how, err := k.listing(c)
 			if err != nil {
 				return err
 			}
-			return listKeys(c.Context, k, listing{path, c.Bool("json"), c.Bool("local")})
+			return listKeys(c.Context, k, how)
 		},
 	}
 }

@@ -127,3 +127,66 @@ func (w wholly) Extents(ctx context.Context, fn func(blockstore.Extent) error) e
 		return fn(e)
 	})
 }
+
+// believed returns the snapshot's disks, after a look at whether its bitmaps can be
+// believed. Where one of them cannot, none of the run is.
+func (l *liveRun) believed(ctx context.Context, s Snapshot) ([]SnapshotDisk, error) {
+	disks := s.Disks()
+	if len(disks) != len(l.disks) {
+		return nil, fmt.Errorf("the snapshot has %d disks, %d were asked for", len(disks), len(l.disks))
+	}
+	for i := range disks { // where the size was not known before
+		d := &disks[i]
+		if then := l.backup.ParentDisk(l.info(d)); d.Mode == blockstore.ByBitmap && then != nil && then.Size != d.Size() {
+			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, fmt.Sprintf("the disk was resized, from %d to %d bytes", then.Size, d.Size())
+		}
+	}
+	for i := range disks {
+		disks[i].Source = sameAsParent(disks[i].Source, l.moved[disks[i].Name])
+	}
+	err := l.sample(ctx, disks)
+	var stale *StaleError
+	if !errors.As(err, &stale) {
+		return disks, err
+	}
+	l.lied = true
+	l.warn("%v: all disks were read whole; something writes to the VM's disks past QEMU, a disk was made smaller and large again, or QEMU lost track", stale)
+	for i := range disks {
+		if d := &disks[i]; d.Mode == blockstore.ByBitmap {
+			d.Source, d.Mode, d.Reason = wholly{d.Source}, blockstore.ByScan, "not believed: "+stale.Error()
+		}
+	}
+	return disks, nil
+}
+
+func (l *liveRun) sample(ctx context.Context, disks []SnapshotDisk) error {
+	for _, d := range disks {
+		if d.Mode != blockstore.ByBitmap {
+			continue
+		}
+		then := l.backup.ParentDisk(l.info(&d))
+		if then == nil {
+			return fmt.Errorf("disk %s: a bitmap since a point that does not have it", d.Name)
+		}
+		if err := l.sampleDisk(ctx, l.backup.Parent(), then.Name, d.Name, d.Source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sampleDisk compares a sample of what src calls the same with the parent's disk of a name.
+func (r *machineRun) sampleDisk(ctx context.Context, parent *blockstore.Point, then, name string, src blockstore.Source) error {
+	n := r.Machine.Protected.Samples
+	if n == 0 {
+		n = UsualSamples
+	}
+	if n < 0 {
+		return nil
+	}
+	old, err := r.owner.OpenDisk(parent, then)
+	if err != nil {
+		return err
+	}
+	return sample(ctx, name, src, old, int64(r.owner.Info().BlockSize), n, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+}
