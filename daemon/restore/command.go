@@ -59,7 +59,8 @@ func (d *Definition) note(format string, args ...any) {
 	d.Notes = append(d.Notes, fmt.Sprintf(format, args...))
 }
 
-var passedFile = regexp.MustCompile(`(^|[,:"])(fds?|vhostfds?|fdset)("?[=:])`)
+// A colon on both sides is a part of a MAC address.
+var passedFile = regexp.MustCompile(`(^|[,"])(fds?|vhostfds?|fdset)("?[=:])|:(fds?|vhostfds?|fdset)=`)
 
 // readCommand reads a command line, one argument a line.
 func readCommand(data []byte) ([]string, error) {

@@ -85,6 +85,18 @@ func TestAHostileDefinitionIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnAddressIsNotTakenForAFileThatWasOpen(t *testing.T) {
+	t.Parallel()
+	for arg, want := range map[string]bool{
+		"virtio-net,mac=52:54:00:40:fd:cb": false, "mac=fd:54:00:40:11:cb": false,
+		"tap,fd=3": true, "fd:7": true, "fds=3:4": true, "vhostfd=9": true, `{"fd":"x"}`: true, "unix:fd=4": true,
+	} {
+		if passedFile.MatchString(arg) != want {
+			t.Errorf("%s: %v", arg, !want)
+		}
+	}
+}
+
 const webCommand = `/usr/bin/qemu-system-x86_64
 -name
 guest=web1,debug-threads=on
