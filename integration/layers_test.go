@@ -28,8 +28,17 @@ var arrows = map[string][]string{
 	"daemon/policy":  {},
 	"daemon/api":     {},
 
-	"fusefs":         {"fusefs/guestfs", "daemon/api", "blockstore"},
-	"fusefs/guestfs": {},
+	"fusefs": {"fusefs/guestfs", "daemon/api", "blockstore"},
+	// Adding a file system is a row here, a folder and a line in guestfs.
+	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
+		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat"},
+	"fusefs/guestfs/tree": {},
+	"fusefs/guestfs/part": {},
+	"fusefs/guestfs/lvm":  {},
+	"fusefs/guestfs/ext":  {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/xfs":  {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/ntfs": {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/fat":  {"fusefs/guestfs/tree"},
 
 	"quiesce":         {"quiesce/qga", "quiesce/qemu", "quiesce/qmp", "quiesce/libvirt", "quiesce/image", "quiesce/nbd", "blockstore"},
 	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "quiesce/qmp", "quiesce/nbd", "blockstore"},

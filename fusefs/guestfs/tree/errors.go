@@ -1,0 +1,25 @@
+package tree
+
+import "fmt"
+
+// CorruptError says that a structure of a file system is not what it must be.
+type CorruptError struct {
+	What string // the structure: "inode 12", "extent tree of inode 7"
+	Why  string
+	At   int64 // its offset in the volume, -1 where it has none
+}
+
+func (e *CorruptError) Error() string {
+	if e.At < 0 {
+		return fmt.Sprintf("%s is damaged: %s", e.What, e.Why)
+	}
+	return fmt.Sprintf("%s (at %d of the volume) is damaged: %s", e.What, e.At, e.Why)
+}
+
+// UnsupportedError says that something is as it must be and cannot be shown.
+type UnsupportedError struct {
+	What string // "inode 12", "the volume"
+	Why  string // "its content is encrypted (fscrypt)"
+}
+
+func (e *UnsupportedError) Error() string { return e.What + " cannot be read: " + e.Why }
