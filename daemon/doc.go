@@ -1,11 +1,2 @@
-// Package daemon joins the parts of Holdfast: what happens when, for whom, and
-// how it is shown.
-//
-// [Discover] finds the VMs of this host, [Examine] says what a backup of one would cost, and
-// [States] how those of protected machines are. They change nothing.
-//
-// Besides, it holds the conversions from what the vault knows to the wire types
-// of daemon/api, which the command line, the mount and, later, the daemon's
-// interface all show. They are pure functions; their results share nothing
-// with what they were made from.
+// Package daemon is Holdfast as a service of a host: it only joins the packages below it.
 package daemon

@@ -17,11 +17,22 @@ const module = "github.com/holdfast-backup/holdfast"
 // lies below it. A package that is not listed may import none and be imported by
 // none.
 var arrows = map[string][]string{
-	"cmd/holdfast": {"daemon", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+	"cmd/holdfast": {"daemon", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
+		"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 
-	"daemon": {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+	"daemon": {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status",
+		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+	"daemon/service": {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/backup", "daemon/restore", "daemon/policy", "daemon/api",
+		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+	"daemon/jobs":    {"daemon/api"},
+	"daemon/access":  {"daemon/api"},
+	"daemon/config":  {"daemon/api"},
+	"daemon/notify":  {"daemon/api"},
+	"daemon/metrics": {"daemon/api"},
+	"daemon/server":  {"daemon/api", "daemon/access"},
+	"daemon/status":  {"daemon/api", "daemon/policy"},
 	"daemon/backup":  {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/restore": {"daemon/api", "fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "quiesce/nbd", "blockstore"},
 	"daemon/portal":  {"daemon/api"},
@@ -99,7 +110,7 @@ var owners = map[string][]string{
 	"filippo.io/age":                     {"blockstore/keyring"},
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
-	"github.com/goccy/go-yaml":           {"daemon"},
+	"github.com/goccy/go-yaml":           {"daemon/service", "daemon/config"},
 	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/bench/slowfs", "integration/power"},
 	"github.com/pierrec/lz4/v4":          {"blockstore/pack", "integration/bench"},
 	"github.com/robfig/cron/v3":          {"daemon/policy"},

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func applyCommand(k *console) *cli.Command {
@@ -61,7 +61,7 @@ policies:
 				return planPolicies(c.Context, k, o, policies)
 			}
 			return k.owning(c.Context, path, waitOf(c), func(owner *blockstore.Owner) error {
-				changes, err := daemon.ApplyPolicies(c.Context, owner.Vault, owner, policies, o.others)
+				changes, err := service.ApplyPolicies(c.Context, owner.Vault, owner, policies, o.others)
 				return showChanges(k, o, changes, err)
 			})
 		},
@@ -83,11 +83,11 @@ func readPolicies(name string) ([]blockstore.Policy, error) {
 		defer f.Close()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, daemon.MaxPolicyFile+1))
+	b, err := io.ReadAll(io.LimitReader(in, service.MaxPolicyFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	policies, err := daemon.ReadPolicies(b)
+	policies, err := service.ReadPolicies(b)
 	if err != nil {
 		return nil, usagef("%s: %v", name, err).hinted("nothing was changed; `holdfast apply --help` shows all keys")
 	}
@@ -101,7 +101,7 @@ func planPolicies(ctx context.Context, k *console, o applying, policies []blocks
 		return err
 	}
 	defer v.Close()
-	changes, err := daemon.ApplyPolicies(ctx, v, nil, policies, o.others)
+	changes, err := service.ApplyPolicies(ctx, v, nil, policies, o.others)
 	return showChanges(k, o, changes, err)
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func backupCommand(k *console) *cli.Command {
@@ -214,7 +214,7 @@ func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) e
 	}
 	if json {
 		return k.json(api.Backup{
-			Point: daemon.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...), Outcome: outcome, Notes: append([]string{}, r.Notes...),
+			Point: service.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...), Outcome: outcome, Notes: append([]string{}, r.Notes...),
 			Warnings: append([]string{}, r.Warnings...), Healed: r.Healed, Seconds: took.Seconds(),
 		})
 	}

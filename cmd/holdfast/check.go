@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func checkCommand(k *console) *cli.Command {
@@ -104,7 +104,7 @@ func checkVault(ctx context.Context, k *console, o checkOptions) error {
 	if !o.readOnly {
 		k.noteChecked(ctx, o, report)
 	}
-	found := daemon.DescribeCheck(report, o.data)
+	found := service.DescribeCheck(report, o.data)
 	if o.json {
 		err = k.json(found)
 	} else {

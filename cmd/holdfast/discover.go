@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func discoverCommand(k *console) *cli.Command {
@@ -39,7 +39,7 @@ changes nothing. QEMU processes of others are seen by root only.`,
 
 // discover prints the VMs of this host; vault may be "".
 func discover(ctx context.Context, k *console, vault, uri string, asJSON bool) error {
-	d := daemon.Discovering{URI: uri}
+	d := service.Discovering{URI: uri}
 	if vault != "" {
 		v, err := openVault(ctx, k, vault)
 		if err != nil {
@@ -50,7 +50,7 @@ func discover(ctx context.Context, k *console, vault, uri string, asJSON bool) e
 			k.warn(err.Error())
 		}
 	}
-	found, err := daemon.Discover(ctx, d)
+	found, err := service.Discover(ctx, d)
 	if asJSON {
 		return errors.Join(k.json(append([]api.FoundVM{}, found...)), err)
 	}

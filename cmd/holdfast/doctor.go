@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func doctorCommand(k *console) *cli.Command {
@@ -105,7 +105,7 @@ func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doct
 	if _, err := backup.Identify(m.Name, m.Protected.VM, facts.VM); err != nil {
 		return found, err
 	}
-	newest, err := daemon.NewestBitmap(ctx, v, m.ID)
+	newest, err := service.NewestBitmap(ctx, v, m.ID)
 	if err != nil {
 		return found, err
 	}
@@ -127,7 +127,7 @@ func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doct
 			return found, err
 		}
 	}
-	e, err := daemon.Examine(ctx, vm, m.Protected, newest)
+	e, err := service.Examine(ctx, vm, m.Protected, newest)
 	if err != nil {
 		return found, err
 	}
@@ -135,7 +135,7 @@ func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doct
 	if e.Agent != nil {
 		found.Agent = e.Agent.Error()
 	}
-	found.Plan, found.LeftOut = daemon.DescribePlans(e.Plan), daemon.DescribeLeftOut(e.LeftOut)
+	found.Plan, found.LeftOut = service.DescribePlans(e.Plan), service.DescribeLeftOut(e.LeftOut)
 	found.Warnings = append(found.Warnings, protectWarnings(m.Protected, e)...)
 	if err := v.CheckHeld(m); errors.Is(err, blockstore.ErrMachineHeld) {
 		found.Warnings = append(found.Warnings, err.Error())

@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func machinesCommand(k *console) *cli.Command {
@@ -79,11 +79,11 @@ func describeMachines(ctx context.Context, v *blockstore.Vault, machines []block
 	points, unread := v.Points(ctx)
 	states := make([]string, len(machines))
 	if ask {
-		states = daemon.States(ctx, machines)
+		states = service.States(ctx, machines)
 	}
 	all := make([]api.Machine, 0, len(machines))
 	for i, m := range machines {
-		a := daemon.DescribeMachine(m)
+		a := service.DescribeMachine(m)
 		a.State = states[i]
 		for _, p := range points {
 			if p.Machine != m.ID {

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/fusefs"
 )
 
@@ -77,7 +77,7 @@ func mountPoints(ctx context.Context, k *console, o mountOptions) error {
 	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{
 		AllowOther: o.allowOther,
 		Group:      o.group,
-		Describe:   func(p *blockstore.Point) any { return daemon.DescribePoint(p) },
+		Describe:   func(p *blockstore.Point) any { return service.DescribePoint(p) },
 		Log:        slog.New(warnings{k: k}),
 		Busy:       busy,
 	})

@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointCommand(k *console) *cli.Command {
@@ -65,7 +65,7 @@ func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
 	if err != nil {
 		k.warn(err.Error())
 	}
-	described := daemon.DescribeState(p, state)
+	described := service.DescribeState(p, state)
 	if o.json {
 		return k.json(described)
 	}
@@ -90,7 +90,7 @@ func showExclusive(ctx context.Context, k *console, refs []pointRef, o listing) 
 	if err != nil {
 		return err
 	}
-	e := daemon.DescribeExclusive(points, sizes)
+	e := service.DescribeExclusive(points, sizes)
 	if o.json {
 		return k.json(e)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointsCommand(k *console) *cli.Command {
@@ -75,7 +75,7 @@ func listPoints(ctx context.Context, k *console, o pointListing) error {
 	for _, p := range points {
 		s, err := v.State(p)
 		unread = errors.Join(unread, err)
-		described = append(described, daemon.DescribeState(p, s))
+		described = append(described, service.DescribeState(p, s))
 	}
 	if o.json {
 		return errors.Join(k.json(described), unread)

@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func policyCommand(k *console) *cli.Command {
@@ -62,11 +62,11 @@ func policiesOf(ctx context.Context, v *blockstore.Vault) (all []api.Policy, dou
 	unread = errors.Join(unread, err)
 	all = make([]api.Policy, 0, len(policies))
 	for _, p := range policies {
-		all = append(all, daemon.DescribePolicy(p, policies, machines, hostSeed(), time.Now()))
+		all = append(all, service.DescribePolicy(p, policies, machines, hostSeed(), time.Now()))
 	}
 	var without []string
 	for _, m := range machines {
-		_, ok, err := daemon.PolicyFor(m, policies)
+		_, ok, err := service.PolicyFor(m, policies)
 		switch {
 		case err != nil:
 			doubts = append(doubts, "note: "+err.Error()+", so that none counts")

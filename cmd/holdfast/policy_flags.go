@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // policyFlags are what a policy says; a flag that is not given leaves that as it is.
@@ -35,7 +35,7 @@ func policyFlags() []cli.Flag {
 }
 
 // policyOf changes what a policy says as the flags do.
-func policyOf(c *cli.Context, name string, t daemon.PolicyText) (blockstore.Policy, error) {
+func policyOf(c *cli.Context, name string, t service.PolicyText) (blockstore.Policy, error) {
 	for flag, to := range map[string]*string{"schedule": &t.Schedule, "timezone": &t.Timezone, "window": &t.Window, "max-duration": &t.MaxDuration,
 		"consistency": &t.Consistency, "otherwise": &t.Otherwise, "rpo": &t.RPO} {
 		if c.IsSet(flag) {
@@ -59,7 +59,7 @@ func policyOf(c *cli.Context, name string, t daemon.PolicyText) (blockstore.Poli
 		}
 	}
 	p, err := t.Policy(name)
-	var key *daemon.KeyError
+	var key *service.KeyError
 	if errors.As(err, &key) && key.Key != "keep" && key.Key != "name" {
 		return p, usagef("--%v", key)
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // maxPreview is how many days a preview plays through.
@@ -37,7 +37,7 @@ holdfast policy preview --schedule 'every 4h' --keep-hourly 24 --keep-daily 14 -
 			if n := c.Int("days"); n < 1 || n > maxPreview {
 				return usagef("--days is %d: choose 1 to %d", n, maxPreview)
 			}
-			p, err := policyOf(c, "preview", daemon.PolicyText{Timezone: hostZone(k)})
+			p, err := policyOf(c, "preview", service.PolicyText{Timezone: hostZone(k)})
 			if err == nil && args[0] != "" {
 				p, err = storedPolicy(c, k, args[0])
 			}
@@ -64,14 +64,14 @@ func storedPolicy(c *cli.Context, k *console, name string) (blockstore.Policy, e
 	if err != nil {
 		return p, err
 	}
-	return policyOf(c, name, daemon.TextOf(p))
+	return policyOf(c, name, service.TextOf(p))
 }
 
 func previewPolicy(k *console, p blockstore.Policy, now time.Time, days int, o listing) error {
 	if p.Schedule == "" {
 		return usagef("the policy has no schedule, so that nothing comes of it").hinted("--schedule 'daily at 22:00' previews it with one")
 	}
-	a, err := daemon.PreviewPolicy(p, hostSeed(), now, days)
+	a, err := service.PreviewPolicy(p, hostSeed(), now, days)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func policySetCommand(k *console) *cli.Command {
@@ -31,7 +31,7 @@ holdfast policy set nightly --keep-yearly 2 --timezone Europe/Berlin`,
 			if err != nil {
 				return err
 			}
-			first := daemon.PolicyText{Timezone: hostZone(k)}
+			first := service.PolicyText{Timezone: hostZone(k)}
 			if _, err := policyOf(c, args[0], first); err != nil {
 				return err
 			}
@@ -40,14 +40,14 @@ holdfast policy set nightly --keep-yearly 2 --timezone Europe/Berlin`,
 				return err
 			}
 			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
-				return setPolicy(c.Context, k, o, first, func(t daemon.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
+				return setPolicy(c.Context, k, o, first, func(t service.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
 			})
 		},
 	}
 }
 
 // setPolicy makes a policy of what is there, or of first, and what change makes of that.
-func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first daemon.PolicyText, change func(daemon.PolicyText) (blockstore.Policy, error)) error {
+func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first service.PolicyText, change func(service.PolicyText) (blockstore.Policy, error)) error {
 	p, err := change(first)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first daemo
 	old, err := o.Policy(ctx, p.Name)
 	switch {
 	case err == nil:
-		if p, err = change(daemon.TextOf(old)); err != nil {
+		if p, err = change(service.TextOf(old)); err != nil {
 			return err
 		}
 	case !errors.Is(err, blockstore.ErrNotFound):
@@ -81,7 +81,7 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first daemo
 	if policy.Retention(p.Keep).IsZero() {
 		k.say("note: all points are kept; --keep-daily 7, for example, keeps one of each of seven days")
 	}
-	if t, e := daemon.Timetable(p, hostSeed()); e == nil && p.RPO > 0 {
+	if t, e := service.Timetable(p, hostSeed()); e == nil && p.RPO > 0 {
 		if s := policy.Simulate(t, policy.Rules{Retention: policy.Retention{Last: 1}}, time.Now(), 60); s.Longest > time.Duration(p.RPO)*time.Second {
 			k.say("note: there are up to %s between two runs, more than its RPO", policy.FormatSpan(s.Longest))
 		}

@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func protectCommand(k *console) *cli.Command {
@@ -116,7 +116,7 @@ func (o *protectOptions) way(c *cli.Context) (err error) {
 	r := &o.record
 	switch {
 	case c.IsSet("libvirt"):
-		if o.uri, o.domain, err = daemon.ParseDomain(c.String("libvirt")); err != nil {
+		if o.uri, o.domain, err = service.ParseDomain(c.String("libvirt")); err != nil {
 			return usagef("--libvirt: %v", err)
 		}
 	case c.IsSet("qmp"):
@@ -200,7 +200,7 @@ func (o *protectOptions) asked(c *cli.Context) error {
 func protect(ctx context.Context, k *console, o protectOptions) error {
 	r := &o.record
 	if o.domain != "" {
-		if err := daemon.FindDomain(ctx, r, o.uri, o.domain); err != nil {
+		if err := service.FindDomain(ctx, r, o.uri, o.domain); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func protect(ctx context.Context, k *console, o protectOptions) error {
 		if err != nil {
 			return err
 		}
-		e, err := daemon.Examine(ctx, vm, r, newest)
+		e, err := service.Examine(ctx, vm, r, newest)
 		if err != nil {
 			return err
 		}
@@ -244,11 +244,11 @@ func (o *protectOptions) known(ctx context.Context, owner *blockstore.Owner) (st
 	if m.Protected != nil {
 		o.record.Since = m.Protected.Since
 	}
-	return daemon.NewestBitmap(ctx, owner.Vault, m.ID)
+	return service.NewestBitmap(ctx, owner.Vault, m.ID)
 }
 
 // note writes the machine's record.
-func (o *protectOptions) note(ctx context.Context, owner *blockstore.Owner, vm backup.VM, e *daemon.Examination) (result api.Protect, err error) {
+func (o *protectOptions) note(ctx context.Context, owner *blockstore.Owner, vm backup.VM, e *service.Examination) (result api.Protect, err error) {
 	r := &o.record
 	kind := r.VM.Kind
 	if r.VM = e.Facts.VM; r.VM.Kind == "" {
@@ -285,7 +285,7 @@ func (o *protectOptions) note(ctx context.Context, owner *blockstore.Owner, vm b
 	if err != nil {
 		return result, err
 	}
-	result.Machine, result.Plan, result.LeftOut = daemon.DescribeMachine(m), daemon.DescribePlans(e.Plan), daemon.DescribeLeftOut(e.LeftOut)
+	result.Machine, result.Plan, result.LeftOut = service.DescribeMachine(m), service.DescribePlans(e.Plan), service.DescribeLeftOut(e.LeftOut)
 	result.Machine.State = e.Facts.Status
 	result.Warnings = protectWarnings(r, e)
 	return result, nil
@@ -299,7 +299,7 @@ func standsFor(m blockstore.Machine, r *blockstore.Protection) bool {
 // vssWarning is what there is to know of Windows guests.
 const vssWarning = `the guest is Windows: freezing it takes a full VSS backup, which cuts the log chains of SQL Server databases in it. To have copies instead, set HKLM\SYSTEM\CurrentControlSet\Services\QEMU Guest Agent VSS Provider, value VssOption (DWORD) to 5 in the guest, and restart its agent; --accept-vss ends this warning`
 
-func protectWarnings(r *blockstore.Protection, e *daemon.Examination) []string {
+func protectWarnings(r *blockstore.Protection, e *service.Examination) []string {
 	warnings := []string{}
 	if r.Windows && !r.AcceptVSS && r.Consistency != blockstore.Crash {
 		warnings = append(warnings, vssWarning)

@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pruneCommand(k *console) *cli.Command {
@@ -58,7 +58,7 @@ type pruning struct {
 }
 
 // plan finds the machines, and what is to become of their points.
-func (o pruning) plan(ctx context.Context, v *blockstore.Vault, now time.Time) ([]daemon.PrunePlan, error) {
+func (o pruning) plan(ctx context.Context, v *blockstore.Vault, now time.Time) ([]service.PrunePlan, error) {
 	var machines []blockstore.Machine
 	for _, name := range o.names {
 		m, err := findMachine(ctx, v, name)
@@ -75,7 +75,7 @@ func (o pruning) plan(ctx context.Context, v *blockstore.Vault, now time.Time) (
 			return nil, fmt.Errorf("nothing was pruned, since not every machine can be read: %w", err)
 		}
 	}
-	return daemon.PlanPrune(ctx, v, daemon.Pruning{Machines: machines, Confirm: o.confirm, Now: now})
+	return service.PlanPrune(ctx, v, service.Pruning{Machines: machines, Confirm: o.confirm, Now: now})
 }
 
 func planPrune(ctx context.Context, k *console, o pruning) error {
@@ -125,7 +125,7 @@ func prune(ctx context.Context, k *console, owner *blockstore.Owner, o pruning) 
 	if err != nil {
 		return err
 	}
-	moved, err := daemon.Prune(ctx, owner, plans)
+	moved, err := service.Prune(ctx, owner, plans)
 	if err != nil {
 		return leaving(ctx, err, fmt.Sprintf("%s moved to the trash; run it again to go on", count(moved, "point")))
 	}
@@ -136,16 +136,16 @@ func prune(ctx context.Context, k *console, owner *blockstore.Owner, o pruning) 
 	return sayPrunes(k, o, plans)
 }
 
-func describePrunes(plans []daemon.PrunePlan, dry bool) []api.Prune {
+func describePrunes(plans []service.PrunePlan, dry bool) []api.Prune {
 	all := make([]api.Prune, 0, len(plans))
 	for _, p := range plans {
-		all = append(all, daemon.DescribePrune(p, dry))
+		all = append(all, service.DescribePrune(p, dry))
 	}
 	return all
 }
 
 // sayPrunes says in a line for each machine what became of its points.
-func sayPrunes(k *console, o pruning, plans []daemon.PrunePlan) error {
+func sayPrunes(k *console, o pruning, plans []service.PrunePlan) error {
 	var without []string
 	for _, p := range plans {
 		going := len(p.Going())
@@ -169,7 +169,7 @@ func sayPrunes(k *console, o pruning, plans []daemon.PrunePlan) error {
 }
 
 // sayDoubts warns of machines that somebody should look after.
-func sayDoubts(k *console, plans []daemon.PrunePlan) {
+func sayDoubts(k *console, plans []service.PrunePlan) {
 	for _, p := range plans {
 		switch {
 		case p.Waits:

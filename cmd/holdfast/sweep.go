@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func sweepCommand(k *console) *cli.Command {
@@ -76,7 +76,7 @@ func runSweep(ctx context.Context, k *console, owner *blockstore.Owner, o sweepO
 		}
 		return leaving(ctx, err, "nothing that a point names was removed; the next sweep goes on")
 	}
-	described := daemon.DescribeSweep(report, opts.DryRun)
+	described := service.DescribeSweep(report, opts.DryRun)
 	if o.json {
 		return k.json(described)
 	}
@@ -95,7 +95,7 @@ func planFree(ctx context.Context, k *console, o sweepOptions, bytes int64) erro
 		return err
 	}
 	if o.json {
-		return k.json(daemon.DescribePlan(plan))
+		return k.json(service.DescribePlan(plan))
 	}
 	return showPlan(k, plan)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func trashCommand(k *console) *cli.Command {
@@ -76,7 +76,7 @@ func listTrash(ctx context.Context, k *console, machine string, exclusive bool, 
 		if err != nil {
 			return errors.Join(err, unread)
 		}
-		t := api.Trashed{Point: daemon.DescribeState(p, s), DropsOn: api.At(s.Expires(v.Info().TrashDays))}
+		t := api.Trashed{Point: service.DescribeState(p, s), DropsOn: api.At(s.Expires(v.Info().TrashDays))}
 		if exclusive {
 			t.Exclusive = &sizes[i]
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func trashEmptyCommand(k *console) *cli.Command {
@@ -56,7 +56,7 @@ func emptyTrash(ctx context.Context, k *console, o sweepOptions, refs []pointRef
 				k.printf("nothing in the trash can be dropped\n")
 				return nil
 			}
-			return k.json(daemon.DescribeSweep(&blockstore.SweepReport{}, false))
+			return k.json(service.DescribeSweep(&blockstore.SweepReport{}, false))
 		}
 		word := strconv.Itoa(len(points))
 		if len(points) == 1 {

@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func unprotectCommand(k *console) *cli.Command {
@@ -83,7 +83,7 @@ func unprotect(ctx context.Context, k *console, o unprotectOptions) error {
 				return err
 			}
 		}
-		result.Machine = daemon.DescribeMachine(m)
+		result.Machine = service.DescribeMachine(m)
 		if o.points {
 			result.Deleted, err = deleteAll(ctx, owner, m.ID)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultCommand(k *console) *cli.Command {
@@ -72,7 +72,7 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 	unread = errors.Join(unread, err)
 	held, err := v.Held(time.Now())
 	unread = errors.Join(unread, err)
-	info := api.VaultInfo{Vault: daemon.DescribeVault(v.Info()), Points: len(points)}
+	info := api.VaultInfo{Vault: service.DescribeVault(v.Info()), Points: len(points)}
 	if info.Trash, info.Locked, err = setAside(ctx, v, points); err != nil {
 		unread = errors.Join(unread, err)
 	}
@@ -88,7 +88,7 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 		}
 	}
 	info.Machines = len(machines)
-	info.Owner, info.CopyOf = daemon.DescribeOwner(st.Owner, st.OtherHost), st.CopyOf
+	info.Owner, info.CopyOf = service.DescribeOwner(st.Owner, st.OtherHost), st.CopyOf
 	if held != nil {
 		t := api.At(held.Until)
 		info.HeldUntil = &t

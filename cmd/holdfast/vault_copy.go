@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultCopyCommand(k *console) *cli.Command {
@@ -184,7 +184,7 @@ func reportCopy(k *console, o vaultCopy, r blockstore.CopyReport, took time.Dura
 	}
 	switch {
 	case o.json:
-		c := api.Copy{Copied: daemon.DescribePoints(r.Copied), Present: r.Present, Forgotten: r.Forgotten, Damaged: []api.Harm{}, Seconds: took.Seconds()}
+		c := api.Copy{Copied: service.DescribePoints(r.Copied), Present: r.Present, Forgotten: r.Forgotten, Damaged: []api.Harm{}, Seconds: took.Seconds()}
 		for _, d := range r.Damaged {
 			c.Damaged = append(c.Damaged, api.Harm{Machine: d.Machine, Point: string(d.Point), Disk: d.Disk, Offset: d.Offset, Length: d.Length})
 		}

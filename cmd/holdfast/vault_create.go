@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultCreateCommand(k *console) *cli.Command {
@@ -156,7 +156,7 @@ func createVault(ctx context.Context, k *console, o vaultCreate) (err error) {
 		k.say("note: the vault is not encrypted, and this cannot be changed later without copying it into another vault")
 	}
 	if o.json {
-		err = k.json(daemon.DescribeVault(info))
+		err = k.json(service.DescribeVault(info))
 	} else {
 		k.printf("created vault %s in %s, %sblocks of %s\n", info.Name, info.Path, map[bool]string{true: "sealed, "}[info.Sealed], formatSize(int64(info.BlockSize)))
 	}

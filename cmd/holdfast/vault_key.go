@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultKeyCommand(k *console) *cli.Command {
@@ -48,7 +48,7 @@ func listKeys(ctx context.Context, k *console, o listing) error {
 	defer v.Close()
 	keys := v.Keys()
 	if o.json {
-		return k.json(daemon.DescribeKeys(keys))
+		return k.json(service.DescribeKeys(keys))
 	}
 	if len(keys) == 0 {
 		k.say("vault %s is not sealed: it opens without a key", o.vault)

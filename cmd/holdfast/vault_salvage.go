@@ -7,8 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultSalvageCommand(k *console) *cli.Command {
@@ -70,7 +70,7 @@ func salvageVault(ctx context.Context, k *console, o vaultSalvage) error {
 	if err != nil {
 		return leaving(ctx, orVaultMissing(o.from, err), "the same command goes on where this one stopped")
 	}
-	found := daemon.DescribeSalvage(report)
+	found := service.DescribeSalvage(report)
 	if o.json {
 		err = k.json(found)
 	} else {

@@ -8,8 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func vaultTakeoverCommand(k *console) *cli.Command {
@@ -53,7 +53,7 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 	}
 	if st.Owner.Writer != "" && !st.OtherHost && st.CopyOf == "" && st.Other == nil && !o.newID {
 		if o.json {
-			return k.json(api.TakeOver{Vault: daemon.DescribeVault(info)})
+			return k.json(api.TakeOver{Vault: service.DescribeVault(info)})
 		}
 		k.printf("vault %s belongs to this host already\n", info.Name)
 		return nil
@@ -71,7 +71,7 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 		return orUnreachable(o.vault, err)
 	}
 	if o.json {
-		return k.json(api.TakeOver{Vault: daemon.DescribeVault(t.Info), From: daemon.DescribeOwner(t.From, st.OtherHost),
+		return k.json(api.TakeOver{Vault: service.DescribeVault(t.Info), From: service.DescribeOwner(t.From, st.OtherHost),
 			OldID: string(t.OldID), CopyOf: t.CopyOf})
 	}
 	k.printf("vault %s belongs to this host now\n", t.Info.Name)

@@ -1,4 +1,4 @@
-package daemon
+package service
 
 import (
 	"github.com/holdfast-backup/holdfast/blockstore"

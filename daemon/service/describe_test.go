@@ -1,4 +1,4 @@
-package daemon_test
+package service_test
 
 import (
 	"encoding/json"
@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 var instant = time.Date(2026, 11, 22, 23, 0, 5, 987654321, time.FixedZone("CET", 3600))
@@ -29,7 +29,7 @@ func TestAPointIsShownInItsStableForm(t *testing.T) {
 		Config:  []blockstore.ConfigBlob{{Name: "domain.xml", Size: 100}},
 		Sizes:   blockstore.Sizes{Logical: 10 << 30, Protected: 5, Changed: 4, Stored: 3, Read: 2},
 	}
-	got, err := json.MarshalIndent(daemon.DescribePoint(p), "", " ")
+	got, err := json.MarshalIndent(service.DescribePoint(p), "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +95,9 @@ func TestAPointIsShownInItsStableForm(t *testing.T) {
 func TestListsAreNeverNull(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{
-		daemon.DescribePoints(nil), daemon.DescribePoint(&blockstore.Point{}),
-		daemon.DescribeCheck(&blockstore.CheckReport{Faults: []blockstore.Fault{{}}}, true),
-		daemon.DescribeCheck(&blockstore.CheckReport{}, true),
+		service.DescribePoints(nil), service.DescribePoint(&blockstore.Point{}),
+		service.DescribeCheck(&blockstore.CheckReport{Faults: []blockstore.Fault{{}}}, true),
+		service.DescribeCheck(&blockstore.CheckReport{}, true),
 	} {
 		if b, err := json.Marshal(v); err != nil || strings.Contains(string(b), "null") {
 			t.Errorf("%s, %v", b, err)
