@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce"
 )
 
@@ -46,7 +47,7 @@ func machineBackupOf(k *console, c *cli.Context) (m *machineBackup, err error) {
 
 // run backs the machine up as its record says.
 func (m *machineBackup) run(ctx context.Context, k *console, owner *blockstore.Owner, name string, progress func(backup.Progress)) (*backup.Result, error) {
-	record, err := findMachine(ctx, owner.Vault, name)
+	record, err := service.FindMachine(ctx, owner.Vault, name)
 	if err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func checkVault(ctx context.Context, k *console, o checkOptions) error {
 func runCheck(ctx context.Context, k *console, v *blockstore.Vault, o checkOptions) (report *blockstore.CheckReport, err error) {
 	var point *blockstore.Point
 	if o.point != nil {
-		if point, err = findPoint(ctx, v, *o.point); err != nil {
+		if point, err = service.FindPoint(ctx, v, *o.point); err != nil {
 			return nil, err
 		}
 	}

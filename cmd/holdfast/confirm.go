@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // confirm lets a person type word before something that cannot be undone, or
@@ -27,7 +29,7 @@ func (k *console) confirmAs(yes bool, word, about, why string) error {
 		return fmt.Errorf("nothing was confirmed: %w", err)
 	}
 	if strings.TrimSpace(line) != word {
-		return &hintError{fmt.Errorf("%.40q is not %s", strings.TrimSpace(line), word), "nothing was changed"}
+		return service.Hinted(fmt.Errorf("%.40q is not %s", strings.TrimSpace(line), word), "nothing was changed")
 	}
 	return nil
 }

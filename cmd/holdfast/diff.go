@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func diffCommand(k *console) *cli.Command {
@@ -60,11 +61,11 @@ func diffPoints(ctx context.Context, k *console, o diffOptions) error {
 		return err
 	}
 	defer v.Close()
-	a, err := findPoint(ctx, v, o.a)
+	a, err := service.FindPoint(ctx, v, o.a)
 	if err != nil {
 		return err
 	}
-	b, err := findPoint(ctx, v, o.b)
+	b, err := service.FindPoint(ctx, v, o.b)
 	if err != nil {
 		return err
 	}

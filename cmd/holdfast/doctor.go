@@ -86,7 +86,7 @@ func doctor(ctx context.Context, k *console, o doctorOptions) error {
 
 func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doctor, error) {
 	found := api.Doctor{Machine: o.name, Leftovers: []string{}, Plan: []api.DiskPlan{}, LeftOut: []api.LeftOut{}, Warnings: []string{}}
-	m, err := findMachine(ctx, v, o.name)
+	m, err := service.FindMachine(ctx, v, o.name)
 	if err != nil {
 		return found, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
@@ -48,13 +49,8 @@ func (e *usageError) hinted(format string, args ...any) *usageError {
 	return e
 }
 
-// hintError is an error with what to do about it, known only where it arose.
-type hintError struct {
-	error
-	hint string
-}
-
-func (e *hintError) Unwrap() error { return e.error }
+// hintError is an error with what to do about it.
+type hintError = service.HintError
 
 // damagedError says that damage was found and, by then, printed.
 type damagedError struct{ text string }
@@ -86,7 +82,7 @@ func explain(err error) (code int, hint string) {
 	}
 	var hinted *hintError
 	if errors.As(err, &hinted) {
-		hint = hinted.hint
+		hint = hinted.Hint
 	}
 	code, general := classify(err)
 	if hint == "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 // Flags that several commands share.
@@ -84,7 +85,7 @@ func checkMachine(name string) error {
 }
 
 // pointRef is MACHINE@POINT.
-type pointRef struct{ machine, point string }
+type pointRef = api.PointRef
 
 func parsePointRef(s string) (pointRef, error) {
 	machine, point, found := strings.Cut(s, "@")
@@ -98,7 +99,7 @@ func parsePointRef(s string) (pointRef, error) {
 	if len(point) > 64 {
 		return pointRef{}, usagef("the point in %.40q... is too long for an id or a time", s)
 	}
-	return pointRef{machine, point}, nil
+	return pointRef{Machine: machine, Point: point}, nil
 }
 
 // orVaultMissing makes of an error that says that there is nothing at path one

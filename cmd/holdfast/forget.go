@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -50,57 +49,6 @@ func pointArgs(c *cli.Context, least int) ([]pointRef, error) {
 		refs = append(refs, ref)
 	}
 	return refs, nil
-}
-
-// where says among which points one is looked for.
-type where int
-
-const (
-	listed   where = iota
-	trashed        // those in the trash alone
-	anywhere       // latest is a listed one
-)
-
-// findPoints finds the points that refs mean, each once.
-func findPoints(ctx context.Context, v *blockstore.Vault, refs []pointRef, in where) ([]*blockstore.Point, error) {
-	var found []*blockstore.Point
-	seen := map[blockstore.PointID]bool{}
-	for _, ref := range refs {
-		p, err := findIn(ctx, v, ref, in)
-		if err != nil {
-			return nil, err
-		}
-		if !seen[p.ID] {
-			found = append(found, p)
-		}
-		seen[p.ID] = true
-	}
-	return found, nil
-}
-
-func findIn(ctx context.Context, v *blockstore.Vault, ref pointRef, in where) (*blockstore.Point, error) {
-	if in == listed || in == anywhere && ref.point == "latest" {
-		return findPoint(ctx, v, ref)
-	}
-	points, unread := v.Trash(ctx)
-	if in == anywhere {
-		more, err := v.Points(ctx)
-		points, unread = append(points, more...), errors.Join(unread, err)
-	}
-	of, who, err := machinePoints(ctx, v, points, ref.machine)
-	if err == nil {
-		var p *blockstore.Point
-		if p, err = blockstore.FindPoint(of, who, ref.point); err == nil {
-			return p, nil
-		}
-	}
-	if _, e := findPoint(ctx, v, ref); e == nil && in == trashed {
-		return nil, fmt.Errorf("point %s@%s: %w", ref.machine, ref.point, blockstore.ErrNotDeleted)
-	}
-	if in == trashed {
-		err = &hintError{err, "`holdfast trash` lists what is in the trash"}
-	}
-	return nil, errors.Join(err, unread)
 }
 
 // pointName is how a point is named to people.

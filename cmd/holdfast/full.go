@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // fullPatience bounds the look at what fills a vault: a backup that failed
@@ -30,9 +31,9 @@ func whatHelps(ctx context.Context, k *console, path string, err error) error {
 	defer v.Close()
 	u, e := v.Usage(ctx)
 	if e != nil {
-		return &hintError{err, "the recovery points are whole and can be restored; `holdfast sweep --dry-run` says what can go, `holdfast sweep --plan-free SIZE` which points to give up"}
+		return service.Hinted(err, "the recovery points are whole and can be restored; `holdfast sweep --dry-run` says what can go, `holdfast sweep --plan-free SIZE` which points to give up")
 	}
-	return &hintError{err, adviceOn(u)}
+	return service.Hinted(err, adviceOn(u))
 }
 
 func adviceOn(u *blockstore.Usage) string {

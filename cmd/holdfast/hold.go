@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func holdCommand(k *console) *cli.Command {
@@ -85,7 +86,7 @@ func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error 
 	var id blockstore.MachineID
 	result, who := api.MachineHold{Machines: []string{}}, "all machines"
 	if o.name != "" {
-		m, err := findMachine(ctx, v, o.name)
+		m, err := service.FindMachine(ctx, v, o.name)
 		if err != nil {
 			return err
 		}

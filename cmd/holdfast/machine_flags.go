@@ -72,20 +72,3 @@ func (k *console) owning(ctx context.Context, path string, wait time.Duration, d
 	}
 	return err
 }
-
-// findMachine finds a machine by name or id, and says what is near where there is none.
-func findMachine(ctx context.Context, v *blockstore.Vault, name string) (blockstore.Machine, error) {
-	m, err := v.Machine(ctx, name)
-	if err == nil {
-		return m, nil
-	}
-	machines, _ := v.Machines(ctx) // only for the hint
-	var names []string
-	for _, m := range machines {
-		names = append(names, m.Name)
-	}
-	if s := closest(name, names); s != "" {
-		return m, &hintError{err, fmt.Sprintf("did you mean %s?", s)}
-	}
-	return m, &hintError{err, "`holdfast machines` lists the machines of the vault, `holdfast discover` the VMs of this host"}
-}

@@ -144,7 +144,7 @@ func showMachine(ctx context.Context, k *console, name string, o listing) error 
 		return err
 	}
 	defer v.Close()
-	m, err := findMachine(ctx, v, name)
+	m, err := service.FindMachine(ctx, v, name)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func machineRenameCommand(k *console) *cli.Command {
 				return err
 			}
 			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
-				m, err := findMachine(c.Context, o.Vault, args[0])
+				m, err := service.FindMachine(c.Context, o.Vault, args[0])
 				if err != nil {
 					return err
 				}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // openVault opens a vault for reading, and says in one line when it belongs to
@@ -55,7 +56,7 @@ func orUnreachable(path string, err error) error {
 		return orVaultMissing(path, err)
 	}
 	if hint := accessHint(path); hint != "" {
-		return &hintError{err, hint}
+		return service.Hinted(err, hint)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointDeleteCommand(k *console) *cli.Command {
@@ -42,7 +43,7 @@ func onPoints(k *console, do func(ctx context.Context, k *console, path string, 
 // deletePoints deletes all points or, if one is not found, none.
 func deletePoints(ctx context.Context, k *console, path string, wait time.Duration, refs []pointRef) error {
 	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		points, err := findPoints(ctx, o.Vault, refs, listed)
+		points, err := service.FindPoints(ctx, o.Vault, refs, service.Listed)
 		if err != nil {
 			return err
 		}
@@ -77,7 +78,7 @@ func pointUndeleteCommand(k *console) *cli.Command {
 
 func undeletePoints(ctx context.Context, k *console, path string, wait time.Duration, refs []pointRef) error {
 	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		points, err := findPoints(ctx, o.Vault, refs, trashed)
+		points, err := service.FindPoints(ctx, o.Vault, refs, service.Trashed)
 		if err != nil {
 			return err
 		}

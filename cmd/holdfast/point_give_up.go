@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointGiveUpCommand(k *console) *cli.Command {
@@ -55,45 +55,20 @@ func giveUp(ctx context.Context, k *console, path string, wait time.Duration, re
 	if err != nil {
 		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")
 	}
-	machine, id, err := findHarmed(ctx, o.Vault, ref)
+	machine, id, err := service.FindHarmed(ctx, o.Vault, ref)
 	if err == nil {
-		err = k.confirm(yes, string(id), fmt.Sprintf("point %s of %s is dropped for good", id, ref.machine))
+		err = k.confirm(yes, string(id), fmt.Sprintf("point %s of %s is dropped for good", id, ref.Machine))
 	}
 	if err == nil {
 		err = o.GiveUp(ctx, machine, id)
 	}
 	if errors.Is(err, blockstore.ErrWhole) {
-		err = &hintError{err, "a point that is whole goes to the trash with `holdfast point delete`"}
+		err = service.Hinted(err, "a point that is whole goes to the trash with `holdfast point delete`")
 	}
 	err = errors.Join(err, o.Close())
 	if err != nil {
 		return leaving(ctx, err, "nothing was changed")
 	}
-	k.printf("gave up point %s of %s\n", id, ref.machine)
+	k.printf("gave up point %s of %s\n", id, ref.Machine)
 	return nil
-}
-
-var fullPointID = regexp.MustCompile(`^p[0-9a-f]{16}$`)
-
-// findHarmed finds a point, in the trash or not; one whose record cannot be
-// read is found by its id.
-func findHarmed(ctx context.Context, v *blockstore.Vault, ref pointRef) (blockstore.MachineID, blockstore.PointID, error) {
-	points, unread := v.Points(ctx)
-	trash, _ := v.Trash(ctx) // what cannot be read was said already
-	p, err := blockstore.FindPoint(points, ref.machine, ref.point)
-	if err != nil && ref.point != "latest" {
-		if q, e := blockstore.FindPoint(trash, ref.machine, ref.point); e == nil {
-			p, err = q, nil
-		}
-	}
-	if err == nil {
-		return p.Machine, p.ID, nil
-	}
-	machines, _ := v.Machines(ctx)
-	for _, m := range machines {
-		if (m.Name == ref.machine || string(m.ID) == ref.machine) && fullPointID.MatchString(ref.point) {
-			return m.ID, blockstore.PointID(ref.point), nil
-		}
-	}
-	return "", "", errors.Join(err, unread)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointLockCommand(k *console) *cli.Command {
@@ -84,7 +85,7 @@ func readUntil(s string, now time.Time) (time.Time, error) {
 
 func lockPoints(ctx context.Context, k *console, path string, wait time.Duration, refs []pointRef, until time.Time) error {
 	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		points, err := findPoints(ctx, o.Vault, refs, anywhere)
+		points, err := service.FindPoints(ctx, o.Vault, refs, service.Anywhere)
 		if err != nil {
 			return err
 		}

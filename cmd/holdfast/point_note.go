@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func pointNoteCommand(k *console) *cli.Command {
@@ -38,7 +39,7 @@ func pointNoteCommand(k *console) *cli.Command {
 
 func notePoint(ctx context.Context, k *console, path string, wait time.Duration, ref pointRef, text string) error {
 	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		p, err := findIn(ctx, o.Vault, ref, anywhere)
+		p, err := service.FindIn(ctx, o.Vault, ref, service.Anywhere)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
 		return err
 	}
 	defer v.Close()
-	p, err := findIn(ctx, v, ref, anywhere)
+	p, err := service.FindIn(ctx, v, ref, service.Anywhere)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func showExclusive(ctx context.Context, k *console, refs []pointRef, o listing) 
 		return err
 	}
 	defer v.Close()
-	points, err := findPoints(ctx, v, refs, anywhere)
+	points, err := service.FindPoints(ctx, v, refs, service.Anywhere)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -67,7 +66,7 @@ func listPoints(ctx context.Context, k *console, o pointListing) error {
 	defer v.Close()
 	points, unread := o.points(ctx, v)
 	if o.machine != "" {
-		if points, _, err = machinePoints(ctx, v, points, o.machine); err != nil {
+		if points, _, err = service.PointsOf(ctx, v, points, o.machine); err != nil {
 			return errors.Join(err, unread)
 		}
 	}
@@ -144,70 +143,4 @@ func consistency(p *blockstore.Point) string {
 		return string(p.Reached) + " (in use)"
 	}
 	return string(p.Reached)
-}
-
-// machinePoints picks the points of the machine that has a name now, whatever it was
-// called when they were made, or of one that has it in its points. who names it to
-// blockstore.FindPoint.
-func machinePoints(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, name string) (of []*blockstore.Point, who string, err error) {
-	if m, err := v.Machine(ctx, name); err == nil {
-		who = name
-		for _, p := range points {
-			if p.Machine != m.ID {
-				continue
-			}
-			if of = append(of, p); p.MachineName != name {
-				who = string(m.ID)
-			}
-		}
-		if len(of) > 0 {
-			slices.SortFunc(of, (*blockstore.Point).Compare) // not by the names that it had
-			return of, who, nil
-		}
-	}
-	of, err = pointsOf(points, name)
-	return of, name, err
-}
-
-// pointsOf picks the points of one machine, by its id or a name that it has in
-// them.
-func pointsOf(points []*blockstore.Point, machine string) ([]*blockstore.Point, error) {
-	var picked []*blockstore.Point
-	var names []string
-	for _, p := range points {
-		names = append(names, p.MachineName)
-		if p.MachineName == machine || string(p.Machine) == machine {
-			picked = append(picked, p)
-		}
-	}
-	if len(picked) > 0 {
-		return picked, nil
-	}
-	err := fmt.Errorf("machine %s: %w", machine, blockstore.ErrNotFound)
-	if s := closest(machine, names); s != "" {
-		return nil, &hintError{err, fmt.Sprintf("did you mean %s?", s)}
-	}
-	return nil, &hintError{err, "`holdfast points` lists all machines that have points in this vault"}
-}
-
-// findPoint finds the point that ref means. Records of other points that cannot
-// be read do not matter, unless it is not found.
-func findPoint(ctx context.Context, v *blockstore.Vault, ref pointRef) (*blockstore.Point, error) {
-	points, unread := v.Points(ctx)
-	of, who, err := machinePoints(ctx, v, points, ref.machine)
-	if err != nil {
-		return nil, errors.Join(err, unread)
-	}
-	p, err := blockstore.FindPoint(of, who, ref.point)
-	if errors.Is(err, blockstore.ErrNotFound) && !errors.Is(err, blockstore.ErrAmbiguous) {
-		err = &hintError{err, fmt.Sprintf("`holdfast points %s` lists what there is; POINT is an id or a time in UTC, as it is listed without --local", ref.machine)}
-	}
-	if err != nil {
-		return nil, errors.Join(err, unread)
-	}
-	if unread != nil && ref.point == "latest" {
-		return nil, &hintError{fmt.Errorf("which point of %s is the latest cannot be told: %w", ref.machine, unread),
-			fmt.Sprintf("name the point; the newest that can be read is %s@%s", p.MachineName, p.ID)}
-	}
-	return p, nil
 }

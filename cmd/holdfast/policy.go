@@ -189,10 +189,10 @@ func findPolicy(ctx context.Context, v *blockstore.Vault, name string) (blocksto
 	for _, p := range all {
 		names = append(names, p.Name)
 	}
-	if s := closest(name, names); s != "" {
-		return p, &hintError{err, fmt.Sprintf("did you mean %s?", s)}
+	if s := service.Closest(name, names); s != "" {
+		return p, service.Hinted(err, fmt.Sprintf("did you mean %s?", s))
 	}
-	return p, &hintError{err, "`holdfast policy list` lists the policies of the vault"}
+	return p, service.Hinted(err, "`holdfast policy list` lists the policies of the vault")
 }
 
 func policyRemoveCommand(k *console) *cli.Command {

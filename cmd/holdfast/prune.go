@@ -61,7 +61,7 @@ type pruning struct {
 func (o pruning) plan(ctx context.Context, v *blockstore.Vault, now time.Time) ([]service.PrunePlan, error) {
 	var machines []blockstore.Machine
 	for _, name := range o.names {
-		m, err := findMachine(ctx, v, name)
+		m, err := service.FindMachine(ctx, v, name)
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 const restoreExamples = `holdfast restore web1@latest --to /vms/restored/
@@ -201,7 +202,7 @@ func restorePoint(ctx context.Context, k *console, o restoreOptions) error {
 		return err
 	}
 	defer v.Close()
-	p, err := findPoint(ctx, v, o.ref)
+	p, err := service.FindPoint(ctx, v, o.ref)
 	if err != nil {
 		return err
 	}

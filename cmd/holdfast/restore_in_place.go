@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -37,7 +38,7 @@ func restoreInPlace(ctx context.Context, k *console, o restoreOptions) error {
 		return err
 	}
 	defer v.Close()
-	p, err := findPoint(ctx, v, o.ref)
+	p, err := service.FindPoint(ctx, v, o.ref)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func restoreInPlace(ctx context.Context, k *console, o restoreOptions) error {
 	var safety *blockstore.Point
 	switch {
 	case before != nil && before.Before != "":
-		safety, err = findPoint(ctx, v, pointRef{o.ref.machine, string(before.Before)})
+		safety, err = service.FindPoint(ctx, v, pointRef{Machine: o.ref.Machine, Point: string(before.Before)})
 		if err != nil {
 			k.warn(fmt.Sprintf("the point of what was there before cannot be found: %v", err))
 			safety, err = nil, nil
@@ -112,9 +113,9 @@ func (o *restoreOptions) goOn(ctx context.Context, k *console, v *blockstore.Vau
 	if m.Vault != v.Info().ID || m.Point == p.ID {
 		return p, nil
 	}
-	if o.ref.point == "latest" {
+	if o.ref.Point == "latest" {
 		k.say("`latest` means %s, as it did then", m.Point)
-		return findPoint(ctx, v, pointRef{m.Machine, string(m.Point)})
+		return service.FindPoint(ctx, v, pointRef{Machine: m.Machine, Point: string(m.Point)})
 	}
 	return p, nil
 }
@@ -131,7 +132,7 @@ func (o *restoreOptions) openPlaces(ctx context.Context, p *blockstore.Point) (p
 	for _, t := range targets {
 		info, err := p.Disk(t.disk)
 		if err != nil {
-			return places, &hintError{err, "the point has " + strings.Join(diskNames(p), ", ")}
+			return places, service.Hinted(err, "the point has "+strings.Join(diskNames(p), ", "))
 		}
 		spec, err := placeOf(*info, t.target)
 		if err != nil {
@@ -176,7 +177,7 @@ func whereIsIt(err error, info blockstore.DiskInfo, target string) error {
 	if classified, _ := explain(err); target != "" || classified != exitNotFound {
 		return err
 	}
-	return &hintError{err, fmt.Sprintf("if disk %s lies elsewhere now, say --disk %s=IMAGE; if it is gone, restore it anew: --disk %s --to IMAGE", info.Name, info.Name, info.Name)}
+	return service.Hinted(err, fmt.Sprintf("if disk %s lies elsewhere now, say --disk %s=IMAGE; if it is gone, restore it anew: --disk %s --to IMAGE", info.Name, info.Name, info.Name))
 }
 
 func (o *restoreOptions) confirmInPlace(k *console, p *blockstore.Point, places []placement, before *restore.Mark) error {
@@ -184,7 +185,7 @@ func (o *restoreOptions) confirmInPlace(k *console, p *blockstore.Point, places 
 	for _, at := range places {
 		names = append(names, fmt.Sprintf("disk %s (%s)", at.info.Name, at.place.Name()))
 	}
-	about := fmt.Sprintf("%s of %s: what is there now is replaced by what was there at %s", strings.Join(names, ", "), o.ref.machine, k.moment(p.Time, false))
+	about := fmt.Sprintf("%s of %s: what is there now is replaced by what was there at %s", strings.Join(names, ", "), o.ref.Machine, k.moment(p.Time, false))
 	why := "what is there now is kept as a recovery point first"
 	switch {
 	case before != nil && before.Before != "":
@@ -194,7 +195,7 @@ func (o *restoreOptions) confirmInPlace(k *console, p *blockstore.Point, places 
 	case o.noSafety:
 		why = "what is there now is kept nowhere, this cannot be undone"
 	}
-	return k.confirmAs(o.yes, o.ref.machine, about, why)
+	return k.confirmAs(o.yes, o.ref.Machine, about, why)
 }
 
 // writeInPlace writes what differs and prints what became of it.
@@ -228,7 +229,7 @@ func (o *restoreOptions) placeJobs(v *blockstore.Vault, p, safety *blockstore.Po
 			return nil, err
 		}
 		job := restore.PlaceJob{Disk: d, Place: at.place, Mark: restore.Mark{
-			Vault: v.Info().ID, Machine: o.ref.machine, Point: p.ID, Disk: at.info.Name,
+			Vault: v.Info().ID, Machine: o.ref.Machine, Point: p.ID, Disk: at.info.Name,
 		}}
 		if safety != nil {
 			job.Mark.Before = safety.ID
@@ -255,7 +256,7 @@ func (o *restoreOptions) halfRestored(ctx context.Context, p, safety *blockstore
 		return leaving(ctx, err, "nothing was changed")
 	}
 	state := fmt.Sprintf("half restored, so that no machine starts from it: %s. The same command finishes it: holdfast restore %s@%s --in-place",
-		strings.Join(half.Places, "; "), o.ref.machine, p.ID)
+		strings.Join(half.Places, "; "), o.ref.Machine, p.ID)
 	for _, t := range o.targets {
 		state += " --disk " + t.disk
 		if t.target != "" {
@@ -263,7 +264,7 @@ func (o *restoreOptions) halfRestored(ctx context.Context, p, safety *blockstore
 		}
 	}
 	if safety != nil {
-		state += fmt.Sprintf(". What was there before is %s@%s", o.ref.machine, safety.ID)
+		state += fmt.Sprintf(". What was there before is %s@%s", o.ref.Machine, safety.ID)
 	}
-	return leaving(ctx, &hintError{err, state}, state)
+	return leaving(ctx, service.Hinted(err, state), state)
 }

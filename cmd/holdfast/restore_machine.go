@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
 )
 
@@ -130,7 +131,7 @@ func (w *wholeMachine) prepare(ctx context.Context, k *console) (err error) {
 		k.warn("this host lacks " + l)
 	}
 	if o.machine.start && len(w.made.Lacking) > 0 {
-		return &hintError{fmt.Errorf("machine %s would not start here", w.def.Name), "make what this host lacks, or leave out --start. Nothing was written"}
+		return service.Hinted(fmt.Errorf("machine %s would not start here", w.def.Name), "make what this host lacks, or leave out --start. Nothing was written")
 	}
 	if o.machine.dryRun {
 		return w.dryRun(k)
@@ -148,7 +149,7 @@ func (w *wholeMachine) chooseNVRAM() error {
 		w.machine.NVRAM = filepath.Join(w.o.folder, "nvram.fd")
 	case w.machine.IsDomain():
 		if name == "" {
-			name = "restored-" + w.o.ref.machine
+			name = "restored-" + w.o.ref.Machine
 		}
 		w.machine.NVRAM = filepath.Join("/var/lib/libvirt/qemu/nvram", name+"_VARS.fd")
 	}
@@ -182,8 +183,8 @@ func (w *wholeMachine) lacking(ctx context.Context) (err error) {
 			return err
 		}
 		if known {
-			return &hintError{fmt.Errorf("libvirt knows a machine %s already: %w", id, fs.ErrExist),
-				"give --name NEW to make another one, or --in-place to take that one back. Nothing was written"}
+			return service.Hinted(fmt.Errorf("libvirt knows a machine %s already: %w", id, fs.ErrExist),
+				"give --name NEW to make another one, or --in-place to take that one back. Nothing was written")
 		}
 	}
 	lacking, err := w.host.Lacking(ctx, w.def.Text)
@@ -251,7 +252,7 @@ func (w *wholeMachine) finish(ctx context.Context, k *console) (*api.RestoredMac
 		if w.made.File != "" {
 			hint += "; the definition is " + w.made.File
 		}
-		return &w.made, &hintError{err, hint}
+		return &w.made, service.Hinted(err, hint)
 	}
 	return &w.made, nil
 }

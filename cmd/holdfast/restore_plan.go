@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // restoring is a restore that is ready to run.
@@ -65,7 +66,7 @@ func openDisks(v *blockstore.Vault, p *blockstore.Point, names []string) ([]rest
 	var disks []restore.Disk
 	for _, name := range names {
 		if _, err := p.Disk(name); err != nil {
-			return nil, &hintError{err, "the point has " + strings.Join(diskNames(p), ", ")}
+			return nil, service.Hinted(err, "the point has "+strings.Join(diskNames(p), ", "))
 		}
 		d, err := v.OpenDisk(p, name)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // reportRestore prints what was restored. Where a disk went to standard output, the
@@ -34,9 +35,9 @@ func reportRestore(k *console, p *blockstore.Point, res restore.Result, made *ap
 		showRestore(write, outcome)
 	}
 	if damaged := countDamaged(outcome); damaged > 0 {
-		err = errors.Join(err, &hintError{
+		err = errors.Join(err, service.Hinted(
 			&damagedError{count(damaged, "damaged range") + map[bool]string{true: " was", false: " were"}[damaged == 1] + " filled with zeros: what was restored is not whole"},
-			"another point of the machine may be whole; a backup of the machine stores again what it still holds"})
+			"another point of the machine may be whole; a backup of the machine stores again what it still holds"))
 	}
 	return err
 }

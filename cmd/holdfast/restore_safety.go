@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -20,7 +21,7 @@ func keepPresent(ctx context.Context, k *console, o restoreOptions, p *blockstor
 		return nil, err
 	}
 	safety, err := makeSafetyPoint(ctx, k, o, func(ctx context.Context, owner *blockstore.Owner, progress func(backup.Progress)) (*backup.Result, error) {
-		q, why := protectedRequest(ctx, owner, o.ref.machine, held)
+		q, why := protectedRequest(ctx, owner, o.ref.Machine, held)
 		if q != nil {
 			q.Progress = progress
 			return backup.RunMachine(ctx, owner, *q)
@@ -28,7 +29,7 @@ func keepPresent(ctx context.Context, k *console, o restoreOptions, p *blockstor
 		if why != nil {
 			k.say("note: the point of the present state holds disks only, no configuration: %v", why)
 		}
-		request := backup.Request{Machine: o.ref.machine, Tool: toolName(), SkipUnchanged: true, Disks: held, Progress: progress}
+		request := backup.Request{Machine: o.ref.Machine, Tool: toolName(), SkipUnchanged: true, Disks: held, Progress: progress}
 		for _, info := range p.Disks {
 			if slices.ContainsFunc(held, func(d backup.Disk) bool { return d.Name == info.Name }) {
 				continue
@@ -138,5 +139,5 @@ func orNoSafety(err error) error {
 	if hint != "" {
 		hint += "; or "
 	}
-	return &hintError{fmt.Errorf("keep what is there now as a point: %w", err), hint + "give --no-safety-point to do without one. Nothing was changed"}
+	return service.Hinted(fmt.Errorf("keep what is there now as a point: %w", err), hint+"give --no-safety-point to do without one. Nothing was changed")
 }

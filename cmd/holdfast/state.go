@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func stateFlag() cli.Flag {
@@ -23,7 +25,7 @@ func (k *console) stateDir(c *cli.Context) (string, error) {
 		return "", usagef("there is no folder to remember in").hinted("give --state-dir DIR, or set HOLDFAST_STATE")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", &hintError{fmt.Errorf("make the state folder: %w", err), "give --state-dir DIR, or set HOLDFAST_STATE"}
+		return "", service.Hinted(fmt.Errorf("make the state folder: %w", err), "give --state-dir DIR, or set HOLDFAST_STATE")
 	}
 	return dir, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce"
 )
 
@@ -93,11 +94,11 @@ func thawOne(ctx context.Context, k *console, at quiesce.Reach, asJSON bool) err
 	switch {
 	case err == nil:
 	case errors.Is(err, quiesce.ErrGone):
-		return &hintError{err, "is it running? Then the name, the URI or the path is another one"}
+		return service.Hinted(err, "is it running? Then the name, the URI or the path is another one")
 	case errors.Is(err, quiesce.ErrBusy):
-		return &hintError{err, "end the program that holds the agent's socket (`ss -xp` shows it); libvirt holds those of its domains: use --libvirt"}
+		return service.Hinted(err, "end the program that holds the agent's socket (`ss -xp` shows it); libvirt holds those of its domains: use --libvirt")
 	default:
-		return &hintError{err, byHand}
+		return service.Hinted(err, byHand)
 	}
 	if asJSON {
 		return k.json(api.Thaw{Guests: []api.ThawedGuest{{Reach: at.String(), Outcome: string(quiesce.Thawed), Filesystems: n}}})
@@ -156,10 +157,10 @@ func thawOutcome(list []quiesce.Leftover) error {
 	}
 	switch {
 	case len(failed) > 0:
-		return &hintError{fmt.Errorf("may still be frozen: %s", strings.Join(failed, ", ")), byHand}
+		return service.Hinted(fmt.Errorf("may still be frozen: %s", strings.Join(failed, ", ")), byHand)
 	case len(going) > 0:
-		return &hintError{fmt.Errorf("%s: %w", strings.Join(going, ", "), quiesce.ErrGoing),
-			"a backup that goes on, or its guard, takes care of it; with --qga or --libvirt it is thawed all the same"}
+		return service.Hinted(fmt.Errorf("%s: %w", strings.Join(going, ", "), quiesce.ErrGoing),
+			"a backup that goes on, or its guard, takes care of it; with --qga or --libvirt it is thawed all the same")
 	}
 	return nil
 }

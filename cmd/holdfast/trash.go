@@ -60,7 +60,7 @@ func listTrash(ctx context.Context, k *console, machine string, exclusive bool, 
 	defer v.Close()
 	points, unread := v.Trash(ctx)
 	if machine != "" && len(points) > 0 {
-		if points, err = pointsOf(points, machine); err != nil {
+		if points, err = service.PointsNamed(points, machine); err != nil {
 			return errors.Join(err, unread)
 		}
 	}

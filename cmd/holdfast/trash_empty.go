@@ -78,7 +78,7 @@ func emptyTrash(ctx context.Context, k *console, o sweepOptions, refs []pointRef
 func toDrop(ctx context.Context, k *console, owner *blockstore.Owner, refs []pointRef) ([]*blockstore.Point, error) {
 	all, err := owner.Trash(ctx)
 	if len(refs) > 0 {
-		all, err = findPoints(ctx, owner.Vault, refs, trashed)
+		all, err = service.FindPoints(ctx, owner.Vault, refs, service.Trashed)
 	}
 	if err != nil {
 		return nil, err

@@ -61,12 +61,12 @@ func unprotect(ctx context.Context, k *console, o unprotectOptions) error {
 	}
 	result := api.Unprotect{Removed: []string{}}
 	err := k.owning(ctx, o.vault, o.wait, func(owner *blockstore.Owner) error {
-		m, err := findMachine(ctx, owner.Vault, o.name)
+		m, err := service.FindMachine(ctx, owner.Vault, o.name)
 		if err != nil {
 			return err
 		}
 		if m.Protected == nil && !o.points {
-			return &hintError{fmt.Errorf("machine %s %w", m.Name, backup.ErrNotProtected), "--delete-points moves its points to the trash"}
+			return service.Hinted(fmt.Errorf("machine %s %w", m.Name, backup.ErrNotProtected), "--delete-points moves its points to the trash")
 		}
 		if m.Protected != nil {
 			removed, err := cleanVM(ctx, owner, m, o.reach)
@@ -75,7 +75,7 @@ func unprotect(ctx context.Context, k *console, o unprotectOptions) error {
 			case errors.Is(err, backup.ErrGone):
 				k.say("note: %v", err)
 			case err != nil && !o.leave:
-				return &hintError{fmt.Errorf("unprotect machine %s: what is ours cannot be taken out of its VM: %w", m.Name, err), "try again when it answers, or leave it there with --leave-behind; nothing was changed in the vault"}
+				return service.Hinted(fmt.Errorf("unprotect machine %s: what is ours cannot be taken out of its VM: %w", m.Name, err), "try again when it answers, or leave it there with --leave-behind; nothing was changed in the vault")
 			case err != nil:
 				k.warn(fmt.Sprintf("what is ours stays in the VM: %v", err))
 			}

@@ -122,8 +122,8 @@ func copyVault(ctx context.Context, k *console, o vaultCopy) error {
 	began := time.Now()
 	var r blockstore.CopyReport
 	if src.Info().Sealed && !dst.Info().Sealed && !o.unsealed {
-		err = &hintError{fmt.Errorf("vault %s is sealed and %s is not: what is copied would lie there for everybody to read", o.from, o.to),
-			"add --to-unsealed if that is meant"}
+		err = service.Hinted(fmt.Errorf("vault %s is sealed and %s is not: what is copied would lie there for everybody to read", o.from, o.to),
+			"add --to-unsealed if that is meant")
 	} else {
 		err = k.measure("copy", true, o.quiet, func(set func(done, total int64)) (err error) {
 			r, err = dst.CopyFrom(ctx, src, points, func(_ *blockstore.Point, done, total int64) { set(done, total) })
@@ -150,12 +150,12 @@ func chosen(ctx context.Context, v *blockstore.Vault, which []string) (points []
 	want := map[blockstore.PointID]bool{}
 	for _, w := range which {
 		machine, point, one := strings.Cut(w, "@")
-		of, err := pointsOf(all, machine)
+		of, err := service.PointsNamed(all, machine)
 		if err != nil {
 			return nil, nil, errors.Join(err, unread)
 		}
 		if one {
-			p, err := findPoint(ctx, v, pointRef{machine, point})
+			p, err := service.FindPoint(ctx, v, pointRef{Machine: machine, Point: point})
 			if err != nil {
 				return nil, nil, err
 			}
@@ -179,8 +179,8 @@ func reportCopy(k *console, o vaultCopy, r blockstore.CopyReport, took time.Dura
 		k.say("not copied: %v", d)
 	}
 	if len(r.Damaged) > 0 {
-		damaged = &hintError{&damagedError{fmt.Sprintf("%d points are damaged and were not copied", len(r.Damaged))},
-			"`holdfast check --data` says what else is; a backup of the machine stores again what it still holds"}
+		damaged = service.Hinted(&damagedError{fmt.Sprintf("%d points are damaged and were not copied", len(r.Damaged))},
+			"`holdfast check --data` says what else is; a backup of the machine stores again what it still holds")
 	}
 	switch {
 	case o.json:

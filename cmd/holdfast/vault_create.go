@@ -162,8 +162,8 @@ func createVault(ctx context.Context, k *console, o vaultCreate) (err error) {
 	}
 	if sheet != nil {
 		if e := sheet.write(k, info); e != nil {
-			return &hintError{fmt.Errorf("the vault was made, but its recovery sheet was not written: %w", e),
-				"`holdfast vault key add --recovery` makes another recovery key and its sheet"}
+			return service.Hinted(fmt.Errorf("the vault was made, but its recovery sheet was not written: %w", e),
+				"`holdfast vault key add --recovery` makes another recovery key and its sheet")
 		}
 	}
 	return err

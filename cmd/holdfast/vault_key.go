@@ -208,7 +208,7 @@ func changePassphrase(ctx context.Context, k *console, v *blockstore.Owner, old,
 	switch {
 	case !v.Info().Sealed:
 	case len(fit) == 0:
-		return &hintError{fmt.Errorf("passphrase %s: %w", old, blockstore.ErrNotFound), "`holdfast vault key list` lists the keys; `holdfast vault key add` adds a passphrase"}
+		return service.Hinted(fmt.Errorf("passphrase %s: %w", old, blockstore.ErrNotFound), "`holdfast vault key list` lists the keys; `holdfast vault key add` adds a passphrase")
 	case len(fit) > 1:
 		return usagef("the vault has %d passphrases", len(fit)).hinted("`holdfast vault key list` lists them; --key KEY says which one goes")
 	}
