@@ -1,0 +1,58 @@
+package jobs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// cutEvery is after how many jobs the history is cut.
+const cutEvery = 50
+
+// ended lets go of what a job that is over holds in memory, where it is kept in files, and of old jobs
+// now and then.
+func (t *Table) ended(j *job) {
+	t.mu.Lock()
+	j.over, j.cancel = true, nil
+	if t.store != nil {
+		slim := &job{t: t, head: j.now(), request: j.request, over: true}
+		slim.head.Result = nil
+		t.jobs[j.head.ID] = slim
+	}
+	t.writes++
+	due := t.writes >= cutEvery
+	t.mu.Unlock()
+	if due {
+		t.cut(t.o.Clock())
+	}
+}
+
+// cut removes jobs from the history that are too old or too many.
+func (t *Table) cut(now time.Time) {
+	t.mu.Lock()
+	t.writes = 0
+	over := make([]*job, 0, len(t.jobs))
+	for _, j := range t.jobs {
+		if j.over {
+			over = append(over, j)
+		}
+	}
+	slices.SortFunc(over, func(a, b *job) int { return cmp.Compare(b.head.ID, a.head.ID) })
+	var gone []string
+	for i, j := range over {
+		if i >= t.o.Count || now.Sub(j.head.Queued.Time) > t.o.Age {
+			delete(t.jobs, j.head.ID)
+			gone = append(gone, j.head.ID)
+		}
+	}
+	t.mu.Unlock()
+	if t.store == nil {
+		return
+	}
+	for _, id := range gone {
+		if err := t.store.remove(id); err != nil {
+			t.o.Warn(fmt.Sprintf("job %s is too old and cannot be removed: %v", id, err))
+		}
+	}
+}

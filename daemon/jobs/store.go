@@ -1,0 +1,227 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// store keeps jobs in a folder. Methods about different jobs may be called at once.
+type store struct {
+	dir  string
+	lock *os.File // nil: it is only read
+	// replace writes a file; a field, so that a test can fail.
+	replace func(path string, b []byte) error
+}
+
+// record is what ID.json holds; of the job, log and result lie in ID.more.json.
+type record struct {
+	Version int            `json:"version"`
+	Job     api.Job        `json:"job"`
+	Request api.JobRequest `json:"request"`
+}
+
+// more is what ID.more.json holds.
+type more struct {
+	Log    []api.LogLine   `json:"log"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+const (
+	version  = 1
+	lockName = "LOCK"
+	begun    = ".new" // ends the name of a file that is being written
+	aside    = ".bad" // and of one that cannot be read
+	maxFile  = 64 << 20
+)
+
+var jobID = regexp.MustCompile(`^j[0-9a-f]{16}$`)
+
+// ErrBusy reports a folder that is the table of another process.
+var ErrBusy = errors.New("another process keeps its jobs there")
+
+func openStore(dir string) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrBusy
+		}
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return &store{dir, lock, replaceFile}, nil
+}
+
+func (s *store) close() error { return s.lock.Close() }
+
+func (s *store) path(id string) string { return filepath.Join(s.dir, id+".json") }
+func (s *store) rest(id string) string { return filepath.Join(s.dir, id+".more.json") }
+
+// save writes a job's files, first what the other refers to.
+func (s *store) save(r *record) error {
+	head := *r
+	head.Version = version
+	if r.Job.Over() && (len(r.Job.Log) > 0 || len(r.Job.Result) > 0) {
+		b, err := json.Marshal(more{r.Job.Log, r.Job.Result})
+		if err == nil {
+			err = s.replace(s.rest(r.Job.ID), b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	head.Job.Log, head.Job.Result = nil, nil
+	b, err := json.Marshal(head)
+	if err != nil {
+		return err
+	}
+	return s.replace(s.path(r.Job.ID), b)
+}
+
+// replaceFile makes b the content of a file: at any moment it is the old or the new one.
+func replaceFile(path string, b []byte) (err error) {
+	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(path+begun, path)
+	}
+	if err != nil {
+		os.Remove(path + begun)
+	}
+	return err
+}
+
+func (s *store) remove(id string) error {
+	err := os.Remove(s.path(id)) // what is left without it is removed by the next start
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if e := os.Remove(s.rest(id)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// all reads all jobs. Where the store is not only read, files that cannot be read are set aside, and what
+// writing left is removed. doubts say what is wrong.
+func (s *store) all() (records []*record, doubts []string, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name()] = true
+	}
+	for _, e := range entries {
+		name := e.Name()
+		id, isJob := strings.CutSuffix(name, ".json")
+		of, isMore := strings.CutSuffix(id, ".more")
+		switch {
+		case strings.HasSuffix(name, begun), isMore && !names[of+".json"]:
+			s.tidy(name)
+		case isJob && !isMore && jobID.MatchString(id):
+			r, err := s.load(id)
+			if err == nil {
+				records = append(records, r)
+				continue
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			doubts = append(doubts, fmt.Sprintf("job %s cannot be read and is set aside: %v", id, err))
+			s.setAside(name)
+		}
+	}
+	slices.SortFunc(records, func(a, b *record) int { return strings.Compare(a.Job.ID, b.Job.ID) })
+	return records, doubts, nil
+}
+
+func (s *store) tidy(name string) {
+	if s.lock != nil {
+		os.Remove(filepath.Join(s.dir, name))
+	}
+}
+
+func (s *store) setAside(name string) {
+	if path := filepath.Join(s.dir, name); s.lock != nil {
+		os.Rename(path, path+aside)
+	}
+}
+
+// load reads a job without its log and result.
+func (s *store) load(id string) (*record, error) {
+	b, err := readFile(s.path(id))
+	if err != nil {
+		return nil, err
+	}
+	r := &record{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Version != version:
+		return nil, fmt.Errorf("it is of version %d, and this program knows %d", r.Version, version)
+	case r.Job.ID != id:
+		return nil, fmt.Errorf("it is about job %.40q", r.Job.ID)
+	case r.Job.State == "":
+		return nil, errors.New("it has no state")
+	}
+	if r.Job.Warnings == nil {
+		r.Job.Warnings = []string{}
+	}
+	if r.Job.Notes == nil {
+		r.Job.Notes = []string{}
+	}
+	return r, nil
+}
+
+// full adds the log and the result to a job that is over.
+func (s *store) full(j api.Job) (api.Job, error) {
+	b, err := readFile(s.rest(j.ID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, nil
+	}
+	var m more
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		return j, fmt.Errorf("log and result of job %s: %w", j.ID, err)
+	}
+	j.Log, j.Result = m.Log, m.Result
+	return j, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	return b, err
+}

@@ -1,0 +1,91 @@
+package jobs
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// lowPatience is after how long a job of low priority begins although others wait.
+const lowPatience = 6 * time.Hour
+
+// dispatch begins the jobs whose turn has come; t.mu is held.
+func (t *Table) dispatch() {
+	close(t.moved)
+	t.moved = make(chan struct{})
+	if t.closed {
+		return
+	}
+	for _, low := range []bool{false, true} {
+		for _, j := range slices.Clone(t.queue) {
+			if j.spec.Low == low && t.mayBegin(j) {
+				t.begin(j)
+			}
+		}
+	}
+}
+
+// mayBegin tells whether a job's turn has come; t.mu is held.
+func (t *Table) mayBegin(j *job) bool {
+	if t.held[j.head.Vault] > 0 {
+		return false
+	}
+	same, inVault := 0, 0
+	for _, r := range t.running {
+		if slices.ContainsFunc(j.spec.Alone, func(a string) bool { return slices.Contains(r.spec.Alone, a) }) {
+			return false
+		}
+		if r.spec.Low == j.spec.Low {
+			if same++; r.head.Vault == j.head.Vault {
+				inVault++
+			}
+		}
+	}
+	if !j.spec.Low {
+		return same < t.o.Running && (t.o.Vault <= 0 || inVault < t.o.Vault)
+	}
+	first := slices.ContainsFunc(t.queue, func(q *job) bool { return !q.spec.Low && t.held[q.head.Vault] == 0 })
+	return same < t.o.Low && (!first || t.o.Clock().Sub(j.head.Queued.Time) > lowPatience)
+}
+
+// begin runs a job in a goroutine that Close waits for; t.mu is held.
+func (t *Table) begin(j *job) {
+	t.queue = slices.DeleteFunc(t.queue, func(q *job) bool { return q == j })
+	t.running = append(t.running, j)
+	ctx, cancel := context.WithCancelCause(t.root)
+	j.cancel = cancel
+	t.wait.Go(func() {
+		defer cancel(nil)
+		j.run(ctx)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.running = slices.DeleteFunc(t.running, func(r *job) bool { return r == j })
+		t.dispatch()
+	})
+}
+
+// busy tells whether a job of usual priority runs or waits, and returns what is closed when that may
+// have changed.
+func (t *Table) busy(but *job) (bool, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	usual := func(j *job) bool { return !j.spec.Low && j != but }
+	return slices.ContainsFunc(t.queue, usual) || slices.ContainsFunc(t.running, usual), t.moved
+}
+
+// Unfinished returns the jobs that run or wait, the first asked for first, of one vault or of all where it
+// is "".
+func (t *Table) Unfinished(vault string) []api.Job {
+	t.mu.Lock()
+	list := slices.Concat(t.running, t.queue)
+	t.mu.Unlock()
+	all := []api.Job{}
+	for _, j := range list {
+		if n := j.now(); vault == "" || n.Vault == vault {
+			all = append(all, n)
+		}
+	}
+	return all
+}
