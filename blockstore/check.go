@@ -78,7 +78,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 }
 
 func newChecker(v *Vault, o CheckOptions) *checker {
-	return &checker{v: v, o: o, pace: pace{rate: o.Rate}, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{},
+	return &checker{v: v, o: o, pace: Pace{rate: o.Rate}, loose: map[pack.ID]bool{}, bad: map[ID]*Fault{},
 		gone: map[pack.ID]*Fault{}, short: map[pack.ID]shortPack{}, read: map[pack.ID]bool{}, report: &CheckReport{}}
 }
 
@@ -106,7 +106,7 @@ type checker struct {
 	found  []*Point
 	loose  map[pack.ID]bool // reported as named by no segment
 	notes  noted            // records that are noted as damaged
-	pace   pace
+	pace   Pace
 
 	readings *readings // with Data
 

@@ -175,7 +175,7 @@ func (c *checker) packData(ctx context.Context, f *os.File, p namedPack, entries
 		c.report.BytesRead += n
 		c.mu.Unlock()
 		read(n)
-		return c.pace.take(ctx, n)
+		return c.pace.Take(ctx, n)
 	}
 	err := eachRecord(ctx, f, entries, before, func(i int, rec []byte, err error) error {
 		e, record := entries[i], fmt.Sprintf("%s record %d", where, i)

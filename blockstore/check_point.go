@@ -95,7 +95,7 @@ func (c *checker) readBlocks(ctx context.Context, ids []ID, read func(int64)) er
 		if id.IsZero() {
 			continue
 		}
-		if err := c.pace.take(ctx, int64(len(buf))); err != nil {
+		if err := c.pace.Take(ctx, int64(len(buf))); err != nil {
 			return err
 		}
 		if err := c.v.readBlock(id, buf); err != nil {

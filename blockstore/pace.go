@@ -6,17 +6,25 @@ import (
 	"time"
 )
 
-// pace holds readers, together, to so many bytes a second.
-type pace struct {
+// Pace holds readers, together, to so many bytes a second.
+type Pace struct {
 	rate int64 // 0: no limit
 
 	mu   sync.Mutex
 	next time.Time // when the next bytes are due
 }
 
-// take waits until n bytes may be read.
-func (p *pace) take(ctx context.Context, n int64) error {
-	if p.rate <= 0 {
+// NewPace returns a pace of so many bytes a second; nil, with which nobody waits, for 0.
+func NewPace(rate int64) *Pace {
+	if rate <= 0 {
+		return nil
+	}
+	return &Pace{rate: rate}
+}
+
+// Take waits until n bytes may be read.
+func (p *Pace) Take(ctx context.Context, n int64) error {
+	if p == nil || p.rate <= 0 {
 		return ctx.Err()
 	}
 	p.mu.Lock()

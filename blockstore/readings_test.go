@@ -186,7 +186,7 @@ func TestACheckOfOnePointFindsWhatHarmsItAndNothingElse(t *testing.T) {
 
 func TestReadersAreHeldToAPace(t *testing.T) {
 	t.Parallel()
-	p := pace{rate: 1 << 20}
+	p := Pace{rate: 1 << 20}
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := p.take(ctx, 1<<40); err != nil { // the first may go at once
 		t.Fatal(err)

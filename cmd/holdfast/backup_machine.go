@@ -55,7 +55,7 @@ func (m *machineBackup) run(ctx context.Context, k *console, owner *blockstore.O
 	q.Machine, q.Open, q.Progress = record, m.reach.Open, progress
 	r, err := backup.RunMachine(ctx, owner, q)
 	if err == nil && record.Protected.Windows && !record.Protected.AcceptVSS && r.Point.Reached != blockstore.Crash {
-		k.say("note: %s", vssWarning)
+		k.say("note: %s", service.VSSWarning)
 	}
 	return r, err
 }

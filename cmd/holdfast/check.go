@@ -185,17 +185,6 @@ func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore
 	}
 }
 
-// place says which part of a point something is about; no disk: all of it.
-func place(disk string, offset, length int64) string {
-	switch {
-	case disk == "":
-		return "all of it"
-	case length <= 0:
-		return fmt.Sprintf("disk %s, all of it", disk)
-	}
-	return fmt.Sprintf("disk %s, offset %d, %s", disk, offset, count(length, "byte"))
-}
-
 func showCheck(k *console, c api.Check) {
 	for _, f := range c.Faults {
 		k.printf("fault: %s: %s\n", f.Where, f.What)
@@ -219,3 +208,6 @@ func showCheck(k *console, c api.Check) {
 		k.printf("no faults\n")
 	}
 }
+
+// place says which part of a point something is about; no disk: all of it.
+func place(disk string, offset, length int64) string { return service.Place(disk, offset, length) }

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
@@ -104,9 +102,4 @@ func parsePointRef(s string) (pointRef, error) {
 
 // orVaultMissing makes of an error that says that there is nothing at path one
 // that says that there is no vault.
-func orVaultMissing(path string, err error) error {
-	if _, stat := os.Stat(path); err != nil && errors.Is(stat, fs.ErrNotExist) && !errors.Is(err, blockstore.ErrNotVault) {
-		return errors.Join(err, blockstore.ErrNotVault)
-	}
-	return err
-}
+func orVaultMissing(path string, err error) error { return service.OrVaultMissing(path, err) }

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // What the commands that forget share.
@@ -66,9 +67,4 @@ func pointNames(points []*blockstore.Point) string {
 }
 
 // count writes a number of things.
-func count[N int | int64](n N, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
+func count[N int | int64](n N, thing string) string { return service.Count(n, thing) }

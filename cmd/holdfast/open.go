@@ -2,13 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"os/user"
-	"strconv"
-	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/service"
@@ -51,37 +44,4 @@ func (k *console) hung(err error) {
 
 // orUnreachable says what to do about a vault that is missing, or that this
 // user may not use.
-func orUnreachable(path string, err error) error {
-	if !errors.Is(err, fs.ErrPermission) {
-		return orVaultMissing(path, err)
-	}
-	if hint := accessHint(path); hint != "" {
-		return service.Hinted(err, hint)
-	}
-	return err
-}
-
-// accessHint tells a user who may not use a vault's folder who may.
-func accessHint(path string) string {
-	st, err := os.Stat(path)
-	if err != nil {
-		return ""
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok {
-		return ""
-	}
-	owner := strconv.FormatUint(uint64(sys.Uid), 10)
-	if u, err := user.LookupId(owner); err == nil {
-		owner = u.Username
-	} else {
-		owner = "#" + owner
-	}
-	switch me := os.Geteuid(); {
-	case me == int(sys.Uid):
-		return fmt.Sprintf("some of its files belong to others: `chown -R %s %s` gives them back", owner, path)
-	case me == 0:
-		return fmt.Sprintf("root has no rights there, as on NFS with root_squash: run it as the folder's owner, `sudo -u '%s' holdfast ...`", owner)
-	}
-	return fmt.Sprintf("the vault belongs to user %s, and nobody else may read it: use `sudo -u '%s'`, or give it away with `chown -R`", owner, owner)
-}
+func orUnreachable(path string, err error) error { return service.OrUnreachable(path, err) }

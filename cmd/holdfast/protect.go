@@ -296,13 +296,10 @@ func standsFor(m blockstore.Machine, r *blockstore.Protection) bool {
 	return m.Protected != nil && r.VM.UUID != "" && m.Protected.VM.UUID == r.VM.UUID
 }
 
-// vssWarning is what there is to know of Windows guests.
-const vssWarning = `the guest is Windows: freezing it takes a full VSS backup, which cuts the log chains of SQL Server databases in it. To have copies instead, set HKLM\SYSTEM\CurrentControlSet\Services\QEMU Guest Agent VSS Provider, value VssOption (DWORD) to 5 in the guest, and restart its agent; --accept-vss ends this warning`
-
 func protectWarnings(r *blockstore.Protection, e *service.Examination) []string {
 	warnings := []string{}
 	if r.Windows && !r.AcceptVSS && r.Consistency != blockstore.Crash {
-		warnings = append(warnings, vssWarning)
+		warnings = append(warnings, service.VSSWarning)
 	}
 	for _, name := range e.Unknown {
 		warnings = append(warnings, fmt.Sprintf("disk %s is to be left out, and the VM has no such disk now", name))

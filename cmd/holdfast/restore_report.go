@@ -14,7 +14,7 @@ import (
 // reportRestore prints what was restored. Where a disk went to standard output, the
 // words go beside it.
 func reportRestore(k *console, p *blockstore.Point, res restore.Result, made *api.RestoredMachine, json bool, took time.Duration) error {
-	outcome := describeRestore(p, res, took)
+	outcome := service.DescribeRestore(p, res, took)
 	outcome.Made = made
 	for _, n := range outcome.Notes {
 		k.say("note: %s", n)
@@ -65,32 +65,6 @@ func countDamaged(r api.Restore) int {
 		n += len(d.Damaged)
 	}
 	return n
-}
-
-func describeRestore(p *blockstore.Point, res restore.Result, took time.Duration) api.Restore {
-	r := api.Restore{
-		Machine: p.MachineName, Point: string(p.ID), Disks: []api.RestoredDisk{}, Warnings: []string{}, Notes: []string{},
-		Config: append([]string{}, res.Config...), Seconds: took.Seconds(),
-	}
-	r.InPlace, r.Before = res.InPlace, string(res.Before)
-	for _, d := range res.Disks {
-		one := api.RestoredDisk{
-			Name: d.Disk.Name, Target: d.Target, Format: d.Kind.String(), Size: d.Disk.Size,
-			Written: d.Data, Verified: d.Verified, Damaged: []api.Range{},
-		}
-		for _, x := range d.Damaged {
-			one.Damaged = append(one.Damaged, api.Range{Offset: x.Offset, Length: x.Length})
-		}
-		r.Disks = append(r.Disks, one)
-		for _, n := range d.Notes {
-			r.Notes = append(r.Notes, fmt.Sprintf("disk %s: %s", one.Name, n))
-		}
-		for _, x := range d.Uncompared {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: restored whole, but could not be read again to be compared: %v",
-				place(one.Name, x.Offset, x.Length), x.Cause))
-		}
-	}
-	return r
 }
 
 func showRestore(write func(string, ...any), r api.Restore) {

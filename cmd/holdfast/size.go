@@ -5,28 +5,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
-var sizeUnits = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-
 // formatSize writes bytes for people: the only way in which sizes are shown.
-func formatSize(bytes int64) string {
-	if bytes < 0 {
-		return "-" + formatSize(-max(bytes, -math.MaxInt64))
-	}
-	value, unit := float64(bytes), 0
-	// 1023.95 would be printed as 1024.0 of its unit, and from 99.95 on no
-	// decimal is shown, so that 1023.5 would.
-	for unit < len(sizeUnits)-1 && value >= 1023.5 {
-		value /= 1024
-		unit++
-	}
-	decimals := 1
-	if value >= 99.95 {
-		decimals = 0
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(value, 'f', decimals, 64), ".0") + " " + sizeUnits[unit]
-}
+func formatSize(bytes int64) string { return service.FormatSize(bytes) }
 
 // parseSize reads a number of bytes: 65536, 64K, 64KiB, 1.5GiB. Units are
 // powers of 1024.
@@ -37,7 +21,7 @@ func parseSize(s string) (int64, error) {
 		return 0, fmt.Errorf("size %q: %s means 1000 to some and 1024 to others, write %siB", s, unit, unit[:1])
 	}
 	factor, ok := int64(0), false
-	for i, u := range sizeUnits {
+	for i, u := range service.SizeUnits {
 		if full := strings.ToUpper(u); unit == full || unit == full[:1] || unit == "" && i == 0 {
 			factor, ok = int64(1)<<(10*i), true
 		}

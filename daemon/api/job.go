@@ -134,6 +134,7 @@ type CheckOptions struct {
 // EmptyTrashOptions say what leaves the trash before its time.
 type EmptyTrashOptions struct {
 	Points []PointRef `json:"points,omitempty"` // none: all
+	DryRun bool       `json:"dry_run,omitempty"`
 }
 
 // RestoreJobOptions say what is restored where, by the daemon.

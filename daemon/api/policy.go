@@ -65,6 +65,7 @@ type Prune struct {
 	Dry       bool          `json:"dry"`
 	Passed    string        `json:"passed_over,omitempty"` // why nothing was pruned
 	Waits     bool          `json:"waits_for_confirmation"`
+	Doubtful  bool          `json:"doubtful"` // somebody should look why it is passed over
 	Kept      int           `json:"kept"`
 	Pruned    int           `json:"pruned"` // or would be
 	Points    []PrunedPoint `json:"points"` // oldest first

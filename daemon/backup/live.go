@@ -23,6 +23,7 @@ type liveRun struct {
 	backup *blockstore.Backup
 	disks  []VMDisk
 	left   []blockstore.LeftOut
+	pace   *blockstore.Pace  // of reading
 	moved  map[string][]span // by disk: what differs between the point that its bitmap counts from and the parent
 
 	lied   bool // a bitmap called a block clean that had changed
@@ -36,7 +37,7 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 	if err != nil {
 		return err
 	}
-	l := &liveRun{machineRun: r, vm: vm, moved: map[string][]span{}}
+	l := &liveRun{machineRun: r, vm: vm, moved: map[string][]span{}, pace: blockstore.NewPace(r.Rate)}
 	if err := l.choose(disks); err != nil {
 		return err
 	}
@@ -338,7 +339,7 @@ func (l *liveRun) take(ctx context.Context, d *SnapshotDisk) error {
 	var mu sync.Mutex // guards last
 	var last blockstore.Sizes
 	info := l.info(d)
-	err := l.backup.AddDisk(ctx, info, d.Source, func(s blockstore.Sizes, done int64) {
+	err := l.backup.AddDisk(ctx, info, paced(ctx, d.Source, l.pace), func(s blockstore.Sizes, done int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = s

@@ -23,10 +23,11 @@ type MachineRequest struct {
 	Journal *quiesce.Journal
 	Guard   quiesce.Guard
 
-	Scan           bool // believe no bitmap
-	IncludeSecrets bool // of libvirt's XML
-	SkipUnchanged  bool // of images: see Request
-	FallBack       bool // to what consistency there is, whatever the machine's record says
+	Scan           bool  // believe no bitmap
+	IncludeSecrets bool  // of libvirt's XML
+	SkipUnchanged  bool  // of images: see Request
+	Rate           int64 // bytes a second that are read at most; 0: no limit
+	FallBack       bool  // to what consistency there is, whatever the machine's record says
 
 	// Progress is told how far the run has come, by many goroutines at once; it
 	// must be quick. It may be nil.

@@ -85,7 +85,7 @@ func (r *run) take(ctx context.Context, b *blockstore.Backup, d openDisk) error 
 	}
 	var mu sync.Mutex // guards last
 	var last blockstore.Sizes
-	err := b.AddDisk(ctx, info, src, func(s blockstore.Sizes, done int64) {
+	err := b.AddDisk(ctx, info, paced(ctx, src, r.pace), func(s blockstore.Sizes, done int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = s

@@ -14,6 +14,7 @@ type run struct {
 	Request
 	opened []openDisk
 	result Result
+	pace   *blockstore.Pace // of reading
 
 	// Sums over the disks that are finished; one disk is read at a time.
 	total, done int64 // bytes
@@ -40,7 +41,7 @@ func readImages(ctx context.Context, owner *blockstore.Owner, q Request) (_ *Res
 	if err := q.Check(owner.Info().Path); err != nil {
 		return nil, err
 	}
-	r := &run{Request: q}
+	r := &run{Request: q, pace: blockstore.NewPace(q.Rate)}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(ctx); err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func (j *job) run(ctx context.Context) {
 		at := api.At(j.t.o.Clock())
 		j.head.State, j.head.Started, j.sampled = api.JobRunning, &at, j.t.o.Clock()
 	})
-	j.keep()
+	j.keep(nil)
 	j.t.o.Changed(j.now())
 	result, err := j.body(ctx)
 	var raw json.RawMessage
@@ -81,17 +81,18 @@ func (j *job) body(ctx context.Context) (result any, err error) {
 	return j.spec.Do(ctx, &Report{j})
 }
 
-// end makes the job's state final.
+// end makes the job's state final: in its files, then for its followers.
 func (j *job) end(state string, result json.RawMessage, problem *api.Problem) {
 	now := j.t.o.Clock()
-	j.update(func() {
+	final := func(h *api.Job) {
 		at := api.At(now)
-		j.head.State, j.head.Phase, j.head.Ended, j.head.Result, j.head.Error = state, "", &at, result, problem
-		if s := j.head.Started; s != nil && now.After(s.Time) {
-			j.head.Rate = int64(float64(j.head.Read) / max(now.Sub(s.Time).Seconds(), 0.001))
+		h.State, h.Phase, h.Ended, h.Result, h.Error = state, "", &at, result, problem
+		if s := h.Started; s != nil && now.After(s.Time) {
+			h.Rate = int64(float64(h.Read) / max(now.Sub(s.Time).Seconds(), 0.001))
 		}
-	})
-	j.keep()
+	}
+	j.keep(final)
+	j.update(func() { final(&j.head) })
 	j.t.o.Changed(j.now())
 	j.t.ended(j)
 }
@@ -140,8 +141,8 @@ func (j *job) warned() bool {
 	return len(j.head.Warnings) > 0
 }
 
-// save writes the job's files.
-func (j *job) save() error {
+// save writes the job's files, as if final, which may be nil, had been called.
+func (j *job) save(final func(*api.Job)) error {
 	if j.t.store == nil {
 		return nil
 	}
@@ -149,14 +150,17 @@ func (j *job) save() error {
 	defer j.saving.Unlock()
 	j.mu.Lock()
 	r := &record{Job: j.copy(), Request: j.request}
+	if final != nil {
+		final(&r.Job)
+	}
 	r.Job.Log = slices.Clone(j.log)
 	j.mu.Unlock()
 	return j.t.store.save(r)
 }
 
 // keep is save where nobody can do anything about its failure.
-func (j *job) keep() {
-	if err := j.save(); err != nil {
+func (j *job) keep(final func(*api.Job)) {
+	if err := j.save(final); err != nil {
 		j.t.o.Warn(fmt.Sprintf("job %s is not kept as it is: %v", j.head.ID, err))
 	}
 }

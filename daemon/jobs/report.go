@@ -13,6 +13,7 @@ const (
 	maxLines    = 1000
 	maxWarnings = 200
 	maxText     = 4096 // bytes
+	keptAtOnce  = 3    // warnings, and notes, that are in the job's file before its end
 )
 
 // Progress is how far a body has come.
@@ -67,8 +68,9 @@ func (r *Report) Note(text string) {
 
 func (r *Report) add(to *[]string, level, text string) {
 	text = bounded(text)
+	kept := 0
 	r.j.update(func() {
-		if len(*to) == maxWarnings {
+		if kept = len(*to); kept == maxWarnings {
 			text = "there is more like this, which is not kept"
 		}
 		if len(*to) <= maxWarnings {
@@ -76,7 +78,9 @@ func (r *Report) add(to *[]string, level, text string) {
 		}
 		r.j.line(level, text)
 	})
-	r.j.keep()
+	if kept < keptAtOnce {
+		r.j.keep(nil)
+	}
 }
 
 // Log adds a line to the job's log. Level is info, warn or error.

@@ -68,7 +68,11 @@ func openStore(dir string) (*store, error) {
 	return &store{dir, lock, replaceFile}, nil
 }
 
-func (s *store) close() error { return s.lock.Close() }
+// close lets another process have the folder. The lock is ended by name: a child that is being started
+// may share the file for a moment.
+func (s *store) close() error {
+	return errors.Join(syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
+}
 
 func (s *store) path(id string) string { return filepath.Join(s.dir, id+".json") }
 func (s *store) rest(id string) string { return filepath.Join(s.dir, id+".more.json") }

@@ -174,7 +174,7 @@ func (t *Table) Start(s Spec) (api.Job, error) {
 	j.head.ID = t.newID(now)
 	t.jobs[j.head.ID] = j
 	t.mu.Unlock()
-	if err := j.save(); err != nil {
+	if err := j.save(nil); err != nil {
 		t.mu.Lock()
 		delete(t.jobs, j.head.ID)
 		t.mu.Unlock()
@@ -250,6 +250,7 @@ func (t *Table) Hold(vault string) (release func()) {
 // with the error of ctx.
 func (t *Table) Close(ctx context.Context) error {
 	t.mu.Lock()
+	again := t.closed
 	t.closed = true
 	waiting := t.queue
 	t.queue = nil
@@ -271,7 +272,7 @@ func (t *Table) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("jobs that did not end: %w", context.Cause(ctx))
 	}
-	if t.store != nil {
+	if t.store != nil && !again {
 		return t.store.close()
 	}
 	return nil

@@ -159,7 +159,7 @@ func Prune(ctx context.Context, o *blockstore.Owner, plans []PrunePlan) (moved i
 
 // DescribePrune returns a plan as programs see it.
 func DescribePrune(p PrunePlan, dry bool) api.Prune {
-	a := api.Prune{Machine: p.Machine.Name, MachineID: string(p.Machine.ID), Policy: p.Policy.Name, Rules: p.Rules, Dry: dry, Passed: p.Passed, Waits: p.Waits,
+	a := api.Prune{Machine: p.Machine.Name, MachineID: string(p.Machine.ID), Policy: p.Policy.Name, Rules: p.Rules, Dry: dry, Passed: p.Passed, Waits: p.Waits, Doubtful: p.Doubtful,
 		Points: make([]api.PrunedPoint, 0, len(p.Points))}
 	for i, q := range p.Points {
 		v := p.Verdicts[i]

@@ -1,0 +1,135 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/quiesce"
+)
+
+// Known is a vault that there is. Of one that was not opened yet the id or the name may be missing.
+type Known struct {
+	ID         blockstore.VaultID
+	Name, Path string
+}
+
+// Key names the vault in jobs: by its id or, where that is not known, its path.
+func (k Known) Key() string {
+	if k.ID == "" {
+		return k.Path
+	}
+	return string(k.ID)
+}
+
+// Purpose is what an owner is needed for.
+type Purpose int
+
+// The purposes.
+const (
+	ToStore  Purpose = iota // points are made: there must be room
+	ToForget                // points are deleted and removed, also in a vault that is full
+	ToChange                // records are written
+	ToNote                  // what a check found is noted, at once or not at all
+)
+
+// Vaults is how a service gets at vaults, of which each is named by its id, its name or its path. Its
+// methods are called by many goroutines. There are two: [OneVault], and the one of the daemon, which holds
+// its vaults open.
+type Vaults interface {
+	// List returns the vaults there are.
+	List(ctx context.Context) ([]Known, error)
+
+	// Find returns the vault that a text means. It touches no vault. An error is or wraps
+	// blockstore.ErrNotVault.
+	Find(ctx context.Context, vault string) (Known, error)
+
+	// Read calls do with a vault that can be read until do returns, and returns its error, or why
+	// the vault cannot be read.
+	Read(ctx context.Context, vault string, do func(*blockstore.Vault) error) error
+
+	// Own calls do with the owner of a vault, as which it may act until it returns, and returns its error,
+	// or why the vault cannot be written to. What fails afterwards is a warning to whoever made the Vaults.
+	Own(ctx context.Context, vault string, to Purpose, do func(*blockstore.Owner) error) error
+}
+
+// Options of New.
+type Options struct {
+	Vaults Vaults
+	Jobs   *jobs.Table
+	Tool   string // program and version, for the records
+	Host   string // any text that stays the same on this host, see Timetable
+
+	// StateDir is the folder of what this host remembers: when packs were read by checks, and the
+	// journal of freezes. "": no guest is frozen, and a check of a part of a vault begins anew.
+	StateDir string
+	Guard    quiesce.Guard // of freezes
+
+	// RestoreFolders are those in which, or below which, who is not trusted may have points restored to.
+	RestoreFolders []string
+}
+
+// Service is every operation, see [api.Operations]. Its methods are safe for concurrent use.
+type Service struct {
+	o       Options
+	vaults  Vaults
+	jobs    *jobs.Table
+	journal func() (*quiesce.Journal, error) // nil journal: none
+}
+
+var (
+	_ api.Reading = (*Service)(nil)
+	_ api.Jobs    = (*Service)(nil)
+)
+
+// New returns a service. Whoever made the vaults and the table closes them.
+func New(o Options) *Service {
+	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs}
+	s.journal = sync.OnceValues(func() (*quiesce.Journal, error) {
+		if o.StateDir == "" {
+			return nil, nil
+		}
+		return quiesce.OpenJournal(Freezes(o.StateDir))
+	})
+	return s
+}
+
+// Freezes is the folder of the journal of freezes in a state folder.
+func Freezes(stateDir string) string { return filepath.Join(stateDir, "freezes") }
+
+// Interrupted is what is left of something that was ended before its time.
+type Interrupted struct {
+	Cause error  // nil or context.Canceled: a person stopped it
+	State string // what it left behind
+}
+
+func (e *Interrupted) Error() string {
+	if e.Cause == nil || e.Cause == context.Canceled {
+		return "interrupted"
+	}
+	return e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Interrupted) Unwrap() error { return e.Cause }
+
+// Damaged says that damage was found and is in the result.
+type Damaged struct{ Text string }
+
+func (e *Damaged) Error() string { return e.Text }
+
+// NotAllowed says that somebody may not do what was asked for.
+type NotAllowed struct{ Text, Hint string }
+
+func (e *NotAllowed) Error() string { return e.Text }
+
+// Invalid is a request that cannot be obeyed, whoever asks.
+type Invalid struct{ Text string }
+
+func (e *Invalid) Error() string { return e.Text }
+
+func invalidf(format string, args ...any) error { return &Invalid{fmt.Sprintf(format, args...)} }
