@@ -90,6 +90,8 @@ type Hook struct {
 	Pre               string `json:"pre,omitempty"`
 	Post              string `json:"post,omitempty"`
 	ContinueOnFailure bool   `json:"continue_on_failure"`
+	// Timeout is that of each of its commands, in seconds; 0: the usual one.
+	Timeout float64 `json:"timeout_seconds,omitempty"`
 }
 
 // Protect is the outcome of protecting a machine.
@@ -106,6 +108,9 @@ type Unprotect struct {
 	Machine Machine  `json:"machine"`
 	Removed []string `json:"removed"` // what was ours in the VM
 	Deleted int      `json:"deleted"` // points that went into the trash
+
+	Notes    []string `json:"notes"`
+	Warnings []string `json:"warnings"` // what stays in the VM
 }
 
 // MachineHold is until when no backup of machines begins.

@@ -86,8 +86,9 @@ type ProtectRequest struct {
 
 // UnprotectRequest says how far the end of a protection goes.
 type UnprotectRequest struct {
-	DeletePoints bool `json:"delete_points,omitempty"` // into the trash
-	KeepBitmaps  bool `json:"keep_bitmaps,omitempty"`
+	DeletePoints bool    `json:"delete_points,omitempty"` // into the trash
+	LeaveBehind  bool    `json:"leave_behind,omitempty"`  // what is ours stays in a VM that cannot be reached
+	Scratch      Scratch `json:"scratch,omitzero"`
 }
 
 // PoliciesRequest makes policies those of a vault.

@@ -44,7 +44,7 @@ func describeProtection(p *blockstore.Protection) api.Protection {
 		if h.Guest {
 			place = "guest"
 		}
-		a.Hooks = append(a.Hooks, api.Hook{Place: place, Pre: h.Pre, Post: h.Post, ContinueOnFailure: h.GoOn})
+		a.Hooks = append(a.Hooks, api.Hook{Place: place, Pre: h.Pre, Post: h.Post, ContinueOnFailure: h.GoOn, Timeout: float64(h.Limit) / 1000})
 	}
 	return a
 }
