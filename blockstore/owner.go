@@ -45,6 +45,8 @@ type Owner struct {
 	index *index.DB
 	store store
 
+	freeMemory func() // ends the limit of the process's memory that this owner wished for
+
 	// committing is held from the writing of a segment to that of the point
 	// that it is for, so that each sealed pack is named by one segment.
 	committing sync.Mutex
@@ -136,6 +138,7 @@ func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress fu
 	}
 	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}, dropTogether: dropTogether}
+	w.freeMemory = limitMemory(ownerMemory + w.opts.Budget.size)
 	err = w.prepare(ctx, rebuild, progress)
 	if err == nil {
 		err = v.dir.HangError() // then nobody waits for it any more
@@ -269,6 +272,7 @@ func (o *Owner) close() error {
 			o.warn(e.Error()) // only space is lost, and only when there is none
 		}
 	}
+	defer o.freeMemory()
 	clean := err == nil && !o.spoilt.Load()
 	if e := o.index.Close(); e != nil {
 		err, clean = errors.Join(err, e), false
@@ -278,6 +282,7 @@ func (o *Owner) close() error {
 
 // abandon closes what prepare opened before it failed.
 func (o *Owner) abandon() error {
+	defer o.freeMemory()
 	var errs []error
 	if o.opts.Reclaim {
 		errs = append(errs, o.restoreReserve())

@@ -3,7 +3,6 @@ package blockstore
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/holdfast-backup/holdfast/blockstore/index"
 	"github.com/holdfast-backup/holdfast/blockstore/pack"
@@ -17,9 +16,6 @@ const (
 	leastLoaded = 64
 	// loadStep is after how many entries room and context are looked at.
 	loadStep = 1 << 18
-	// loadMemory is what the runtime is asked to stay below meanwhile: half of what
-	// Badger allocates when it is fed so fast is garbage.
-	loadMemory = 384 << 20
 )
 
 // loadSegments enters packs into the index that it lacks, from the segments,
@@ -53,10 +49,7 @@ func (o *Owner) loadSegments(ctx context.Context, lacking func(pack.ID) bool, pr
 		l.total += t.Count
 	}
 	defer l.cancel()
-	if was := debug.SetMemoryLimit(-1); was > loadMemory {
-		debug.SetMemoryLimit(loadMemory)
-		defer debug.SetMemoryLimit(was)
-	}
+	defer limitMemory(rebuildMemory)()
 	err := segment.Walk(tables, keep, l.begin, func(e segment.Entry) error { return l.add(ctx, e) })
 	if err == nil && l.loader != nil {
 		err = l.loader.Finish(l.records)

@@ -317,8 +317,12 @@ func sizeIndex(t *testing.T, dir string) {
 	figure("index made from segments", "keys/s", float64(keys)/took)
 }
 
-// counted is a source of blocks that differ and compress to almost nothing.
-type counted struct{ size int64 }
+// counted is a source of blocks that differ, also from those of another seed, and
+// compress to almost nothing.
+type counted struct {
+	size int64
+	seed uint64
+}
 
 func (c counted) Size() int64 { return c.size }
 
@@ -326,6 +330,7 @@ func (c counted) ReadAt(p []byte, off int64) (int, error) {
 	clear(p)
 	for i := 0; i < len(p); i += DefaultBlockSize {
 		binary.LittleEndian.PutUint64(p[i:], uint64(off)+uint64(i)+1)
+		binary.LittleEndian.PutUint64(p[i+8:], c.seed)
 	}
 	return len(p), nil
 }
@@ -342,7 +347,7 @@ func sizeBackup(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	disk := counted{sizeNumber(t, "GIB", 16) << 30}
+	disk := counted{sizeNumber(t, "GIB", 16) << 30, rand.Uint64()}
 	suffix := randomHex(2)
 	for _, machine := range []string{"first", "again"} {
 		runtime.GC()

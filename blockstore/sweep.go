@@ -81,6 +81,7 @@ func (o *Owner) Sweep(ctx context.Context, opts SweepOptions) (*SweepReport, err
 	s := &sweep{o: o, opts: opts, now: opts.Clock(), report: &SweepReport{}}
 	err := unlessHung(ctx, o.dir, func(ctx context.Context) error {
 		defer o.sweeping.Unlock()
+		defer limitMemory(sweepMemory)()
 		return s.run(ctx)
 	})
 	if hang := o.dir.HangError(); hang != nil {

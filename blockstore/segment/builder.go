@@ -20,6 +20,7 @@ type Builder struct {
 
 	count uint64
 	last  Entry
+	entry [EntrySize]byte // that is being written
 	fan   fanCount
 }
 
@@ -49,7 +50,7 @@ func (b *Builder) Add(e Entry) error {
 	if b.count == math.MaxUint32 {
 		return fmt.Errorf("segment %s: more than %d entries", b.name, uint32(math.MaxUint32))
 	}
-	var p [EntrySize]byte
+	p := &b.entry
 	copy(p[:], e.ID[:])
 	le.PutUint32(p[32:], e.Pack)
 	le.PutUint32(p[36:], e.Offset)
