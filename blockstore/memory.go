@@ -11,7 +11,7 @@ import (
 // much again as what is in use, and Badger's compactions of a large index make
 // a GiB of it.
 const (
-	ownerMemory   = 96 << 20 // beside the budget of buffers
+	ownerMemory   = 48 << 20 // beside the budget of buffers
 	rebuildMemory = 384 << 20
 	sweepMemory   = math.MaxInt64 // its marks are in use, not garbage
 )

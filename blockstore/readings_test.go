@@ -188,11 +188,11 @@ func TestReadersAreHeldToAPace(t *testing.T) {
 	t.Parallel()
 	p := Pace{rate: 1 << 20}
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := p.take(ctx, 1<<40); err != nil { // the first may go at once
+	if err := p.Take(ctx, 1<<40); err != nil { // the first may go at once
 		t.Fatal(err)
 	}
 	cancel()
-	if err := p.take(ctx, 1); !errors.Is(err, context.Canceled) {
+	if err := p.Take(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("the second did not wait: %v", err)
 	}
 }

@@ -94,7 +94,7 @@ func deleteAll(ctx context.Context, o *blockstore.Owner, id blockstore.MachineID
 
 func renameMachine(ctx context.Context, o *blockstore.Owner, machine, to string) (api.Machine, error) {
 	if err := blockstore.CheckMachineName(to); err != nil {
-		return api.Machine{}, &RequestError{err.Error()}
+		return api.Machine{}, invalidf("%s", err.Error())
 	}
 	m, err := FindMachine(ctx, o.Vault, machine)
 	if err != nil {

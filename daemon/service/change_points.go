@@ -46,21 +46,21 @@ func changePoints(ctx context.Context, o *blockstore.Owner, r api.PointsRequest,
 func pointChange(o *blockstore.Owner, r api.PointsRequest, now time.Time) (in Where, do func(*blockstore.Point) error, err error) {
 	switch {
 	case len(r.Points) == 0:
-		return 0, nil, &RequestError{"no point is named"}
+		return 0, nil, invalidf("no point is named")
 	case r.Change == api.DeletePoint:
 		return Listed, o.Delete, nil
 	case r.Change == api.UndeletePoint:
 		return Trashed, o.Undelete, nil
 	case r.Change == api.LockPoint && (r.Until == nil || !r.Until.After(now)):
-		return 0, nil, &RequestError{"a lock needs a time to come until which it holds"}
+		return 0, nil, invalidf("a lock needs a time to come until which it holds")
 	case r.Change == api.LockPoint && r.Until.After(now.Add(LongestLock)):
-		return 0, nil, &RequestError{"a lock of more than 100 years cannot be meant, and could not be undone"}
+		return 0, nil, invalidf("a lock of more than 100 years cannot be meant, and could not be undone")
 	case r.Change == api.LockPoint:
 		return Anywhere, func(p *blockstore.Point) error { return o.Lock(p, r.Until.Time) }, nil
 	case r.Change == api.NotePoint:
 		return Anywhere, func(p *blockstore.Point) error { return o.Note(p, r.Note) }, nil
 	}
-	return 0, nil, &RequestError{fmt.Sprintf("there is no change %.40q of points: delete, undelete, lock and note are", r.Change)}
+	return 0, nil, invalidf("there is no change %.40q of points: delete, undelete, lock and note are", r.Change)
 }
 
 // LongestLock is how long a lock may be: what is longer is a slip of the finger rather than a
@@ -79,11 +79,6 @@ func describeChange(o *blockstore.Owner, p *blockstore.Point) (c api.PointChange
 	}
 	return c, nil
 }
-
-// RequestError is a request that cannot be obeyed as it is.
-type RequestError struct{ Text string }
-
-func (e *RequestError) Error() string { return e.Text }
 
 // giveUpPoint drops a damaged point for good.
 func giveUpPoint(ctx context.Context, o *blockstore.Owner, ref api.PointRef) (c api.PointChange, err error) {

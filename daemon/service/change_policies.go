@@ -26,7 +26,7 @@ func setPolicies(ctx context.Context, v *blockstore.Vault, o *blockstore.Owner, 
 		policies = append(policies, p)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, &RequestError{err.Error()}
+		return nil, invalidf("%s", err.Error())
 	}
 	return ApplyPolicies(ctx, v, o, policies, r.RemoveOthers)
 }

@@ -23,6 +23,12 @@ type protecting struct {
 // what backups will cost.
 func protect(ctx context.Context, r api.ProtectRequest, own func(func(*blockstore.Owner) error) error) (result api.Protect, err error) {
 	p := protecting{ProtectRequest: r}
+	if c, ok := api.CallerOf(ctx); ok && !c.Trusted {
+		if what := reachesHost(r); what != "" {
+			return result, &NotAllowed{"protect a machine: " + what + " may be named by who has the daemon's own rights alone",
+				"a domain of this host's libvirt needs none of that; or run the command as root"}
+		}
+	}
 	if p.record, err = protectionOf(r); err != nil {
 		return result, err
 	}
@@ -117,9 +123,6 @@ func (p *protecting) note(ctx context.Context, o *blockstore.Owner, e *Examinati
 func standsFor(m blockstore.Machine, r *blockstore.Protection) bool {
 	return m.Protected != nil && r.VM.UUID != "" && m.Protected.VM.UUID == r.VM.UUID
 }
-
-// VSSWarning is what there is to know of Windows guests.
-const VSSWarning = `the guest is Windows: freezing it takes a full VSS backup, which cuts the log chains of SQL Server databases in it. To have copies instead, set HKLM\SYSTEM\CurrentControlSet\Services\QEMU Guest Agent VSS Provider, value VssOption (DWORD) to 5 in the guest, and restart its agent; --accept-vss ends this warning`
 
 func protectWarnings(r *blockstore.Protection, e *Examination) []string {
 	warnings := []string{}

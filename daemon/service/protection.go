@@ -1,7 +1,6 @@
 package service
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,26 +32,26 @@ func protectionOf(r api.ProtectRequest) (p blockstore.Protection, err error) {
 	levels := []blockstore.Consistency{"", blockstore.Crash, blockstore.Filesystem, blockstore.Application}
 	switch {
 	case r.Name != "" && blockstore.CheckMachineName(r.Name) != nil:
-		return p, &RequestError{blockstore.CheckMachineName(r.Name).Error()}
+		return p, invalidf("%s", blockstore.CheckMachineName(r.Name).Error())
 	case ways != 1:
-		return p, &RequestError{"a domain, a QMP socket or images say what the machine is: one of them"}
+		return p, invalidf("a domain, a QMP socket or images say what the machine is: one of them")
 	case r.Name == "" && len(a.Images) > 0:
-		return p, &RequestError{"a machine of images needs a name: they do not say what it is called"}
+		return p, invalidf("a machine of images needs a name: they do not say what it is called")
 	case !slices.Contains(levels, p.Consistency):
-		return p, &RequestError{fmt.Sprintf("there is no consistency %.40q: crash, filesystem and application are", a.Consistency)}
+		return p, invalidf("there is no consistency %.40q: crash, filesystem and application are", a.Consistency)
 	case !slices.Contains([]string{"", "fail", "fall-back"}, a.Otherwise):
-		return p, &RequestError{fmt.Sprintf("otherwise is %.40q: fail or fall-back", a.Otherwise)}
+		return p, invalidf("otherwise is %.40q: fail or fall-back", a.Otherwise)
 	}
 	limit := func(seconds float64, most time.Duration) int64 {
 		if d := time.Duration(seconds * float64(time.Second)); seconds < 0 || seconds > most.Seconds() || d > most {
-			err = &RequestError{fmt.Sprintf("a time-out of %gs: more than 0 and at most %v are possible", seconds, most)}
+			err = invalidf("a time-out of %gs: more than 0 and at most %v are possible", seconds, most)
 		}
 		return int64(seconds * 1000)
 	}
 	p.FreezeTimeout = limit(a.FreezeTimeout, MaxFreezeTimeout)
 	for _, name := range a.Exclude {
 		if err := blockstore.CheckDiskName(name); err != nil {
-			return p, &RequestError{err.Error()}
+			return p, invalidf("%s", err.Error())
 		}
 	}
 	for _, h := range a.Hooks {
@@ -63,14 +62,14 @@ func protectionOf(r api.ProtectRequest) (p blockstore.Protection, err error) {
 	}
 	for _, i := range a.Images {
 		if err := blockstore.CheckDiskName(i.Name); err != nil {
-			return p, &RequestError{err.Error()}
+			return p, invalidf("%s", err.Error())
 		}
 		p.VM.Kind = blockstore.KindImages
 		p.Images = append(p.Images, blockstore.ImageDisk{Name: i.Name, Path: i.Path, Format: i.Format, Backing: i.Backing})
 	}
 	for _, path := range append(placesOf(p), p.Scratch) {
 		if path != "" && !filepath.IsAbs(path) {
-			return p, &RequestError{fmt.Sprintf("path %.200q does not begin with /", path)}
+			return p, invalidf("path %.200q does not begin with /", path)
 		}
 	}
 	return p, err
@@ -85,4 +84,23 @@ func placesOf(p blockstore.Protection) (paths []string) {
 		paths = append(append(paths, i.Path), i.Backing...)
 	}
 	return paths
+}
+
+// reachesHost names what of a request would let who asks use the rights of the daemon on its host;
+// "" where nothing does.
+func reachesHost(r api.ProtectRequest) string {
+	p := r.Protection
+	switch {
+	case p.QMP != "" || p.QGA != "":
+		return "a socket"
+	case len(p.Images) > 0:
+		return "an image"
+	case len(p.Hooks) > 0:
+		return "a hook"
+	case r.Scratch != (api.Scratch{}):
+		return "a scratch folder"
+	case p.URI != "":
+		return "a connection of libvirt"
+	}
+	return ""
 }
