@@ -20,6 +20,8 @@ type Policy struct {
 	Removed    bool      `json:"removed,omitempty"` // it is not a policy any more
 
 	Machines []string `json:"machines"` // globs of names of machines
+	// Tag, in the title or the metadata of a libvirt domain, has its machine belong to the policy; empty: none does.
+	Tag string `json:"libvirt_tag,omitempty"`
 
 	Schedule string `json:"schedule,omitempty"` // in words, or as cron; empty: nothing runs by itself
 	Zone     string `json:"zone,omitempty"`     // time zone of all its times; empty: UTC
@@ -33,6 +35,12 @@ type Policy struct {
 	Keep      Keep  `json:"keep"`
 	TrashDays int   `json:"trash_days,omitempty"` // that pruned points stay in the trash; 0: as usual in the vault
 	RPO       int64 `json:"rpo_s,omitempty"`      // seconds that the newest good point may be old; 0: nobody minds
+
+	Retries   int     `json:"retries,omitempty"`            // of a run that failed; 0: as usual, negative: none
+	Priority  int     `json:"priority,omitempty"`           // of two runs that wait, the higher one begins first
+	ReadRate  int64   `json:"read_rate,omitempty"`          // bytes a second that one run reads at most; 0: no limit
+	WriteRate int64   `json:"write_rate,omitempty"`         // bytes a second that one run writes into the vault; 0: no limit
+	Verify    float64 `json:"verify_percent_day,omitempty"` // of the vault's records that are read back each day; 0: as usual, negative: none
 }
 
 // Keep is how many points of a machine are kept: the last, and the newest of so many
@@ -50,6 +58,9 @@ type Keep struct {
 const (
 	maxGlobs      = 1000
 	maxPolicyText = 256
+	maxRetries    = 100
+	// MaxPriority is the highest priority of a policy, and the lowest below zero.
+	MaxPriority = 100
 )
 
 // Check refuses what is no policy, as far as the vault can tell.
@@ -61,17 +72,20 @@ func (p *Policy) Check() error {
 	if len(p.Machines) > maxGlobs {
 		errs = append(errs, fmt.Errorf("%d globs, at most %d are compared", len(p.Machines), maxGlobs))
 	}
-	for _, text := range slices.Concat(p.Machines, []string{p.Schedule, p.Zone, p.Window}) {
+	for _, text := range slices.Concat(p.Machines, []string{p.Schedule, p.Zone, p.Window, p.Tag}) {
 		if len(text) > maxPolicyText {
 			errs = append(errs, fmt.Errorf("%.40q... has %d bytes, at most %d are kept", text, len(text), maxPolicyText))
 		}
 	}
 	k := p.Keep
-	if min(k.Last, k.Hourly, k.Daily, k.Weekly, k.Monthly, k.Yearly) < 0 || min(p.Jitter, p.Limit, p.RPO) < 0 {
+	if min(k.Last, k.Hourly, k.Daily, k.Weekly, k.Monthly, k.Yearly) < 0 || min(p.Jitter, p.Limit, p.RPO, p.ReadRate, p.WriteRate) < 0 {
 		errs = append(errs, errors.New("a number is negative"))
 	}
 	if p.TrashDays < 0 || p.TrashDays > MaxTrashDays {
 		errs = append(errs, fmt.Errorf("%d days in the trash: choose 1 to %d", p.TrashDays, MaxTrashDays))
+	}
+	if p.Retries > maxRetries || p.Priority > MaxPriority || p.Priority < -MaxPriority || !(p.Verify <= 100) {
+		errs = append(errs, fmt.Errorf("%d retries, priority %d, %v %% a day: at most %d, %d either way, and 100", p.Retries, p.Priority, p.Verify, maxRetries, MaxPriority))
 	}
 	return errors.Join(errs...)
 }

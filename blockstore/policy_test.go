@@ -3,6 +3,7 @@ package blockstore
 import (
 	"bytes"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,7 +56,8 @@ func TestAPolicyIsRememberedChangedAndRemoved(t *testing.T) {
 	if err := o.RemovePolicy(t.Context(), "db"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("removed again: %v", err)
 	}
-	for _, bad := range []Policy{{Name: ".."}, {Name: "a", Keep: Keep{Daily: -1}}, {Name: "a", TrashDays: 9999}, {Name: "a", Consistency: "best"}, {Name: "a", Zone: strings.Repeat("x", 999)}, {Name: "a", Machines: make([]string, 1001)}} {
+	for _, bad := range []Policy{{Name: ".."}, {Name: "a", Keep: Keep{Daily: -1}}, {Name: "a", TrashDays: 9999}, {Name: "a", Consistency: "best"}, {Name: "a", Zone: strings.Repeat("x", 999)}, {Name: "a", Machines: make([]string, 1001)}, {Name: "a", Retries: 101}, {Name: "a", Priority: -101},
+		{Name: "a", ReadRate: -1}, {Name: "a", WriteRate: -1}, {Name: "a", Verify: 101}, {Name: "a", Verify: math.NaN()}, {Name: "a", Tag: strings.Repeat("x", 999)}} {
 		if _, err := o.SetPolicy(t.Context(), bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}

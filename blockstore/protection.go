@@ -41,6 +41,10 @@ type Protection struct {
 
 	Windows   bool `json:"windows,omitempty"`    // the guest is one
 	AcceptVSS bool `json:"accept_vss,omitempty"` // a person knows what VSS does to logs of SQL Server
+
+	// Tags are those of its domain when somebody looked last, sorted: which policy it
+	// belongs to is told by them while libvirt does not answer.
+	Tags []string `json:"tags,omitempty"`
 }
 
 // VM is a virtual machine as its host knows it, whatever it is called here.
@@ -94,7 +98,7 @@ type Hook struct {
 	Limit int64  `json:"limit_ms,omitempty"` // each may run so long; 0: as long as usual
 }
 
-const maxHooks = 32
+const maxHooks, maxTags = 32, 64
 
 // Check refuses what cannot be backed up so.
 func (p *Protection) Check() error {
@@ -126,6 +130,9 @@ func (p *Protection) Check() error {
 		if h.Pre+h.Post == "" || h.Limit < 0 {
 			errs = append(errs, fmt.Errorf("hook %q with a limit of %d ms", h.Pre+h.Post, h.Limit))
 		}
+	}
+	if len(p.Tags) > maxTags {
+		errs = append(errs, fmt.Errorf("%d tags, at most %d are kept", len(p.Tags), maxTags))
 	}
 	if p.FreezeTimeout < 0 {
 		errs = append(errs, fmt.Errorf("freeze time-out of %d ms", p.FreezeTimeout))

@@ -175,7 +175,8 @@ func policyRows(k *console, p api.Policy, local bool) [][]string {
 	if p.TrashDays > 0 {
 		trash = count(p.TrashDays, "day")
 	}
-	return append(rows, []string{"consistency", asked}, []string{"keep", policy.Retention(p.Keep).String()}, []string{"in the trash", trash}, []string{"RPO", span(p.RPO)})
+	rows = append(rows, []string{"consistency", asked}, []string{"keep", policy.Retention(p.Keep).String()}, []string{"in the trash", trash}, []string{"RPO", span(p.RPO)})
+	return append(rows, effortRows(p)...)
 }
 
 // findPolicy finds a policy, and says what is near where there is none.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -31,19 +33,25 @@ func policyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "otherwise", Usage: "where that is not reached, `fail` or fall-back (default)"},
 		&cli.IntFlag{Name: "trash-days", Usage: "pruned points stay in the trash for `N` days; 0: as the vault says"},
 		&cli.StringFlag{Name: "rpo", Usage: "`TIME`: the newest good point is never to be older, for example 26h"},
+		&cli.StringFlag{Name: "libvirt-tag", Usage: "it is also for libvirt domains with `TAG` in their title or metadata; the daemon protects new ones by itself"},
+		&cli.IntFlag{Name: "retries", Usage: "try a backup that failed `N` times more, later each time (default 3)"},
+		&cli.IntFlag{Name: "priority", Usage: "`N`, -100 to 100: of two backups that wait, the higher one begins first"},
+		&cli.StringFlag{Name: "read-rate", Usage: "read at most `SIZE` a second of each machine, for example 200MiB; 0 for no limit"},
+		&cli.StringFlag{Name: "write-rate", Usage: "write at most `SIZE` a second of each machine into the vault; 0 for no limit"},
+		&cli.Float64Flag{Name: "verify-percent", Usage: "have `N` percent of the vault read back each day (default 1)"},
 	}
 }
 
 // policyOf changes what a policy says as the flags do.
 func policyOf(c *cli.Context, name string, t service.PolicyText) (blockstore.Policy, error) {
 	for flag, to := range map[string]*string{"schedule": &t.Schedule, "timezone": &t.Timezone, "window": &t.Window, "max-duration": &t.MaxDuration,
-		"consistency": &t.Consistency, "otherwise": &t.Otherwise, "rpo": &t.RPO} {
+		"consistency": &t.Consistency, "otherwise": &t.Otherwise, "rpo": &t.RPO, "libvirt-tag": &t.LibvirtTag, "read-rate": &t.ReadRate, "write-rate": &t.WriteRate} {
 		if c.IsSet(flag) {
 			*to = c.String(flag)
 		}
 	}
 	for flag, to := range map[string]*int{"keep-last": &t.Keep.Last, "keep-hourly": &t.Keep.Hourly, "keep-daily": &t.Keep.Daily, "keep-weekly": &t.Keep.Weekly,
-		"keep-monthly": &t.Keep.Monthly, "keep-yearly": &t.Keep.Yearly, "trash-days": &t.TrashDays} {
+		"keep-monthly": &t.Keep.Monthly, "keep-yearly": &t.Keep.Yearly, "trash-days": &t.TrashDays, "priority": &t.Priority} {
 		if c.IsSet(flag) {
 			*to = c.Int(flag)
 		}
@@ -51,6 +59,14 @@ func policyOf(c *cli.Context, name string, t service.PolicyText) (blockstore.Pol
 	if c.IsSet("jitter") {
 		jitter := c.String("jitter")
 		t.Jitter = &jitter
+	}
+	if c.IsSet("retries") {
+		retries := c.Int("retries")
+		t.Retries = &retries
+	}
+	if c.IsSet("verify-percent") {
+		verify := c.Float64("verify-percent")
+		t.Verify = &verify
 	}
 	if c.IsSet("machines") {
 		t.Machines = nil
@@ -79,4 +95,25 @@ func hostZone(k *console) string {
 		return name
 	}
 	return "UTC"
+}
+
+// effortRows say with what effort a policy is followed; what is as usual is not said.
+func effortRows(p api.Policy) (rows [][]string) {
+	rate := func(n int64) string { return formatSize(n) + "/s" }
+	for _, r := range []struct {
+		said       bool
+		name, text string
+	}{
+		{p.Tag != "", "libvirt tag", p.Tag},
+		{p.Retries != service.UsualRetries, "retries", fmt.Sprint(p.Retries)},
+		{p.Priority != 0, "priority", fmt.Sprint(p.Priority)},
+		{p.ReadRate > 0, "reads at most", rate(p.ReadRate)},
+		{p.WriteRate > 0, "writes at most", rate(p.WriteRate)},
+		{p.Verify != service.UsualVerify, "read back a day", fmt.Sprintf("%g %%", p.Verify)},
+	} {
+		if r.said {
+			rows = append(rows, []string{r.name, r.text})
+		}
+	}
+	return rows
 }

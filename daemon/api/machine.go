@@ -15,6 +15,7 @@ type FoundVM struct {
 	Machine   string   `json:"machine,omitempty"` // that protects it, in the vault that is named
 	Suggested string   `json:"suggested_name"`    // that a machine of it could have
 	Unclear   string   `json:"unclear,omitempty"` // what could not be asked, and why
+	Tags      []string `json:"tags,omitempty"`    // of a libvirt domain: words of its title, and of its metadata
 }
 
 // VMDisk is a disk of a VM.

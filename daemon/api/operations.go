@@ -112,4 +112,10 @@ type PolicySpec struct {
 	Keep        Keep     `json:"keep"`
 	TrashDays   int      `json:"trash_days,omitempty"`
 	RPO         string   `json:"rpo,omitempty"`
+	LibvirtTag  string   `json:"libvirt_tag,omitempty"`
+	Retries     *int     `json:"retries,omitempty"` // nil: as usual
+	Priority    int      `json:"priority,omitempty"`
+	ReadRate    string   `json:"read_rate,omitempty"` // a size, a second
+	WriteRate   string   `json:"write_rate,omitempty"`
+	Verify      *float64 `json:"verify_percent,omitempty"` // nil: as usual
 }

@@ -19,6 +19,13 @@ type Policy struct {
 	TrashDays   int      `json:"trash_days,omitempty"`
 	RPO         int64    `json:"rpo_seconds"`        // 0: none
 	NextRun     *Time    `json:"next_run,omitempty"` // on this host
+
+	Tag       string  `json:"libvirt_tag,omitempty"` // of libvirt domains that it is for
+	Retries   int     `json:"retries"`
+	Priority  int     `json:"priority"`
+	ReadRate  int64   `json:"read_rate,omitempty"` // bytes a second; 0: no limit
+	WriteRate int64   `json:"write_rate,omitempty"`
+	Verify    float64 `json:"verify_percent"` // of the vault, a day
 }
 
 // Keep is how many points are kept; all zero: everything.

@@ -273,9 +273,12 @@ func TestAJitterIsTheSameEachTimeAndSpreads(t *testing.T) {
 
 func TestAMachineBelongsToThePolicyThatSaysMostOfIt(t *testing.T) {
 	t.Parallel()
-	globs := map[string][]string{"all": {"*"}, "web": {"web*", "www?"}, "one": {"web1"}, "db": {"db*"}, "odd": {"*b1", "q[12]"}}
-	for machine, want := range map[string]string{"web1": "one", "web2": "web", "www1": "web", "x": "all", "db2": "db", "db1": "db odd", "q1": "odd"} {
-		got, err := Choose(machine, globs)
+	claims := map[string]Claim{"all": {Globs: []string{"*"}}, "web": {Globs: []string{"web*", "www?"}}, "one": {Globs: []string{"web1"}}, "db": {Globs: []string{"db*"}},
+		"odd": {Globs: []string{"*b1", "q[12]"}, Tag: "odd"}, "gold": {Tag: "gold"}}
+	for machine, want := range map[string]string{"web1": "one", "web2": "web", "www1": "web", "x": "all", "db2": "db", "db1": "db odd", "q1": "odd",
+		"web1 gold": "one", "web2 gold": "gold", "q1 other gold": "gold", "q1 gold odd": "gold odd", "y golden": "all"} {
+		name, tags, _ := strings.Cut(machine, " ")
+		got, err := Choose(name, strings.Fields(tags), claims)
 		var two *AmbiguousError
 		if errors.As(err, &two) {
 			got = strings.Join(two.Policies, " ")
@@ -284,12 +287,17 @@ func TestAMachineBelongsToThePolicyThatSaysMostOfIt(t *testing.T) {
 			t.Errorf("%s belongs to %q (%v), want %q", machine, got, err, want)
 		}
 	}
-	if got, err := Choose("x", map[string][]string{"db": {"db*"}}); got != "" || err != nil {
+	if got, err := Choose("x", []string{""}, map[string]Claim{"db": {Globs: []string{"db*"}}}); got != "" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, bad := range []string{"", "a/b", "[", strings.Repeat("x", 200)} {
 		if CheckGlob(bad) == nil {
 			t.Errorf("glob %q is taken", bad)
+		}
+	}
+	for tag, ok := range map[string]bool{"": true, "gold": true, "a/b:c": true, "two words": false, "a,b": false, "x\n": false, strings.Repeat("x", 65): false} {
+		if err := CheckTag(tag); (err == nil) != ok {
+			t.Errorf("tag %q: %v", tag, err)
 		}
 	}
 }

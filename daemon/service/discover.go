@@ -60,7 +60,7 @@ func (d Discovering) domains(ctx context.Context) ([]api.FoundVM, error) {
 	}
 	var found []api.FoundVM
 	for _, i := range infos {
-		f := api.FoundVM{Name: i.Name, UUID: i.UUID, Kind: string(blockstore.KindLibvirt), State: string(i.State), URI: host.URI(), Agent: string(i.Agent), Disks: []api.VMDisk{}}
+		f := api.FoundVM{Name: i.Name, UUID: i.UUID, Kind: string(blockstore.KindLibvirt), State: string(i.State), URI: host.URI(), Agent: string(i.Agent), Disks: []api.VMDisk{}, Tags: i.Tags}
 		for _, disk := range i.Disks {
 			f.Disks = append(f.Disks, api.VMDisk{Name: disk.Name, Source: disk.Source.String(), Format: disk.Format, Size: disk.Size, LeftOut: disk.LeftOut})
 		}

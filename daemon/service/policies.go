@@ -53,11 +53,15 @@ func ruleWords(r policy.Rules) string {
 
 // PolicyFor returns the policy of a machine; ok is false where it has none.
 func PolicyFor(m blockstore.Machine, policies []blockstore.Policy) (p blockstore.Policy, ok bool, err error) {
-	globs := map[string][]string{}
+	claims := map[string]policy.Claim{}
 	for _, p := range policies {
-		globs[p.Name] = p.Machines
+		claims[p.Name] = policy.Claim{Globs: p.Machines, Tag: p.Tag}
 	}
-	name, err := policy.Choose(m.Name, globs)
+	var tags []string
+	if m.Protected != nil {
+		tags = m.Protected.Tags
+	}
+	name, err := policy.Choose(m.Name, tags, claims)
 	for _, p := range policies {
 		if err == nil && name != "" && p.Name == name {
 			return p, true, nil
@@ -71,7 +75,8 @@ func DescribePolicy(p blockstore.Policy, policies []blockstore.Policy, machines 
 	t := TextOf(p)
 	a := api.Policy{Name: p.Name, ID: string(p.ID), Generation: p.Generation, Changed: api.At(p.Changed), Globs: append([]string{}, p.Machines...), Machines: []string{},
 		Schedule: p.Schedule, Timezone: p.Zone, Window: p.Window, Jitter: p.Jitter, MaxDuration: p.Limit, Consistency: string(p.Consistency), Otherwise: t.Otherwise,
-		Keep: api.Keep(p.Keep), TrashDays: p.TrashDays, RPO: p.RPO}
+		Keep: api.Keep(p.Keep), TrashDays: p.TrashDays, RPO: p.RPO,
+		Tag: p.Tag, Retries: Retries(p), Priority: p.Priority, ReadRate: p.ReadRate, WriteRate: p.WriteRate, Verify: VerifyPercent(p)}
 	for _, m := range machines {
 		if q, ok, _ := PolicyFor(m, policies); ok && q.Name == p.Name {
 			a.Machines = append(a.Machines, m.Name)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
 )
 
@@ -25,6 +26,12 @@ type PolicyText struct {
 	Keep        KeepText `yaml:"keep"`
 	TrashDays   int      `yaml:"trash-days"`
 	RPO         string   `yaml:"rpo"`
+	LibvirtTag  string   `yaml:"libvirt-tag"`
+	Retries     *int     `yaml:"retries"` // nil: UsualRetries
+	Priority    int      `yaml:"priority"`
+	ReadRate    string   `yaml:"read-rate"` // a size, a second
+	WriteRate   string   `yaml:"write-rate"`
+	Verify      *float64 `yaml:"verify-percent"` // of the vault, a day; nil: UsualVerify
 }
 
 // KeepText is the retention of a policy as people write it.
@@ -39,6 +46,29 @@ type KeepText struct {
 
 // UsualJitter is by how much runs begin later, at most, unless a policy says otherwise.
 const UsualJitter = 30 * time.Minute
+
+// UsualRetries is how often a run that failed is tried again, and UsualVerify how many
+// percent of the vault are read back each day, unless a policy says otherwise.
+const (
+	UsualRetries = 3
+	UsualVerify  = 1
+)
+
+// Retries is how often a run by p that failed is tried again.
+func Retries(p blockstore.Policy) int {
+	if p.Retries == 0 {
+		return UsualRetries
+	}
+	return max(p.Retries, 0)
+}
+
+// VerifyPercent is how many percent of the vault p wants read back each day.
+func VerifyPercent(p blockstore.Policy) float64 {
+	if p.Verify == 0 {
+		return UsualVerify
+	}
+	return max(p.Verify, 0)
+}
 
 // KeyError is what is wrong with one key of a policy, named as in a file.
 type KeyError struct {
@@ -78,6 +108,7 @@ func (t PolicyText) Policy(name string) (blockstore.Policy, error) {
 	if t.Jitter != nil {
 		p.Jitter = r.seconds("jitter", *t.Jitter)
 	}
+	t.care(&p, &r)
 	for _, g := range t.Machines {
 		r.check("machines", policy.CheckGlob(g))
 	}
@@ -106,11 +137,66 @@ func (t PolicyText) Policy(name string) (blockstore.Policy, error) {
 	return p, errors.Join(r.errs...)
 }
 
+// care reads with how much care, and effort, p is followed.
+func (t PolicyText) care(p *blockstore.Policy, r *reading) {
+	r.check("libvirt-tag", policy.CheckTag(t.LibvirtTag))
+	p.Tag, p.Priority = t.LibvirtTag, t.Priority
+	p.ReadRate, p.WriteRate = r.rate("read-rate", t.ReadRate), r.rate("write-rate", t.WriteRate)
+	if t.Priority < -blockstore.MaxPriority || t.Priority > blockstore.MaxPriority {
+		r.check("priority", fmt.Errorf("%d: choose %d to %d", t.Priority, -blockstore.MaxPriority, blockstore.MaxPriority))
+	}
+	if t.Retries != nil {
+		if p.Retries = *t.Retries; p.Retries < 0 || p.Retries > maxRetries {
+			r.check("retries", fmt.Errorf("%d: choose 0 to %d", p.Retries, maxRetries))
+		} else if p.Retries == 0 {
+			p.Retries = -1 // in a record, 0 is the usual number
+		} else if p.Retries == UsualRetries {
+			p.Retries = 0
+		}
+	}
+	if t.Verify != nil {
+		if p.Verify = *t.Verify; !(p.Verify >= 0 && p.Verify <= 100) {
+			r.check("verify-percent", fmt.Errorf("%v: choose 0 to 100", p.Verify))
+			p.Verify = 0
+		} else if p.Verify == 0 {
+			p.Verify = -1
+		} else if p.Verify == UsualVerify {
+			p.Verify = 0
+		}
+	}
+}
+
+const maxRetries = 100
+
+// rate reads bytes a second; nothing and 0 are no limit.
+func (r *reading) rate(key, text string) int64 {
+	if text == "" {
+		return 0
+	}
+	n, err := api.ParseSize(strings.TrimSuffix(text, "/s"))
+	r.check(key, err)
+	return n
+}
+
+// rate writes bytes a second as they are read again.
+func rate(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	short := strings.ReplaceAll(api.FormatSize(n), " ", "")
+	if again, err := api.ParseSize(short); err == nil && again == n {
+		return short
+	}
+	return strconv.FormatInt(n, 10)
+}
+
 // TextOf writes a policy as a person would.
 func TextOf(p blockstore.Policy) PolicyText {
 	jitter := span(p.Jitter)
+	retries, verify := Retries(p), VerifyPercent(p)
 	t := PolicyText{Machines: slices.Clone(p.Machines), Schedule: p.Schedule, Timezone: p.Zone, Window: p.Window, Jitter: &jitter, MaxDuration: span(p.Limit),
-		Consistency: string(p.Consistency), Otherwise: "fail", Keep: KeepText(p.Keep), TrashDays: p.TrashDays, RPO: span(p.RPO)}
+		Consistency: string(p.Consistency), Otherwise: "fail", Keep: KeepText(p.Keep), TrashDays: p.TrashDays, RPO: span(p.RPO),
+		LibvirtTag: p.Tag, Retries: &retries, Priority: p.Priority, ReadRate: rate(p.ReadRate), WriteRate: rate(p.WriteRate), Verify: &verify}
 	if p.FallBack {
 		t.Otherwise = "fall-back"
 	}
@@ -124,7 +210,8 @@ func lines(p blockstore.Policy) [][2]string {
 	t := TextOf(p)
 	return [][2]string{{"machines", strings.Join(t.Machines, ", ")}, {"schedule", t.Schedule}, {"timezone", t.Timezone}, {"window", t.Window}, {"jitter", *t.Jitter},
 		{"max-duration", t.MaxDuration}, {"consistency", t.Consistency}, {"otherwise", t.Otherwise}, {"keep", policy.Retention(t.Keep).String()},
-		{"trash-days", strconv.Itoa(t.TrashDays)}, {"rpo", t.RPO}}
+		{"trash-days", strconv.Itoa(t.TrashDays)}, {"rpo", t.RPO}, {"libvirt-tag", t.LibvirtTag}, {"retries", strconv.Itoa(*t.Retries)}, {"priority", strconv.Itoa(t.Priority)},
+		{"read-rate", t.ReadRate}, {"write-rate", t.WriteRate}, {"verify-percent", strconv.FormatFloat(*t.Verify, 'f', -1, 64)}}
 }
 
 // DiffPolicy returns what differs, a line for each key.

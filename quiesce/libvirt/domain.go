@@ -34,6 +34,7 @@ type DomainInfo struct {
 	Persistent bool   // it has a definition that stays when it ends
 	Agent      AgentState
 	Disks      []Disk
+	Tags       []string // words of its title and of its metadata, sorted; see TagsURI
 }
 
 // AgentState is whether the domain has a channel for the guest agent, and whether the
@@ -117,7 +118,7 @@ func (d *Domain) Info(ctx context.Context) (DomainInfo, error) {
 	if err != nil {
 		return DomainInfo{}, err
 	}
-	info := DomainInfo{Name: root.text("name"), UUID: d.uuid, Disks: d.sized(ctx, disksOf(root)), Agent: agentOf(root)}
+	info := DomainInfo{Name: root.text("name"), UUID: d.uuid, Disks: d.sized(ctx, disksOf(root)), Agent: agentOf(root), Tags: tagsOf(root)}
 	if info.State, info.Reason, err = d.State(ctx); err != nil {
 		return DomainInfo{}, err
 	}

@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"math"
@@ -12,7 +12,7 @@ func TestSizesAreWrittenForPeople(t *testing.T) {
 		1<<20 - 1: "1 MiB", 1<<30 - 1: "1 GiB", 161<<20 + 5: "161 MiB", 6 << 40: "6 TiB", 99*1024 + 1000: "100 KiB",
 		math.MaxInt64: "8 EiB", -1024: "-1 KiB", math.MinInt64: "-8 EiB",
 	} {
-		if got := formatSize(bytes); got != want {
+		if got := FormatSize(bytes); got != want {
 			t.Errorf("%d is written %q, want %q", bytes, got, want)
 		}
 	}
@@ -25,12 +25,12 @@ func TestSizesAreReadAsPeopleWriteThem(t *testing.T) {
 		"1GiB": 1 << 30, "1.5GiB": 3 << 29, "2T": 2 << 40, "7E": 7 << 60, "512B": 512, "0.5M": 1 << 19,
 		"9223372036854775807": math.MaxInt64,
 	} {
-		if got, err := parseSize(text); err != nil || got != want {
+		if got, err := ParseSize(text); err != nil || got != want {
 			t.Errorf("%q is read as %d, %v; want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "K", "-1", "64KB", "1.2.3G", "1e9", "5%", "0x10", "64 K iB", "64XiB", "8E", "99999999999999999999", "inf", "NaN", "1_000", "1,5G", "64KKiB", "64Ki"} {
-		if got, err := parseSize(text); err == nil {
+		if got, err := ParseSize(text); err == nil {
 			t.Errorf("%q is read as %d, want an error", text, got)
 		}
 	}
@@ -41,13 +41,13 @@ func FuzzASizeIsReadOrRefused(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		n, err := parseSize(s)
+		n, err := ParseSize(s)
 		if err == nil && n < 0 {
 			t.Errorf("%q is read as %d", s, n)
 		}
 		if err == nil {
-			if _, err := parseSize(formatSize(n)); err != nil && n < math.MaxInt64/1024*1023 {
-				t.Errorf("%q, written %q, is not read again: %v", s, formatSize(n), err)
+			if _, err := ParseSize(FormatSize(n)); err != nil && n < math.MaxInt64/1024*1023 {
+				t.Errorf("%q, written %q, is not read again: %v", s, FormatSize(n), err)
 			}
 		}
 	})
