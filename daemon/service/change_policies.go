@@ -34,12 +34,14 @@ func setPolicies(ctx context.Context, v *blockstore.Vault, o *blockstore.Owner, 
 // PolicyOf returns the policy that is written so.
 func PolicyOf(s api.PolicySpec) (blockstore.Policy, error) {
 	return PolicyText{Machines: s.Machines, Schedule: s.Schedule, Timezone: s.Timezone, Window: s.Window, Jitter: s.Jitter, MaxDuration: s.MaxDuration,
-		Consistency: s.Consistency, Otherwise: s.Otherwise, Keep: KeepText(s.Keep), TrashDays: s.TrashDays, RPO: s.RPO}.Policy(s.Name)
+		Consistency: s.Consistency, Otherwise: s.Otherwise, Keep: KeepText(s.Keep), TrashDays: s.TrashDays, RPO: s.RPO,
+		LibvirtTag: s.LibvirtTag, Retries: s.Retries, Priority: s.Priority, ReadRate: s.ReadRate, WriteRate: s.WriteRate, Verify: s.Verify}.Policy(s.Name)
 }
 
 // SpecOf writes a policy as a person would.
 func SpecOf(p blockstore.Policy) api.PolicySpec {
 	t := TextOf(p)
 	return api.PolicySpec{Name: p.Name, Machines: t.Machines, Schedule: t.Schedule, Timezone: t.Timezone, Window: t.Window, Jitter: t.Jitter, MaxDuration: t.MaxDuration,
-		Consistency: t.Consistency, Otherwise: t.Otherwise, Keep: api.Keep(t.Keep), TrashDays: t.TrashDays, RPO: t.RPO}
+		Consistency: t.Consistency, Otherwise: t.Otherwise, Keep: api.Keep(t.Keep), TrashDays: t.TrashDays, RPO: t.RPO,
+		LibvirtTag: t.LibvirtTag, Retries: t.Retries, Priority: t.Priority, ReadRate: t.ReadRate, WriteRate: t.WriteRate, Verify: t.Verify}
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -80,6 +81,30 @@ func TestAPolicyThatIsWrittenTwiceIsRefusedWhole(t *testing.T) {
 		var invalid *Invalid
 		if !errors.As(err, &invalid) || len(changes) > 0 {
 			t.Errorf("%s: %v, %v", name, changes, err)
+		}
+	}
+}
+
+func TestAPolicyIsTheSameAfterItWasSpelledOut(t *testing.T) {
+	t.Parallel()
+	policies, err := ReadPolicies([]byte(aFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := blockstore.Policy{}
+	for i := range reflect.TypeOf(full).NumField() { // so that a field that is new is not forgotten here
+		switch f := reflect.ValueOf(&full).Elem().Field(i); f.Kind() {
+		case reflect.Int, reflect.Int64:
+			f.SetInt(3)
+		}
+	}
+	for _, p := range policies {
+		full.Name, full.Machines, full.Schedule, full.Zone, full.Keep = p.Name, p.Machines, p.Schedule, p.Zone, p.Keep
+		for _, q := range []blockstore.Policy{p, full} {
+			again, err := PolicyOf(SpecOf(q))
+			if diff := DiffPolicy(q, again); err != nil || len(diff) > 0 {
+				t.Errorf("%s: %v, %v", q.Name, diff, err)
+			}
 		}
 	}
 }
