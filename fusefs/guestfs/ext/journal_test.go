@@ -23,7 +23,7 @@ var dirtyOptions = []struct {
 	{"no checksums", "-t ext3 -b 4096", "", 3},
 	{"no checksums, gone round, content", "-t ext3 -b 1024 -J size=1", "data=journal", 8},
 	{"checksums of the first kind", "-t ext4 -O ^metadata_csum", "journal_checksum", 3},
-	{"asynchronous commits", "-t ext4 -O ^metadata_csum -b 1024", "journal_async_commit", 3},
+	{"asynchronous commits", "-t ext4 -O ^metadata_csum -b 1024", "journal_async_commit,data=writeback", 3},
 	{"32 bits", "-t ext4 -O ^64bit", "", 3},
 	{"orphan_file and inline_data", "-t ext4 -O orphan_file,inline_data", "", 3},
 	{"bigalloc", "-t ext4 -O bigalloc", "", 3},

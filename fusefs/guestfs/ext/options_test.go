@@ -30,7 +30,7 @@ var kernelOptions = []struct{ name, options string }{
 	{"ea_inode without checksums", "-t ext4 -O ea_inode,^metadata_csum"},
 	{"sparse_super2", "-t ext4 -b 4096 -O sparse_super2"},
 	{"no extents", "-t ext4 -b 4096 -O ^extent,^64bit"},
-	{"project, quota and verity", "-t ext4 -O project,quota,verity"},
+	{"project", "-t ext4 -O project"},
 	{"no journal", "-t ext4 -O ^has_journal"},
 	{"orphan_file", "-t ext4 -O orphan_file"},
 	{"mmp", "-t ext4 -O mmp"},

@@ -26,6 +26,7 @@ var withoutKernel = []string{
 	"-t ext4 -O casefold -E encoding=utf8,encoding_flags=strict",
 	"-t ext4 -O large_dir,ea_inode,metadata_csum_seed -b 1024",
 	"-t ext4 -O ^metadata_csum,inline_data,^64bit",
+	"-t ext4 -O project,quota,verity,orphan_file",
 	"-t ext2 -b 4096",
 	"-t ext3 -b 1024",
 	"-t ext4 -O ^extent,^64bit,^metadata_csum -b 1024",
