@@ -112,7 +112,7 @@ func mount(t testing.TB, image, options string) (dir string, unmount func()) {
 	}
 	if out, err := try("mount", append(args, image, dir)...); err != nil {
 		kernel, _ := try("dmesg")
-		t.Fatalf("mount: %v\n%s\n%s", err, out, kernel[max(0, len(kernel)-1000):])
+		t.Fatalf("mount: %v\n%s\n%s", err, out, kernel[max(0, len(kernel)-300):])
 	}
 	mounted := true
 	unmount = func() {

@@ -17,12 +17,13 @@ var optionSets = []struct {
 	{"-i size=1024,nrext64=1 -m rmapbt=1,inobtcount=1,bigtime=1", 1500},
 	{"-m reflink=0,finobt=0,bigtime=0,inobtcount=0 -i sparse=0", 1500},
 	{"-b size=1024 -i size=512", 2500},
-	{"-b size=1024 -n size=8192 -i size=1024", 2500},
-	{"-b size=2048 -n size=65536 -i size=2048", 1500},
+	{"-b size=1024 -n size=8192", 2500},
+	{"-b size=2048 -n size=65536 -i size=1024", 1500},
+	{"-i size=2048 -n size=16384", 1500},
 	{"-s size=4096 -d agcount=7", 1500},
 	{"-l su=32k,size=16m -d su=64k,sw=2", 500},
 	{"-b size=16384", 1500},
-	{"-b size=65536 -i size=512", 700},
+	{"-b size=65536 -i size=512 -d size=400m", 700},
 }
 
 func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
@@ -35,7 +36,7 @@ func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			image := mkfs(t, 120, append(strings.Fields(c.options), "-L", "label")...)
+			image := mkfs(t, 400, append(strings.Fields(c.options), "-L", "label")...)
 			dir, unmount := mount(t, image, "")
 			populate(t, dir, c.entries)
 			unmount()
