@@ -119,6 +119,7 @@ var owners = map[string][]string{
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
 	"github.com/zeebo/blake3":            {"blockstore/content"},
 	"golang.org/x/term":                  {"cmd/holdfast"},
+	"golang.org/x/text":                  {"fusefs/guestfs/ext", "fusefs/guestfs/fat"},
 	"golang.org/x/sync":                  {"*"}, // errgroup
 	"golang.org/x/sys":                   {"*"}, // system calls
 	"lukechampine.com/blake3":            {"blockstore/content"},
