@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
 	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
 func backupCommand(k *console) *cli.Command {
@@ -39,15 +39,14 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			&cli.BoolFlag{Name: "paranoid", Usage: "decompress and compare whatever is stored"},
 			&cli.StringFlag{Name: "memory", Usage: "use up to `SIZE` for buffers (default 128MiB)"},
 			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if more)"},
+			rateFlag(),
+			&cli.DurationFlag{Name: "max-duration", Usage: "give up after `TIME`, for example 2h; what was stored is used by the next backup"},
 			jsonFlag(),
 		}, machineFlags()...), waitFlags()...),
 		Action: func(c *cli.Context) error {
 			o, err := backupOptionsOf(k, c)
 			if err != nil {
 				return err
-			}
-			if state, err := k.stateDir(c); err == nil {
-				thawLeft(c.Context, k, freezesIn(state))
 			}
 			return backUp(c.Context, k, o)
 		},
@@ -56,10 +55,10 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 
 // backupOptions say what is backed up, where to and how.
 type backupOptions struct {
-	vault       string
-	request     backup.Request
-	machine     *machineBackup // nil: the images are named
-	own         blockstore.OwnOptions
+	use
+	machine     string
+	request     api.BackupOptions
+	tuned       []string // flags about how this process writes, which mean nothing to a daemon
 	json, quiet bool
 }
 
@@ -71,12 +70,24 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if err := checkMachine(args[0]); err != nil {
 		return o, err
 	}
-	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
-	o.request = backup.Request{Machine: args[0], Tool: toolName(), SkipUnchanged: c.Bool("skip-unchanged")}
-	if len(c.StringSlice("disk")) > 0 {
-		if o.request.Disks, err = parseDisks(c.StringSlice("disk"), c.Bool("allow-in-use")); err != nil {
+	o.machine, o.json, o.quiet = args[0], c.Bool("json"), c.Bool("quiet")
+	o.request = api.BackupOptions{Disks: c.StringSlice("disk"), AllowInUse: c.Bool("allow-in-use"), SkipUnchanged: c.Bool("skip-unchanged"),
+		Scan: c.Bool("scan"), IncludeSecrets: c.Bool("include-secrets")}
+	if len(o.request.Disks) > 0 {
+		if _, err = parseDisks(o.request.Disks, o.request.AllowInUse); err != nil {
 			return o, err
 		}
+	}
+	for _, name := range []string{"acceleration", "paranoid", "memory", "min-free"} {
+		if c.IsSet(name) {
+			o.tuned = append(o.tuned, "--"+name)
+		}
+	}
+	if o.request.Rate, err = rateOf(c); err != nil {
+		return o, err
+	}
+	if o.request.MaxDuration, err = maxDurationOf(c); err != nil {
+		return o, err
 	}
 	if o.own, err = ownOptionsOf(k, c); err != nil {
 		return o, err
@@ -84,10 +95,37 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if o.vault, err = k.vaultPath(c); err != nil {
 		return o, err
 	}
-	if len(o.request.Disks) == 0 {
-		o.machine, err = machineBackupOf(k, c)
+	scratch, err := scratchOf(c)
+	if err != nil {
+		return o, err
+	}
+	o.request.Scratch = api.Scratch{Folder: scratch.Folder, Cap: scratch.Cap, LowWater: scratch.LowWater}
+	if o.stateDir, err = k.stateDir(c); err != nil && len(o.request.Disks) > 0 {
+		return o, nil // nothing has to be remembered of images that are named
 	}
 	return o, err
+}
+
+// rateFlag is that of commands that can be told to read slowly.
+func rateFlag() cli.Flag {
+	return &cli.StringFlag{Name: "rate", Usage: "read at most `SIZE` a second"}
+}
+
+func rateOf(c *cli.Context) (int64, error) {
+	rate, err := sizeOf(c, "rate", 0)
+	if err == nil && c.IsSet("rate") && rate <= 0 {
+		err = usagef("--rate is 0")
+	}
+	return rate, err
+}
+
+// maxDurationOf returns seconds.
+func maxDurationOf(c *cli.Context) (int64, error) {
+	d := c.Duration("max-duration")
+	if c.IsSet("max-duration") && d < time.Second {
+		return 0, usagef("--max-duration is %v: choose a second or more", d)
+	}
+	return int64(d / time.Second), nil
 }
 
 // parseDisks reads the values of --disk.
@@ -149,99 +187,88 @@ func ownOptionsOf(k *console, c *cli.Context) (o blockstore.OwnOptions, err erro
 	return o, err
 }
 
-const nothingMade = "no recovery point was made; what was stored is used by the next backup of the machine"
-
 // backUp makes one recovery point and prints it.
 func backUp(ctx context.Context, k *console, o backupOptions) error {
-	if _, err := os.Stat(o.vault); err == nil && o.machine == nil { // else there is more to say than that it is missing
-		if err := o.request.Check(o.vault); err != nil {
-			return fmt.Errorf("back up %s: %w", o.request.Machine, err)
-		}
-	}
-	owner, err := blockstore.Own(ctx, o.vault, o.own)
-	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, k, o.vault, err)
-	}
+	w, err := k.operations(ctx, o.use)
 	if err != nil {
-		return leaving(ctx, orUnreachable(o.vault, err), "nothing was stored")
+		return err
 	}
-	began := time.Now()
-	var result *backup.Result
-	err = k.measure("backup", true, o.quiet, func(set func(done, total int64)) error {
-		progress := func(p backup.Progress) {
-			k.phase("backup", p.Phase)
-			set(p.Done, p.Total)
-		}
-		if o.machine != nil {
-			result, err = o.machine.run(ctx, k, owner, o.request.Machine, progress)
+	defer w.close()
+	if w.daemon == "" && o.stateDir != "" {
+		thawLeft(ctx, k, freezesIn(o.stateDir))
+	}
+	if w.daemon != "" && len(o.tuned) > 0 {
+		k.say("note: %s: the daemon writes into the vault as its configuration says", strings.Join(o.tuned, ", "))
+	}
+	if w.daemon != "" {
+		if o.request.Disks, err = absoluteDisks(o.request.Disks); err != nil {
 			return err
 		}
-		if m, err := owner.Machine(ctx, o.request.Machine); err == nil {
-			if err := owner.CheckHeld(m); err != nil {
-				return err
-			}
-		}
-		o.request.Progress = progress
-		result, err = backup.Run(ctx, owner, o.request)
-		return err
-	})
-	if p := owner.Beside(); p != "" {
-		k.say("note: %s lies on the file system of the vault: twice as much is kept free there as elsewhere; --min-free SIZE says how much", p)
 	}
-	closed := owner.Close()
-	if errors.Is(err, blockstore.ErrFull) {
-		err = whatHelps(ctx, k, o.vault, err)
-	}
+	b, err := runJob[api.Backup](ctx, k, w, showing{"backup", true, o.quiet}, api.JobRequest{Kind: api.JobBackup, Machine: o.machine, Backup: &o.request})
 	if err != nil {
-		return leaving(ctx, err, nothingMade)
+		return err
 	}
-	if closed != nil {
-		k.warn(fmt.Sprintf("the point was made, but leaving the vault failed: %v", closed))
-	}
-	return reportBackup(k, result, o.json, time.Since(began))
+	return reportBackup(k, b, o.json)
 }
 
-func reportBackup(k *console, r *backup.Result, json bool, took time.Duration) error {
-	for _, n := range r.Notes {
-		k.say("note: %s", n)
+// absoluteDisks are the values of --disk with paths that hold in any folder.
+func absoluteDisks(values []string) (all []string, err error) {
+	for _, value := range values {
+		name, text, _ := strings.Cut(value, "=")
+		spec, err := image.ParseSpec(text)
+		if err == nil {
+			spec.Path, err = filepath.Abs(spec.Path)
+		}
+		if err != nil {
+			return nil, usagef("--disk %s: %v", name, err)
+		}
+		written := name + "=" + strings.ReplaceAll(spec.Path, ",", ",,")
+		if spec.Format != "" {
+			written += ",format=" + spec.Format
+		}
+		for _, b := range spec.Backing {
+			if b, err = filepath.Abs(b); err != nil {
+				return nil, err
+			}
+			written += ",backing=" + strings.ReplaceAll(b, ",", ",,")
+		}
+		all = append(all, written)
 	}
-	for _, w := range r.Warnings {
-		k.warn(w)
-	}
-	outcome := "completed"
-	if k.warned() {
-		outcome = "completed with warnings"
+	return all, nil
+}
+
+func reportBackup(k *console, b api.Backup, json bool) error {
+	if b.Outcome = service.Completed; k.warned() {
+		b.Outcome = service.CompletedWarnings
 	}
 	if json {
-		return k.json(api.Backup{
-			Point: service.DescribePoint(r.Point), Skipped: append([]string{}, r.Skipped...), Outcome: outcome, Notes: append([]string{}, r.Notes...),
-			Warnings: append([]string{}, r.Warnings...), Healed: r.Healed, Seconds: took.Seconds(),
-		})
+		return k.json(b)
 	}
-	if r.Healed > 0 {
-		k.printf("healed %d damaged pieces of the vault: points that name them can be read there again\n", r.Healed)
+	if b.Healed > 0 {
+		k.printf("healed %d damaged pieces of the vault: points that name them can be read there again\n", b.Healed)
 	}
-	p := r.Point
-	for _, d := range r.Skipped {
+	p, took := b.Point, time.Duration(b.Seconds*float64(time.Second))
+	for _, d := range b.Skipped {
 		k.printf("disk %s was not touched since the point before: taken over unread\n", d)
 	}
 	note := ""
-	if p.Reason == backup.InUse {
-		note = ", " + consistency(p)
+	if p.ConsistencyReason == backup.InUse {
+		note = ", " + p.Consistency + " (in use)"
 	}
-	k.printf("made %s@%s (%s)%s\n", p.MachineName, p.Label(), p.ID, note)
+	k.printf("made %s@%s (%s)%s\n", p.Machine, p.Time.Format(blockstore.LabelLayout), p.ID, note)
 	rate := ""
 	if p.Sizes.Read > 0 && took > 100*time.Millisecond {
 		rate = fmt.Sprintf(" (%s/s)", formatSize(int64(float64(p.Sizes.Read)/took.Seconds())))
 	}
 	if words := readWords(p); words != "" {
-		k.printf("%s consistency; read %s\n", p.Reached, words)
+		k.printf("%s consistency; read %s\n", p.Consistency, words)
 	}
 	k.printf("%s of disks, %s of data, %s read, %s changed, %s stored, in %s%s\n",
 		formatSize(p.Sizes.Logical), formatSize(p.Sizes.Protected), formatSize(p.Sizes.Read), formatSize(p.Sizes.Changed),
 		formatSize(p.Sizes.Stored), took.Round(100*time.Millisecond), rate)
 	if k.warned() {
-		k.printf("%s\n", outcome)
+		k.printf("%s\n", b.Outcome)
 	}
 	return nil
 }

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -46,10 +42,10 @@ fault is listed with every machine, point, disk and offset that it harms: then t
 }
 
 type checkOptions struct {
-	vault                       string
-	point                       *pointRef // nil: all
-	check                       blockstore.CheckOptions
-	json, quiet, readOnly, data bool
+	use
+	machine     string // of the point
+	check       api.CheckOptions
+	json, quiet bool
 }
 
 func checkOptionsOf(k *console, c *cli.Context) (o checkOptions, err error) {
@@ -57,132 +53,53 @@ func checkOptionsOf(k *console, c *cli.Context) (o checkOptions, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.data, o.json, o.quiet, o.readOnly = c.Bool("data"), c.Bool("json"), c.Bool("quiet"), c.Bool("read-only")
-	o.check = blockstore.CheckOptions{Data: o.data, Percent: c.Float64("percent")}
+	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
+	o.check = api.CheckOptions{Data: c.Bool("data"), Percent: c.Float64("percent"), ReadOnly: c.Bool("read-only")}
 	if args[0] != "" {
 		ref, err := parsePointRef(args[0])
 		if err != nil {
 			return o, err
 		}
-		o.point = &ref
+		o.machine, o.check.Point = ref.Machine, ref.Point
 	}
 	switch p := o.check.Percent; {
-	case !o.data && (c.IsSet("percent") || c.IsSet("rate") || o.point != nil):
+	case !o.check.Data && (c.IsSet("percent") || c.IsSet("rate") || o.check.Point != ""):
 		return o, usagef("--percent, --rate and MACHINE@POINT are about reading blocks: add --data")
 	case c.IsSet("percent") && !(p > 0 && p <= 100):
 		return o, usagef("--percent is %v: choose more than 0 and at most 100", p)
-	case c.IsSet("percent") && o.point != nil:
+	case c.IsSet("percent") && o.check.Point != "":
 		return o, usagef("--percent and MACHINE@POINT exclude each other")
 	}
-	if o.check.Rate, err = sizeOf(c, "rate", 0); err != nil {
+	if o.check.Rate, err = rateOf(c); err != nil {
 		return o, err
 	}
-	if c.IsSet("rate") && o.check.Rate <= 0 {
-		return o, usagef("--rate is 0")
-	}
-	if o.vault, err = k.vaultPath(c); err != nil || !o.data {
+	if o.use, err = k.useOf(c); err != nil || !o.check.Data {
 		return o, err
 	}
-	o.check.StateDir, err = k.stateDir(c)
+	o.stateDir, err = k.stateDir(c)
 	if err != nil && !c.IsSet("percent") {
 		return o, nil // a check of everything needs to remember nothing
 	}
 	return o, err
 }
 
-// checkVault prints what a check found; what harms points is a damagedError.
+// checkVault prints what a check found; what harms points is an error then.
 func checkVault(ctx context.Context, k *console, o checkOptions) error {
-	v, err := openVault(ctx, k, o.vault)
+	w, err := k.operations(ctx, o.use)
 	if err != nil {
 		return err
 	}
-	defer v.Close()
-	report, err := runCheck(ctx, k, v, o)
-	if err != nil {
-		return leaving(ctx, err, "the check was not finished; a check changes nothing, and one with --percent goes on where this one stopped")
+	defer w.close()
+	q := api.JobRequest{Kind: api.JobCheck, Machine: o.machine, Check: &o.check}
+	found, err := runJob[*api.Check](ctx, k, w, showing{"check", o.check.Data, o.quiet}, q)
+	if found == nil {
+		return err
 	}
-	if !o.readOnly {
-		k.noteChecked(ctx, o, report)
-	}
-	found := service.DescribeCheck(report, o.data)
 	if o.json {
-		err = k.json(found)
-	} else {
-		showCheck(k, found)
+		return errors.Join(k.json(found), err)
 	}
-	switch {
-	case err != nil || len(found.Faults) == 0:
-		return err
-	case report.Harmed():
-		return &damagedError{fmt.Sprintf("vault %s is damaged: %s", o.vault, count(len(found.Faults), "fault"))}
-	}
-	k.warn(fmt.Sprintf("vault %s has %s that harm no recovery point", o.vault, count(len(found.Faults), "fault")))
-	return nil
-}
-
-func runCheck(ctx context.Context, k *console, v *blockstore.Vault, o checkOptions) (report *blockstore.CheckReport, err error) {
-	var point *blockstore.Point
-	if o.point != nil {
-		if point, err = service.FindPoint(ctx, v, *o.point); err != nil {
-			return nil, err
-		}
-	}
-	err = k.measure("check", o.data, o.quiet, func(set func(done, total int64)) (err error) {
-		o.check.Progress = set
-		if point != nil {
-			report, err = v.CheckPoint(ctx, point, o.check)
-		} else {
-			report, err = v.Check(ctx, o.check)
-		}
-		return err
-	})
-	return report, err
-}
-
-// noteChecked tells the vault what a check found, if this process can become its
-// owner at once.
-func (k *console) noteChecked(ctx context.Context, o checkOptions, r *blockstore.CheckReport) {
-	if len(r.Damaged)+len(r.Torn) == 0 && (r.ReadSince.IsZero() || r.Points == 0) {
-		return
-	}
-	failed := func(err error) {
-		k.say("note: what was found was not noted in the vault: %v", err)
-	}
-	// Files of another user's could not be read by the vault's own.
-	var st syscall.Stat_t
-	if err := syscall.Stat(o.vault, &st); err != nil || int(st.Uid) != os.Geteuid() {
-		failed(errors.Join(errors.New("the vault belongs to another user"), err))
-		return
-	}
-	open, err := k.vaultOptions(ctx)
-	if err != nil {
-		failed(err)
-		return
-	}
-	owner, err := blockstore.Own(ctx, o.vault, blockstore.OwnOptions{Options: open, MinFree: -1})
-	if err != nil {
-		failed(err)
-		return
-	}
-	_, good, err := owner.NoteDamage(ctx, r.Damaged)
-	if err == nil {
-		_, err = owner.NoteVerified(ctx, r)
-	}
-	if err == nil {
-		var mended int
-		if mended, err = owner.Mend(ctx, r.Torn); mended > 0 {
-			k.say("note: %s with a damaged header or footer rewritten: nothing in them was lost", count(mended, "pack"))
-		}
-	}
-	if closed := owner.Close(); err == nil {
-		err = closed
-	}
-	if good > 0 {
-		k.say("note: %d records that were noted as damaged can be read again", good)
-	}
-	if err != nil {
-		failed(err)
-	}
+	showCheck(k, *found)
+	return err
 }
 
 func showCheck(k *console, c api.Check) {

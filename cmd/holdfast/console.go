@@ -28,6 +28,9 @@ type console struct {
 	outTerm  bool           // out is one
 	local    *time.Location // for --local
 
+	// dial reaches the daemon that listens at a socket; nil: no daemon is asked.
+	dial func(socket string) (ops operations, close func(), err error)
+
 	work int      // binary logarithm of the cost of new passphrases; 0: the default
 	keys keyFiles // what the command line says of keys
 	// unlock opens the vault, once a command began to; only for its own goroutine.

@@ -35,6 +35,13 @@ func (k *console) measure(what string, bytes, quiet bool, do func(set func(done,
 	if quiet {
 		return do(func(int64, int64) {})
 	}
+	m := k.begin(what, bytes)
+	defer m.close()
+	return do(m.set)
+}
+
+// begin shows progress until the meter that it returns is closed.
+func (k *console) begin(what string, bytes bool) *meter {
 	m := &meter{k: k, what: what, bytes: bytes, began: time.Now(), stop: make(chan struct{})}
 	every := plainEvery
 	if k.terminal {
@@ -45,8 +52,7 @@ func (k *console) measure(what string, bytes, quiet bool, do func(set func(done,
 	k.mu.Unlock()
 	m.wait.Add(1)
 	go m.loop(every)
-	defer m.close()
-	return do(m.set)
+	return m
 }
 
 // phase tells what is being done now, beside how far it has come.

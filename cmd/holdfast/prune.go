@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,11 +40,12 @@ points, nothing goes until --confirm; the exit code is 3 then.`,
 			if err != nil {
 				return err
 			}
-			o := pruning{how, c.Args().Slice(), c.Bool("dry-run"), c.Bool("confirm"), c.Bool("quiet")}
-			if o.dry {
-				return planPrune(c.Context, k, o)
+			o := pruning{listing: how, names: c.Args().Slice(), dry: c.Bool("dry-run"), confirm: c.Bool("confirm"), quiet: c.Bool("quiet")}
+			u, err := k.useOf(c)
+			if err != nil {
+				return err
 			}
-			return k.forgetting(c.Context, how.vault, waitOf(c), func(owner *blockstore.Owner) error { return prune(c.Context, k, owner, o) })
+			return prune(c.Context, k, u, o)
 		},
 	}
 }
@@ -57,125 +56,95 @@ type pruning struct {
 	dry, confirm, quiet bool
 }
 
-// plan finds the machines, and what is to become of their points.
-func (o pruning) plan(ctx context.Context, v *blockstore.Vault, now time.Time) ([]service.PrunePlan, error) {
-	var machines []blockstore.Machine
-	for _, name := range o.names {
-		m, err := service.FindMachine(ctx, v, name)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(machines, func(n blockstore.Machine) bool { return n.ID == m.ID }) {
-			machines = append(machines, m)
-		}
+// prune moves points to the trash, or says which would go there.
+func prune(ctx context.Context, k *console, u use, o pruning) error {
+	w, err := k.operations(ctx, u)
+	if err != nil {
+		return err
 	}
-	if len(o.names) == 0 {
-		var err error
-		if machines, err = v.Machines(ctx); err != nil {
-			return nil, fmt.Errorf("nothing was pruned, since not every machine can be read: %w", err)
-		}
+	defer w.close()
+	options := api.PruneOptions{Machines: o.names, Confirm: o.confirm}
+	var all []api.Prune
+	if o.dry {
+		all, err = w.PlanPrune(ctx, w.vault, options)
+	} else {
+		all, err = runJob[[]api.Prune](ctx, k, w, showing{}, api.JobRequest{Kind: api.JobPrune, Prune: &options})
 	}
-	return service.PlanPrune(ctx, v, service.Pruning{Machines: machines, Confirm: o.confirm, Now: now})
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.json:
+		err = k.json(all)
+	case o.dry:
+		err = k.table(o.rows(k, all))
+	}
+	if err != nil {
+		return err
+	}
+	if !o.json {
+		sayPrunes(k, o, all)
+	}
+	if o.dry {
+		sayDoubts(k, all)
+	}
+	return nil
 }
 
-func planPrune(ctx context.Context, k *console, o pruning) error {
-	v, err := openVault(ctx, k, o.vault)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	plans, err := o.plan(ctx, v, time.Now())
-	if err != nil {
-		return err
-	}
-	if o.json {
-		sayDoubts(k, plans)
-		return k.json(describePrunes(plans, true))
-	}
+// rows are a line for each point.
+func (o pruning) rows(k *console, all []api.Prune) [][]string {
 	rows := [][]string{{"MACHINE", "POINT", "ID", "", "WHY"}}
-	for _, p := range plans {
-		for i, q := range p.Points {
-			what, why := "goes", slices.Clone(p.Verdicts[i].Why)
-			if p.Verdicts[i].Keep {
+	for _, p := range all {
+		for _, q := range p.Points {
+			what, why := "goes", slices.Clone(q.Why)
+			if q.Keep {
 				what = "keep"
 			}
-			if flaw := p.Verdicts[i].Flaw; flaw != "" {
-				why = append(why, "not good: "+flaw)
+			if q.Flaw != "" {
+				why = append(why, "not good: "+q.Flaw)
 			}
-			when := q.Label()
+			when := q.Time.Format(blockstore.LabelLayout)
 			if o.local {
-				when = k.moment(q.Time, true)
+				when = k.moment(q.Time.Time, true)
 			}
-			rows = append(rows, []string{p.Machine.Name, when, string(q.ID), what, strings.Join(why, "; ")})
+			rows = append(rows, []string{p.Machine, when, q.ID, what, strings.Join(why, "; ")})
 		}
 	}
-	if err := k.table(rows); err != nil {
-		return err
-	}
-	return sayPrunes(k, o, plans)
-}
-
-// prune moves points to the trash, if the clock is believed.
-func prune(ctx context.Context, k *console, owner *blockstore.Owner, o pruning) error {
-	now, err := owner.TrustedNow(ctx)
-	if err != nil {
-		return fmt.Errorf("nothing was pruned: %w", err)
-	}
-	plans, err := o.plan(ctx, owner.Vault, now)
-	if err != nil {
-		return err
-	}
-	moved, err := service.Prune(ctx, owner, plans)
-	if err != nil {
-		return leaving(ctx, err, fmt.Sprintf("%s moved to the trash; run it again to go on", count(moved, "point")))
-	}
-	if o.json {
-		sayDoubts(k, plans)
-		return k.json(describePrunes(plans, false))
-	}
-	return sayPrunes(k, o, plans)
-}
-
-func describePrunes(plans []service.PrunePlan, dry bool) []api.Prune {
-	all := make([]api.Prune, 0, len(plans))
-	for _, p := range plans {
-		all = append(all, service.DescribePrune(p, dry))
-	}
-	return all
+	return rows
 }
 
 // sayPrunes says in a line for each machine what became of its points.
-func sayPrunes(k *console, o pruning, plans []service.PrunePlan) error {
+func sayPrunes(k *console, o pruning, all []api.Prune) {
 	var without []string
-	for _, p := range plans {
-		going := len(p.Going())
+	for _, p := range all {
+		going := 0
+		for _, q := range p.Points {
+			if !q.Keep {
+				going++
+			}
+		}
 		switch {
-		case p.Policy.Name == "" && !p.Doubtful:
-			without = append(without, p.Machine.Name)
+		case p.Policy == "" && !p.Doubtful:
+			without = append(without, p.Machine)
 		case p.Passed != "" && !p.Doubtful:
-			k.printf("%s: passed over, %s\n", p.Machine.Name, p.Passed)
+			k.printf("%s: passed over, %s\n", p.Machine, p.Passed)
 		case p.Passed != "" || o.quiet && going == 0: // doubts are warnings
 		case o.dry:
-			k.printf("%s (policy %s: %s): %d of %s would go to the trash\n", p.Machine.Name, p.Policy.Name, p.Rules, going, count(len(p.Points), "point"))
+			k.printf("%s (policy %s: %s): %d of %s would go to the trash\n", p.Machine, p.Policy, p.Rules, going, count(len(p.Points), "point"))
 		default:
-			k.printf("%s (policy %s): %d of %s went to the trash\n", p.Machine.Name, p.Policy.Name, going, count(len(p.Points), "point"))
+			k.printf("%s (policy %s): %d of %s went to the trash\n", p.Machine, p.Policy, going, count(len(p.Points), "point"))
 		}
 	}
 	if len(without) > 0 && !o.quiet {
 		k.say("without a policy, so that all is kept: %s", strings.Join(without, ", "))
 	}
-	sayDoubts(k, plans)
-	return nil
 }
 
 // sayDoubts warns of machines that somebody should look after.
-func sayDoubts(k *console, plans []service.PrunePlan) {
-	for _, p := range plans {
-		switch {
-		case p.Waits:
-			k.warn(fmt.Sprintf("machine %s is passed over: %s; `holdfast prune %s --dry-run` lists them, --confirm does it", p.Machine.Name, p.Passed, p.Machine.Name))
-		case p.Doubtful:
-			k.warn(fmt.Sprintf("machine %s is passed over: %s", p.Machine.Name, p.Passed))
+func sayDoubts(k *console, all []api.Prune) {
+	for _, p := range all {
+		if d := service.PruneDoubt(p); d != "" {
+			k.warn(d)
 		}
 	}
 }

@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -31,11 +30,11 @@ machine, and changes nothing.`,
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
+			u, err := k.useOf(c)
 			if err != nil {
 				return err
 			}
-			o := sweepOptions{vault: path, wait: waitOf(c), json: c.Bool("json"), quiet: c.Bool("quiet")}
+			o := sweepOptions{use: u, json: c.Bool("json"), quiet: c.Bool("quiet")}
 			if c.IsSet("plan-free") {
 				if c.Bool("now") || c.Bool("full") {
 					return usagef("--plan-free only plans: leave --now and --full out")
@@ -46,41 +45,36 @@ machine, and changes nothing.`,
 				}
 				return planFree(c.Context, k, o, bytes)
 			}
-			return k.forgetting(c.Context, path, o.wait, func(owner *blockstore.Owner) error {
-				return runSweep(c.Context, k, owner, o, blockstore.SweepOptions{DryRun: c.Bool("dry-run"), Now: c.Bool("now"), Full: c.Bool("full")})
-			})
+			return sweepVault(c.Context, k, o, api.SweepOptions{DryRun: c.Bool("dry-run"), Now: c.Bool("now"), Full: c.Bool("full")})
 		},
 	}
 }
 
 // sweepOptions say which vault is swept and how that is told.
 type sweepOptions struct {
-	vault       string
-	wait        time.Duration
+	use
 	json, quiet bool
 }
 
-// runSweep sweeps and prints the report, also of a sweep that failed on its
-// way and freed something.
-func runSweep(ctx context.Context, k *console, owner *blockstore.Owner, o sweepOptions, opts blockstore.SweepOptions) error {
-	var report *blockstore.SweepReport
-	err := k.measure("sweep", true, o.quiet, func(set func(done, total int64)) error {
-		var err error
-		opts.Progress = set
-		report, err = owner.Sweep(ctx, opts)
-		return err
-	})
+// sweepVault sweeps and prints the report.
+func sweepVault(ctx context.Context, k *console, o sweepOptions, options api.SweepOptions) error {
+	w, err := k.operations(ctx, o.use)
 	if err != nil {
-		if report != nil && report.Freed > 0 {
-			k.say("note: %s were freed before that", formatSize(report.Freed))
-		}
-		return leaving(ctx, err, "nothing that a point names was removed; the next sweep goes on")
+		return err
 	}
-	described := service.DescribeSweep(report, opts.DryRun)
+	defer w.close()
+	swept, err := runJob[api.Sweep](ctx, k, w, showing{"sweep", true, o.quiet}, api.JobRequest{Kind: api.JobSweep, Sweep: &options})
+	if err != nil {
+		return err
+	}
+	return reportSweep(k, o, swept, options.Full)
+}
+
+func reportSweep(k *console, o sweepOptions, swept api.Sweep, full bool) error {
 	if o.json {
-		return k.json(described)
+		return k.json(swept)
 	}
-	showSweep(k, described, opts)
+	showSweep(k, swept, full)
 	return nil
 }
 

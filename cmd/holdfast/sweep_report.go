@@ -6,7 +6,7 @@ import (
 )
 
 // showSweep says in words what a sweep did and why the rest stays.
-func showSweep(k *console, s api.Sweep, opts blockstore.SweepOptions) {
+func showSweep(k *console, s api.Sweep, full bool) {
 	freed, dropped := "freed", "dropped"
 	if s.Dry {
 		freed, dropped = "would free", "would drop"
@@ -19,13 +19,13 @@ func showSweep(k *console, s api.Sweep, opts blockstore.SweepOptions) {
 	}
 	k.printf("%s %s: %d of %s removed, %d of these after %s in them were copied\n",
 		freed, formatSize(s.Freed), s.Removed, count(s.Packs, "pack"), s.Rewritten, formatSize(s.Copied))
-	for _, why := range whyItStays(k, s, opts) {
+	for _, why := range whyItStays(k, s, full) {
 		k.printf("  %s\n", why)
 	}
 }
 
 // whyItStays explains what is still there, in lines.
-func whyItStays(k *console, s api.Sweep, opts blockstore.SweepOptions) (lines []string) {
+func whyItStays(k *console, s api.Sweep, full bool) (lines []string) {
 	line := func(bytes int64, text string) {
 		if bytes > 0 {
 			lines = append(lines, formatSize(bytes)+" "+text)
@@ -38,7 +38,7 @@ func whyItStays(k *console, s api.Sweep, opts blockstore.SweepOptions) (lines []
 	}
 	line(s.Trash, trash)
 	dead := "stay though nothing names them: most of what lies with them in their packs is needed"
-	if !opts.Full {
+	if !full {
 		dead += "; --full frees them"
 	}
 	line(s.Dead, dead)

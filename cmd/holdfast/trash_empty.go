@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 func trashEmptyCommand(k *console) *cli.Command {
@@ -35,71 +31,49 @@ refused. Without this command points leave the trash by themselves when their ti
 				return usagef("without --now nothing leaves the trash before its time").
 					hinted("`holdfast trash list` says when that is; `holdfast sweep` drops what is due")
 			}
-			path, err := k.vaultPath(c)
+			u, err := k.useOf(c)
 			if err != nil {
 				return err
 			}
-			o := sweepOptions{vault: path, wait: waitOf(c), json: c.Bool("json"), quiet: c.Bool("quiet")}
+			o := sweepOptions{use: u, json: c.Bool("json"), quiet: c.Bool("quiet")}
 			return emptyTrash(c.Context, k, o, refs, c.Bool("yes"))
 		},
 	}
 }
 
+// emptyTrash drops points for good: those that a person saw, where one is asked.
 func emptyTrash(ctx context.Context, k *console, o sweepOptions, refs []pointRef, yes bool) error {
-	return k.forgetting(ctx, o.vault, o.wait, func(owner *blockstore.Owner) error {
-		points, err := toDrop(ctx, k, owner, refs)
-		if err != nil {
-			return err
-		}
-		if len(points) == 0 {
-			if !o.json {
-				k.printf("nothing in the trash can be dropped\n")
-				return nil
-			}
-			return k.json(service.DescribeSweep(&blockstore.SweepReport{}, false))
-		}
-		word := strconv.Itoa(len(points))
-		if len(points) == 1 {
-			word = points[0].MachineName
-		}
-		if err := k.confirm(yes, word, "dropping "+count(len(points), "point")+" for good"); err != nil {
-			return err
-		}
-		opts := blockstore.SweepOptions{Now: true}
-		for _, p := range points {
-			opts.Points = append(opts.Points, p.ID)
-		}
-		return runSweep(ctx, k, owner, o, opts)
-	})
-}
-
-// toDrop returns the points that are meant, or all of the trash, without those
-// that are locked. A locked one that is named is an error.
-func toDrop(ctx context.Context, k *console, owner *blockstore.Owner, refs []pointRef) ([]*blockstore.Point, error) {
-	all, err := owner.Trash(ctx)
-	if len(refs) > 0 {
-		all, err = service.FindPoints(ctx, owner.Vault, refs, service.Trashed)
-	}
+	w, err := k.operations(ctx, o.use)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var points []*blockstore.Point
-	var refused []error
-	for _, p := range all {
-		s, err := owner.State(p)
-		if err != nil {
-			return nil, err
-		}
-		if !s.Locked(time.Now()) {
-			points = append(points, p)
-			continue
-		}
-		locked := fmt.Errorf("point %s is %w until %s", pointName(p), blockstore.ErrLocked, k.moment(s.Until, false))
-		if len(refs) == 0 {
-			k.warn(locked.Error() + " and stays")
-			continue
-		}
-		refused = append(refused, locked)
+	defer w.close()
+	options := api.EmptyTrashOptions{Points: refs, DryRun: !yes}
+	ask := api.JobRequest{Kind: api.JobEmptyTrash, EmptyTrash: &options}
+	dropped, err := runJob[api.Sweep](ctx, k, w, showing{"sweep", true, o.quiet}, ask)
+	if err != nil {
+		return err
 	}
-	return points, errors.Join(refused...)
+	if n := len(dropped.Dropped); options.DryRun && n > 0 {
+		word := strconv.Itoa(n)
+		if n == 1 {
+			word = dropped.Dropped[0].Machine
+		}
+		if err := k.confirm(yes, word, "dropping "+count(n, "point")+" for good"); err != nil {
+			return err
+		}
+		options = api.EmptyTrashOptions{}
+		for _, p := range dropped.Dropped {
+			options.Points = append(options.Points, api.PointRef{Machine: p.MachineID, Point: p.ID})
+		}
+		if dropped, err = runJob[api.Sweep](ctx, k, w, showing{"sweep", true, o.quiet}, ask); err != nil {
+			return err
+		}
+	}
+	if len(dropped.Dropped) == 0 && !o.json {
+		k.printf("nothing in the trash can be dropped\n")
+		return nil
+	}
+	dropped.Dry = false
+	return reportSweep(k, o, dropped, false)
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+// operations are what a command asks for: of a daemon, or of this process.
+type operations interface {
+	api.Reading
+	api.Jobs
+}
+
+// worker is who does the work of a command.
+type worker struct {
+	operations
+	vault  string // how it knows the vault
+	daemon string // where it listens; "": this process does the work
+	close  func()
+}
+
+// use says which vault a command works with, and how where this process opens it.
+type use struct {
+	vault    string // path
+	own      blockstore.OwnOptions
+	stateDir string // "": nothing is remembered
+}
+
+// useOf reads what the flags say of a vault that is written to.
+func (k *console) useOf(c *cli.Context) (u use, err error) {
+	if u.vault, err = k.vaultPath(c); err != nil {
+		return u, err
+	}
+	open, err := k.vaultOptions(c.Context)
+	u.own = blockstore.OwnOptions{Options: open, Wait: waitOf(c), Waiting: k.waiting}
+	return u, err
+}
+
+// operations returns who does the work: the daemon that owns the vault or, where none
+// does, this process. Whoever called it closes it.
+func (k *console) operations(ctx context.Context, u use) (*worker, error) {
+	if w := k.daemonOf(ctx, u.vault); w != nil {
+		return w, nil
+	}
+	if u.own.Hung == nil {
+		u.own.Hung = k.hung // of who reads; who writes gets an error
+	}
+	table, err := jobs.Open(jobs.Options{Explain: service.Explain})
+	if err != nil {
+		return nil, err
+	}
+	s := service.New(service.Options{
+		Vaults: &service.OneVault{Path: u.vault, Options: u.own, Say: func(text string) { k.say("%s", text) }, Warn: k.warn},
+		Jobs:   table, Tool: toolName(), Host: hostSeed(), StateDir: u.stateDir, Guard: guards(),
+	})
+	return &worker{operations: s, vault: u.vault, close: func() { table.Close(context.WithoutCancel(ctx)) }}, nil
+}
+
+// runDirs are the folders in which daemons say what they own, the one that counts first.
+func (k *console) runDirs() []string {
+	if dir := k.getenv("HOLDFAST_RUN"); dir != "" {
+		return []string{dir}
+	}
+	var dirs []string
+	if _, err := os.Stat("/run/holdfast"); err == nil || os.Geteuid() == 0 {
+		dirs = append(dirs, "/run/holdfast")
+	}
+	if base := k.getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) {
+		dirs = append(dirs, filepath.Join(base, "holdfast"))
+	}
+	return dirs
+}
+
+// withoutDaemon tells whether a person wants no daemon to be asked.
+func (k *console) withoutDaemon() bool { return k.dial == nil || k.getenv("HOLDFAST_DAEMON") == "off" }
+
+// daemonOf returns the daemon that owns a vault, nil where none does, or where it does not answer.
+func (k *console) daemonOf(ctx context.Context, vault string) *worker {
+	if k.withoutDaemon() {
+		return nil
+	}
+	for _, dir := range k.runDirs() {
+		if a, ok := service.FindAnnounced(dir, vault); ok {
+			return k.reach(ctx, dir, string(a.ID))
+		}
+	}
+	return nil
+}
+
+// daemonPatience is how long a daemon may take to answer.
+const daemonPatience = 3 * time.Second
+
+// reach asks the daemon of a folder whether it answers.
+func (k *console) reach(ctx context.Context, dir, vault string) *worker {
+	socket := filepath.Join(dir, service.SocketName)
+	ops, close, err := k.dial(socket)
+	if err == nil {
+		asking, cancel := context.WithTimeout(ctx, daemonPatience)
+		defer cancel()
+		_, err = ops.Jobs(asking, api.JobQuery{Vault: vault, Limit: 1})
+		var said *api.Problem
+		if errors.As(err, &said) {
+			err = nil // it answers, whatever it says
+		}
+	}
+	if err != nil {
+		k.say("note: the daemon that owns the vault does not answer at %s: going on without it (%v)", socket, err)
+		return nil
+	}
+	return &worker{operations: ops, vault: vault, daemon: socket, close: close}
+}
