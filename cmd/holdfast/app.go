@@ -25,6 +25,7 @@ func newApp(k *console) *cli.App {
 			group("Policies", policyCommand(k)), group("Policies", applyCommand(k)), group("Policies", pruneCommand(k)),
 			group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
 			group("Restore", restoreCommand(k)),
+			group("Jobs", jobsCommand(k)), group("Jobs", jobCommand(k)),
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),
 			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
 		},

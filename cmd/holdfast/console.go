@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 // console is where a command writes: results to out, everything else to err.
@@ -29,7 +30,7 @@ type console struct {
 	local    *time.Location // for --local
 
 	// dial reaches the daemon that listens at a socket; nil: no daemon is asked.
-	dial func(socket string) (ops operations, close func(), err error)
+	dial func(socket string) (ops api.Operations, close func(), err error)
 
 	work int      // binary logarithm of the cost of new passphrases; 0: the default
 	keys keyFiles // what the command line says of keys

@@ -15,15 +15,9 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
-// operations are what a command asks for: of a daemon, or of this process.
-type operations interface {
-	api.Reading
-	api.Jobs
-}
-
 // worker is who does the work of a command.
 type worker struct {
-	operations
+	api.Operations
 	vault  string // how it knows the vault
 	daemon string // where it listens; "": this process does the work
 	close  func()
@@ -63,7 +57,7 @@ func (k *console) operations(ctx context.Context, u use) (*worker, error) {
 		Vaults: &service.OneVault{Path: u.vault, Options: u.own, Say: func(text string) { k.say("%s", text) }, Warn: k.warn},
 		Jobs:   table, Tool: toolName(), Host: hostSeed(), StateDir: u.stateDir, Guard: guards(),
 	})
-	return &worker{operations: s, vault: u.vault, close: func() { table.Close(context.WithoutCancel(ctx)) }}, nil
+	return &worker{Operations: s, vault: u.vault, close: func() { table.Close(context.WithoutCancel(ctx)) }}, nil
 }
 
 // runDirs are the folders in which daemons say what they own, the one that counts first.
@@ -117,5 +111,5 @@ func (k *console) reach(ctx context.Context, dir, vault string) *worker {
 		k.say("note: the daemon that owns the vault does not answer at %s: going on without it (%v)", socket, err)
 		return nil
 	}
-	return &worker{operations: ops, vault: vault, daemon: socket, close: close}
+	return &worker{Operations: ops, vault: vault, daemon: socket, close: close}
 }

@@ -63,6 +63,7 @@ stops the restore, unless --skip-damaged puts zeros there, lists them and exits 
 			yesFlag(),
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written and compare it"},
 			&cli.BoolFlag{Name: "skip-damaged", Usage: "put zeros where data is damaged, list where, and go on"},
+			rateFlag(),
 			&cli.StringFlag{Name: "mode", Usage: "`MODE`: permissions of files, in octal (default 0600)"},
 			&cli.StringFlag{Name: "owner", Usage: "`USER[:GROUP]`: whom to give files to (default: whoever restores)"},
 			jsonFlag(),
@@ -137,6 +138,9 @@ func restoreOptionsOf(k *console, c *cli.Context) (o restoreOptions, err error) 
 	o.to, o.format, o.device = c.String("to"), c.String("format"), c.Bool("device")
 	o.json, o.quiet = c.Bool("json"), c.Bool("quiet")
 	o.run = restore.Options{Force: c.Bool("force"), Verify: c.Bool("verify"), SkipDamaged: c.Bool("skip-damaged")}
+	if o.run.Rate, err = rateOf(c); err != nil {
+		return o, err
+	}
 	if o.run.Mode, err = parseMode(c.String("mode")); err != nil {
 		return o, err
 	}

@@ -79,8 +79,9 @@ func (r *placeRun) work(ctx context.Context) (err error) {
 			err = r.left(err)
 		}
 	}()
+	pace := blockstore.NewPace(r.opt.Rate)
 	for _, t := range r.places {
-		if err := t.plan(ctx, r); err != nil {
+		if err := t.plan(ctx, r, pace); err != nil {
 			return t.failed(ended(ctx, err))
 		}
 	}
@@ -107,8 +108,8 @@ func (r *placeRun) work(ctx context.Context) (err error) {
 }
 
 // plan finds what differs, and changes nothing.
-func (t *placeTask) plan(ctx context.Context, r *placeRun) (err error) {
-	if t.src, err = newSource(t.job.Disk, r.opt.SkipDamaged); err != nil {
+func (t *placeTask) plan(ctx context.Context, r *placeRun, pace *blockstore.Pace) (err error) {
+	if t.src, err = newSource(ctx, t.job.Disk, r.opt.SkipDamaged, pace); err != nil {
 		return err
 	}
 	if !t.job.Place.continues(t.job.Mark) {

@@ -113,6 +113,7 @@ type Options struct {
 	SkipDamaged bool        // put zeros where the point cannot be read, and go on
 	Mode        os.FileMode // permissions of files; 0: 0600
 	Owner       *Owner      // nil: whoever runs the restore
+	Rate        int64       // bytes of the point that are read a second, at most; 0: no limit
 	Workers     int         // 0: one per processor and one more
 	VaultPath   string      // the vault read from; a device that it lies on is refused
 

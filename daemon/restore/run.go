@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
 // maxWorkers bounds the memory of a restore, whatever is asked for.
@@ -85,10 +87,11 @@ func (r *run) plan(ctx context.Context) error {
 		return err
 	}
 	r.prog.fn = r.opt.Progress
+	pace := blockstore.NewPace(r.opt.Rate)
 	for _, t := range r.tasks {
 		spec := t.job.Target
 		t.result = DiskResult{Disk: t.job.Disk.Info(), Target: spec.name(), Kind: spec.Kind}
-		if err := t.plan(ctx, r.opt.SkipDamaged); err != nil {
+		if err := t.plan(ctx, r.opt.SkipDamaged, pace); err != nil {
 			return t.failed(err)
 		}
 		t.noteLink()

@@ -17,14 +17,17 @@ type source struct {
 	only    []span    // the parts that extents yields; nil: all
 	skip    bool      // zeros for what is damaged
 	damaged *rangeSet // what became zeros
+
+	ctx  context.Context  // of the restore, which read is part of
+	pace *blockstore.Pace // of reading; nil: none
 }
 
-func newSource(d Disk, skip bool) (*source, error) {
+func newSource(ctx context.Context, d Disk, skip bool, pace *blockstore.Pace) (*source, error) {
 	size, block := d.Size(), d.BlockSize()
 	if size < 0 || block < 1 || block > window || block&(block-1) != 0 {
 		return nil, fmt.Errorf("disk %s has %d bytes in blocks of %d, which cannot be", d.Info().Name, size, block)
 	}
-	return &source{disk: d, size: size, skip: skip, damaged: new(rangeSet)}, nil
+	return &source{disk: d, size: size, skip: skip, damaged: new(rangeSet), ctx: ctx, pace: pace}, nil
 }
 
 // extents calls fn for the runs of data and zeros of the disk, or of the parts that
@@ -96,6 +99,9 @@ func (s *source) passDamage(ctx context.Context, damage *blockstore.CorruptError
 // read fills p with the disk's bytes at off; what is damaged and skipped becomes
 // zeros and is noted in found.
 func (s *source) read(p []byte, off int64, found *rangeSet) error {
+	if err := s.pace.Take(s.ctx, int64(len(p))); err != nil {
+		return err
+	}
 	err := readFull(s.disk, p, off)
 	var damage *blockstore.CorruptError
 	if err == nil || !s.skip || !errors.As(err, &damage) {

@@ -36,8 +36,8 @@ func (t *task) failed(err error) error {
 }
 
 // plan walks the disk's map once: how much there is, and for a qcow2 what lies where.
-func (t *task) plan(ctx context.Context, skip bool) (err error) {
-	if t.src, err = newSource(t.job.Disk, skip); err != nil {
+func (t *task) plan(ctx context.Context, skip bool, pace *blockstore.Pace) (err error) {
+	if t.src, err = newSource(ctx, t.job.Disk, skip, pace); err != nil {
 		return err
 	}
 	if t.job.Target.Kind == Qcow2 {

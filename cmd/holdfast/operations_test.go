@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+// host is a yard whose vault a daemon owns.
+type host struct {
+	*yard
+	ops   api.Operations
+	calls int  // of dial
+	deaf  bool // nobody answers
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	y := newYard(t)
+	h := &host{yard: y}
+	y.env["HOLDFAST_RUN"] = t.TempDir()
+	table, err := jobs.Open(jobs.Options{Dir: jobsIn(y.env["HOLDFAST_STATE"]), Explain: service.Explain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { table.Close(context.Background()) })
+	h.ops = service.New(service.Options{
+		Vaults: &service.OneVault{Path: y.path("vault"), Options: blockstore.OwnOptions{MinFree: -1}}, Jobs: table, Tool: toolName(), StateDir: y.env["HOLDFAST_STATE"],
+	})
+	v, err := blockstore.Open(t.Context(), y.path("vault"), blockstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	a, err := service.Announcement(v.Info())
+	if err == nil {
+		err = service.Announce(y.env["HOLDFAST_RUN"], []service.Announced{a})
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(y.env["HOLDFAST_RUN"], service.SocketName), nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// through runs words with the daemon.
+func (h *host) through(code int, words ...string) outcome {
+	h.t.Helper()
+	o := h.throughCtx(h.ctx, words...)
+	if o.code != code {
+		h.t.Fatalf("holdfast %s: exit code %d, want %d\nstdout: %s\nstderr: %s", strings.Join(words, " "), o.code, code, o.out, o.err)
+	}
+	return o
+}
+
+func (h *host) throughCtx(ctx context.Context, words ...string) outcome {
+	var out, err bytes.Buffer
+	k := &console{work: 10, out: &out, err: &err, getenv: func(n string) string { return h.env[n] }, local: time.UTC}
+	k.dial = func(string) (api.Operations, func(), error) {
+		h.calls++
+		if h.deaf {
+			return nil, nil, errors.New("connection refused")
+		}
+		return h.ops, func() {}, nil
+	}
+	code := run(ctx, k, words)
+	return outcome{out.String(), err.String(), code}
+}
+
+var varies = regexp.MustCompile(`p[0-9a-f]{16}|[0-9-]{10}T[0-9:-]{8}Z|in [0-9.]+m?s( \([0-9.]+ [KMG]?i?B/s\))?|"seconds": [0-9.e-]+|[0-9.]+ [KM]?i?B stored|"(stored|seq)": [0-9]+`)
+
+// beside is what a daemon says besides.
+var beside = regexp.MustCompile(`note: .*as its configuration says\n`)
+
+func TestCommandsAreTheSameThroughADaemonAndWithout(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	backup := []string{"backup", "web1", "--quiet", "--min-free", "none", "--disk", "vda=" + h.path("vda.img"), "--disk", "vdb=" + h.path("vdb.img")}
+	h.backup("--quiet") // so that both find nothing new
+	for _, words := range [][]string{
+		backup, append(backup, "--json"), {"backup", "web2"}, {"backup", "wbe1"}, {"backup", "web1", "--disk", "vda=/none"},
+		{"check", "--data", "--quiet"}, {"check", "--data", "web1@latest", "--json", "--quiet"}, {"check", "--data", "web1@p0000000000000000", "--quiet"},
+		{"prune"}, {"prune", "--dry-run"}, {"prune", "web1", "--json"}, {"prune", "nobody"},
+		{"sweep", "--dry-run", "--quiet"}, {"sweep", "--quiet"}, {"sweep", "--json", "--quiet"}, {"trash", "empty", "--now", "--yes"}, {"trash", "empty", "--now", "--json"},
+	} {
+		without, calls := h.run(words...), h.calls
+		with := h.throughCtx(h.ctx, words...)
+		if h.calls == calls {
+			t.Errorf("%v: no daemon was asked", words)
+		}
+		plain := func(s string) string { return varies.ReplaceAllString(beside.ReplaceAllString(s, ""), "X") }
+		if with.code != without.code || plain(with.out) != plain(without.out) || plain(with.err) != plain(without.err) {
+			t.Errorf("%v\nwith a daemon %d: %s%s\nwithout %d: %s%s", words, with.code, with.out, with.err, without.code, without.out, without.err)
+		}
+	}
+	h.must(exitDone, "point", "delete", "web1@"+h.points[0].ID)
+	if o := h.through(exitUsage, "trash", "empty", "--now"); !strings.Contains(o.err, "dropping 1 point for good") {
+		t.Errorf("it is not asked before: %s", o.err)
+	}
+	h.through(exitDone, "trash", "empty", "--now", "--yes").says(t, "dropped web1@")
+}
+
+func TestADaemonIsAskedOnlyForTheVaultThatItOwns(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	if out, err := exec.Command("cp", "-a", h.path("vault"), h.path("copy")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.through(exitDone, "sweep", "--dry-run", "--quiet")
+	if h.calls != 1 {
+		t.Errorf("the daemon was asked %d times", h.calls)
+	}
+	if o := h.throughCtx(h.ctx, "sweep", "--dry-run", "--quiet", "--vault", h.path("copy")); h.calls != 1 {
+		t.Errorf("for a copy the daemon was asked: %+v", o)
+	}
+	h.env["HOLDFAST_DAEMON"] = "off"
+	h.through(exitDone, "sweep", "--dry-run", "--quiet")
+	if h.calls != 1 {
+		t.Error("the daemon was asked although nobody wants it")
+	}
+	delete(h.env, "HOLDFAST_DAEMON")
+	h.deaf = true
+	h.through(exitDone, "sweep", "--dry-run", "--quiet").says(t, "does not answer")
+}
+
+func TestJobsOfADaemonAreListedShownAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.through(exitNotFound, "backup", "web1", "--disk", "vda="+h.path("none"))
+	h.through(exitDone, "backup", "web1", "--quiet", "--disk", "vda="+h.path("vda.img"))
+	var list []api.Job
+	if err := json.Unmarshal([]byte(h.through(exitDone, "jobs", "--json").out), &list); err != nil || len(list) != 2 {
+		t.Fatalf("%d jobs are listed, %v", len(list), err)
+	}
+	failed := list[1]
+	if failed.State != api.JobFailed || failed.Error == nil || list[0].State != api.JobCompleted {
+		t.Errorf("they are %+v", list)
+	}
+	h.through(exitDone, "jobs", "web1", "--state", "failed").says(t, "no such file")
+	h.through(exitDone, "jobs", "web2").says(t, "no such jobs")
+	h.through(exitDone, "job", "show", failed.ID).says(t, "no such file")
+	h.through(exitNotFound, "job", "show", "j0000000000000000").says(t, "holdfast jobs")
+	h.through(exitDone, "job", "cancel", failed.ID).says(t, "is over: failed")
+	h.through(exitUsage, "job", "retry", list[0].ID).says(t, "is completed")
+	h.write("none", h.vdb)
+	h.through(exitDone, "job", "retry", failed.ID).says(t, "is started again")
+
+	// Without the daemon, what it kept.
+	h.must(exitDone, "jobs").says(t, failed.ID)
+	h.must(exitDone, "job", "show", failed.ID, "--json").says(t, `"state": "failed"`)
+	h.must(exitNotFound, "job", "show", "../../etc/passwd")
+	h.must(exitFailed, "job", "retry", failed.ID).says(t, "no daemon answers")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if o := h.throughCtx(ctx, "jobs", "--follow"); o.code != exitDone {
+		t.Errorf("following ends with %+v", o)
+	}
+}
+
+func TestWhoInterruptsACommandCancelsTheDaemonsJob(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.write("vda.img", bytes.Repeat([]byte("0123456789abcdef"), 1<<20))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan outcome, 1)
+	go func() {
+		done <- h.throughCtx(ctx, "backup", "web1", "--quiet", "--min-free", "none", "--rate", "1KiB", "--disk", "vda="+h.path("vda.img"))
+	}()
+	for {
+		list, err := h.ops.Jobs(t.Context(), api.JobQuery{State: api.JobRunning})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) > 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if o := <-done; o.code != exitInterrupted || !strings.Contains(o.err, "error: interrupted\nhint: no") {
+		t.Errorf("it ended as %+v", o)
+	}
+	if list, _ := h.ops.Jobs(t.Context(), api.JobQuery{State: api.JobCancelled}); len(list) != 1 {
+		t.Errorf("cancelled jobs: %+v", list)
+	}
+	h.must(exitFailed, "backup", "web1", "--quiet", "--min-free", "none", "--rate", "1KiB", "--max-duration", "1s", "--disk", "vda="+h.path("vda.img")).says(t, "longer than it may")
+	h.must(exitUsage, "backup", "web1", "--rate", "0", "--disk", "vda="+h.path("vda.img"))
+	h.must(exitUsage, "backup", "web1", "--max-duration", "1ms", "--disk", "vda="+h.path("vda.img"))
+}
