@@ -60,8 +60,12 @@ policies:
 			if o.dry {
 				return planPolicies(c.Context, k, o, policies)
 			}
-			return k.owning(c.Context, path, waitOf(c), func(owner *blockstore.Owner) error {
-				changes, err := service.ApplyPolicies(c.Context, owner.Vault, owner, policies, o.others)
+			r := api.PoliciesRequest{RemoveOthers: o.others}
+			for _, p := range policies {
+				r.Policies = append(r.Policies, service.SpecOf(p))
+			}
+			return k.changing(c, func(w *worker) error {
+				changes, err := w.SetPolicies(c.Context, w.vault, r)
 				return showChanges(k, o, changes, err)
 			})
 		},

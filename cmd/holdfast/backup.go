@@ -95,11 +95,9 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if o.vault, err = k.vaultPath(c); err != nil {
 		return o, err
 	}
-	scratch, err := scratchOf(c)
-	if err != nil {
+	if o.request.Scratch, err = scratchOf(c); err != nil {
 		return o, err
 	}
-	o.request.Scratch = api.Scratch{Folder: scratch.Folder, Cap: scratch.Cap, LowWater: scratch.LowWater}
 	if o.stateDir, err = k.stateDir(c); err != nil && len(o.request.Disks) > 0 {
 		return o, nil // nothing has to be remembered of images that are named
 	}

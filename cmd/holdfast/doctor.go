@@ -37,16 +37,10 @@ snapshot-revert, loadvm, qemu-img snapshot -a) only when no bitmap is on it.`,
 				return err
 			}
 			o := doctorOptions{name: args[0], clean: c.Bool("clean"), bitmaps: c.Bool("bitmaps"), json: c.Bool("json"), wait: waitOf(c)}
-			if err := checkMachine(o.name); err != nil {
-				return err
-			}
 			if o.bitmaps && !o.clean {
 				return usagef("--bitmaps goes with --clean")
 			}
-			if o.reach.Scratch, err = scratchOf(c); err != nil {
-				return err
-			}
-			if o.vault, err = k.vaultPath(c); err != nil {
+			if o.vault, o.reach, err = k.machineArgs(c, o.name); err != nil {
 				return err
 			}
 			return doctor(c.Context, k, o)
@@ -136,7 +130,7 @@ func (o *doctorOptions) look(ctx context.Context, v *blockstore.Vault) (api.Doct
 		found.Agent = e.Agent.Error()
 	}
 	found.Plan, found.LeftOut = service.DescribePlans(e.Plan), service.DescribeLeftOut(e.LeftOut)
-	found.Warnings = append(found.Warnings, protectWarnings(m.Protected, e)...)
+	found.Warnings = append(found.Warnings, service.ProtectWarnings(m.Protected, e)...)
 	if err := v.CheckHeld(m); errors.Is(err, blockstore.ErrMachineHeld) {
 		found.Warnings = append(found.Warnings, err.Error())
 	}

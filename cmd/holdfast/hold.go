@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,17 +107,44 @@ func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error 
 	t := api.At(until)
 	result.Until = &t
 	if o.drain {
-		if err := drain(ctx, k, o); err != nil {
+		if err := drain(ctx, k, o, result.Machines); err != nil {
 			return leaving(ctx, err, fmt.Sprintf("no backup of %s begins until %s, and one may run still", who, k.moment(until, false)))
 		}
 	}
 	return showHold(k, o, result, who, nil)
 }
 
-// drain waits until nobody writes into the vault: whoever begins then sees the hold.
-func drain(ctx context.Context, k *console, o holdMachinesOptions) error {
-	return k.owning(ctx, o.vault, o.wait, func(*blockstore.Owner) error { return nil })
+// drain waits until no backup runs that began before the hold: until nobody writes into the vault or,
+// where a daemon owns it, until that has no backup left of what is held.
+func drain(ctx context.Context, k *console, o holdMachinesOptions, machines []string) error {
+	w := k.daemonOf(ctx, o.vault)
+	if w == nil {
+		return k.owning(ctx, o.vault, o.wait, func(*blockstore.Owner) error { return nil })
+	}
+	defer w.close()
+	for ended := time.Now().Add(o.wait); ; {
+		running, err := w.Operations.Jobs(ctx, api.JobQuery{Vault: w.vault, Kind: api.JobBackup, State: api.JobRunning})
+		if err != nil {
+			return err
+		}
+		running = slices.DeleteFunc(running, func(j api.Job) bool { return len(machines) > 0 && !slices.Contains(machines, j.Machine) })
+		if len(running) == 0 {
+			return nil
+		}
+		if time.Now().After(ended) {
+			return &api.Problem{Detail: fmt.Sprintf("job %s still backs up machine %s", running[0].ID, running[0].Machine), Exit: exitBusy,
+				Hint: fmt.Sprintf("wait longer with --wait, or end it with `holdfast job cancel %s`", running[0].ID)}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainEvery):
+		}
+	}
 }
+
+// drainEvery is how often a daemon is asked whether a backup still runs.
+const drainEvery = 500 * time.Millisecond
 
 func showHold(k *console, o holdMachinesOptions, r api.MachineHold, who string, still error) error {
 	switch {

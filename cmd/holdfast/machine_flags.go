@@ -9,7 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // What the commands about protected machines share.
@@ -24,7 +26,7 @@ func scratchFlags() []cli.Flag {
 	}
 }
 
-func scratchOf(c *cli.Context) (s backup.Scratch, err error) {
+func scratchOf(c *cli.Context) (s api.Scratch, err error) {
 	if s.Folder, err = absolute(c.String("scratch")); err != nil {
 		return s, err
 	}
@@ -41,9 +43,11 @@ func (k *console) machineArgs(c *cli.Context, name string) (vault string, reach 
 	if err := checkMachine(name); err != nil {
 		return "", reach, err
 	}
-	if reach.Scratch, err = scratchOf(c); err != nil {
+	s, err := scratchOf(c)
+	if err != nil {
 		return "", reach, err
 	}
+	reach.Scratch = service.ScratchOf(s)
 	vault, err = k.vaultPath(c)
 	return vault, reach, err
 }

@@ -214,16 +214,9 @@ func machineRenameCommand(k *console) *cli.Command {
 					return err
 				}
 			}
-			path, err := k.vaultPath(c)
-			if err != nil {
-				return err
-			}
-			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
-				m, err := service.FindMachine(c.Context, o.Vault, args[0])
+			return k.changing(c, func(w *worker) error {
+				m, err := w.RenameMachine(c.Context, w.vault, args[0], args[1])
 				if err != nil {
-					return err
-				}
-				if m, err = o.RenameMachine(c.Context, m.ID, args[1]); err != nil {
 					return err
 				}
 				k.printf("machine %s (%s) is called %s now\n", args[0], m.ID, m.Name)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -39,36 +37,31 @@ A point whose record is damaged is named by its id.`,
 			if err != nil {
 				return err
 			}
-			return giveUp(c.Context, k, path, waitOf(c), ref, c.Bool("yes"))
+			id, err := findHarmed(c.Context, k, path, ref)
+			if err != nil {
+				return err
+			}
+			if err := k.confirm(c.Bool("yes"), id, fmt.Sprintf("point %s of %s is dropped for good", id, ref.Machine)); err != nil {
+				return err
+			}
+			return k.changing(c, func(w *worker) error {
+				if _, err := w.GiveUpPoint(c.Context, w.vault, api.PointRef{Machine: ref.Machine, Point: id}); err != nil {
+					return leaving(c.Context, err, "nothing was changed")
+				}
+				k.printf("gave up point %s of %s\n", id, ref.Machine)
+				return nil
+			})
 		},
 	}
 }
 
-func giveUp(ctx context.Context, k *console, path string, wait time.Duration, ref pointRef, yes bool) error {
-	open, err := k.vaultOptions(ctx)
+// findHarmed returns the id of a point, also of one whose record cannot be read.
+func findHarmed(ctx context.Context, k *console, path string, ref pointRef) (string, error) {
+	v, err := openVault(ctx, k, path)
 	if err != nil {
-		return err
+		return "", err
 	}
-	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
-		Options: open, Wait: wait, Waiting: k.waiting, MinFree: -1,
-	})
-	if err != nil {
-		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")
-	}
-	machine, id, err := service.FindHarmed(ctx, o.Vault, ref)
-	if err == nil {
-		err = k.confirm(yes, string(id), fmt.Sprintf("point %s of %s is dropped for good", id, ref.Machine))
-	}
-	if err == nil {
-		err = o.GiveUp(ctx, machine, id)
-	}
-	if errors.Is(err, blockstore.ErrWhole) {
-		err = service.Hinted(err, "a point that is whole goes to the trash with `holdfast point delete`")
-	}
-	err = errors.Join(err, o.Close())
-	if err != nil {
-		return leaving(ctx, err, "nothing was changed")
-	}
-	k.printf("gave up point %s of %s\n", id, ref.Machine)
-	return nil
+	defer v.Close()
+	_, id, err := service.FindHarmed(ctx, v, ref)
+	return string(id), err
 }

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -34,18 +32,13 @@ still be moved to the trash and back.`,
 			if err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
-			if err != nil {
-				return err
-			}
-			return lockPoints(c.Context, k, path, waitOf(c), refs, until)
+			at := api.At(until)
+			return changePoints(k, c, api.PointsRequest{Change: api.LockPoint, Points: refs, Until: &at}, func(k *console, done api.PointChange) {
+				k.printf("locked %s until %s; this cannot be undone\n", nameOfPoint(done.Point), k.moment(until, false))
+			})
 		},
 	}
 }
-
-// longestLock refuses what is a slip of the finger rather than a wish, since
-// nothing takes a lock away.
-const longestLock = 100 * 365 * 24 * time.Hour
 
 // parseUntil reads a date, or a time from now.
 func parseUntil(s string, now time.Time) (time.Time, error) {
@@ -55,7 +48,7 @@ func parseUntil(s string, now time.Time) (time.Time, error) {
 		return time.Time{}, err
 	case !until.After(now):
 		return time.Time{}, usagef("--until %.40q is over already", s)
-	case until.After(now.Add(longestLock)):
+	case until.After(now.Add(service.LongestLock)):
 		return time.Time{}, usagef("--until %.40q is more than 100 years away, and a lock cannot be undone", s)
 	}
 	return until.UTC(), nil
@@ -75,26 +68,10 @@ func readUntil(s string, now time.Time) (time.Time, error) {
 	for unit, length := range units {
 		digits, ok := strings.CutSuffix(s, unit)
 		n, err := strconv.ParseInt(digits, 10, 64)
-		if ok && err == nil && n > 0 && n <= int64(longestLock/length) {
+		if ok && err == nil && n > 0 && n <= int64(service.LongestLock/length) {
 			return now.Add(time.Duration(n) * length), nil
 		}
 	}
 	return time.Time{}, usagef("--until %.40q is no date and no time from now of at most 100 years", s).
 		hinted("for example --until 90d or --until 2033-12-31")
-}
-
-func lockPoints(ctx context.Context, k *console, path string, wait time.Duration, refs []pointRef, until time.Time) error {
-	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		points, err := service.FindPoints(ctx, o.Vault, refs, service.Anywhere)
-		if err != nil {
-			return err
-		}
-		for i, p := range points {
-			if err := o.Lock(p, until); err != nil {
-				return leaving(ctx, err, fmt.Sprintf("%d of %d points were locked", i, len(points)))
-			}
-			k.printf("locked %s until %s; this cannot be undone\n", pointName(p), k.moment(until, false))
-		}
-		return nil
-	})
 }

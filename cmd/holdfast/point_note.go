@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
-	"time"
-
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 func pointNoteCommand(k *console) *cli.Command {
@@ -28,25 +24,9 @@ func pointNoteCommand(k *console) *cli.Command {
 			if err != nil {
 				return err
 			}
-			path, err := k.vaultPath(c)
-			if err != nil {
-				return err
-			}
-			return notePoint(c.Context, k, path, waitOf(c), ref, args[1])
+			return changePoints(k, c, api.PointsRequest{Change: api.NotePoint, Points: []api.PointRef{ref}, Note: args[1]}, func(k *console, done api.PointChange) {
+				k.printf("noted on %s\n", nameOfPoint(done.Point))
+			})
 		},
 	}
-}
-
-func notePoint(ctx context.Context, k *console, path string, wait time.Duration, ref pointRef, text string) error {
-	return k.forgetting(ctx, path, wait, func(o *blockstore.Owner) error {
-		p, err := service.FindIn(ctx, o.Vault, ref, service.Anywhere)
-		if err != nil {
-			return err
-		}
-		if err := o.Note(p, text); err != nil {
-			return err
-		}
-		k.printf("noted on %s\n", pointName(p))
-		return nil
-	})
 }

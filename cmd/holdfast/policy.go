@@ -213,12 +213,17 @@ func policyRemoveCommand(k *console) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
-				p, err := findPolicy(c.Context, o.Vault, args[0])
-				if err != nil {
-					return err
-				}
-				if err := o.RemovePolicy(c.Context, p.Name); err != nil {
+			v, err := openVault(c.Context, k, path)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			p, err := findPolicy(c.Context, v, args[0])
+			if err != nil {
+				return err
+			}
+			return k.changing(c, func(w *worker) error {
+				if err := w.RemovePolicy(c.Context, w.vault, p.Name); err != nil {
 					return err
 				}
 				k.printf("policy %s is removed\n", p.Name)

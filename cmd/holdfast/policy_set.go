@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -39,20 +40,25 @@ holdfast policy set nightly --keep-yearly 2 --timezone Europe/Berlin`,
 			if err != nil {
 				return err
 			}
-			return k.owning(c.Context, path, waitOf(c), func(o *blockstore.Owner) error {
-				return setPolicy(c.Context, k, o, first, func(t service.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
+			v, err := openVault(c.Context, k, path)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			return k.changing(c, func(w *worker) error {
+				return setPolicy(c.Context, k, w, v, first, func(t service.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
 			})
 		},
 	}
 }
 
 // setPolicy makes a policy of what is there, or of first, and what change makes of that.
-func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first service.PolicyText, change func(service.PolicyText) (blockstore.Policy, error)) error {
+func setPolicy(ctx context.Context, k *console, w *worker, v *blockstore.Vault, first service.PolicyText, change func(service.PolicyText) (blockstore.Policy, error)) error {
 	p, err := change(first)
 	if err != nil {
 		return err
 	}
-	old, err := o.Policy(ctx, p.Name)
+	old, err := v.Policy(ctx, p.Name)
 	switch {
 	case err == nil:
 		if p, err = change(service.TextOf(old)); err != nil {
@@ -61,7 +67,7 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first servi
 	case !errors.Is(err, blockstore.ErrNotFound):
 		return err
 	}
-	if p, err = o.SetPolicy(ctx, p); err != nil {
+	if _, err := w.SetPolicies(ctx, w.vault, api.PoliciesRequest{Policies: []api.PolicySpec{service.SpecOf(p)}}); err != nil {
 		return err
 	}
 	if old.Name == "" {
@@ -69,13 +75,18 @@ func setPolicy(ctx context.Context, k *console, o *blockstore.Owner, first servi
 	} else {
 		k.printf("policy %s is changed\n", p.Name)
 	}
-	all, doubts, unread := policiesOf(ctx, o.Vault)
+	return showSet(ctx, k, v, p)
+}
+
+// showSet shows a policy that was made or changed, and what a person may have overlooked.
+func showSet(ctx context.Context, k *console, v *blockstore.Vault, p blockstore.Policy) (err error) {
+	all, doubts, unread := policiesOf(ctx, v)
 	for _, a := range all {
 		if a.Name == p.Name {
 			err = k.table(policyRows(k, a, false))
 		}
 	}
-	if len(p.Machines) == 0 {
+	if len(p.Machines) == 0 && p.Tag == "" {
 		k.say("note: it is for no machine yet; --machines says for which")
 	}
 	if policy.Retention(p.Keep).IsZero() {

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,53 +51,45 @@ holdfast protect old1 --disk vda=/vms/old1.qcow2,format=qcow2`,
 			jsonFlag(),
 		}, scratchFlags(), waitFlags()),
 		Action: func(c *cli.Context) error {
-			o, err := protectOptionsOf(k, c)
+			r, err := protectRequestOf(c)
 			if err != nil {
 				return err
 			}
-			return protect(c.Context, k, o)
+			return k.changing(c, func(w *worker) error {
+				done, err := w.Protect(c.Context, w.vault, r)
+				if err != nil {
+					return err
+				}
+				return showProtect(k, done, c.Bool("json"))
+			})
 		},
 	}
 }
 
-// protectOptions say which machine is protected and how.
-type protectOptions struct {
-	vault, name string
-	record      blockstore.Protection
-	domain, uri string // of libvirt; "": it is none
-	reach       backup.Reaching
-	newVM, json bool
-	wait        time.Duration
-}
-
-func protectOptionsOf(k *console, c *cli.Context) (o protectOptions, err error) {
+// protectRequestOf reads which machine is protected and how.
+func protectRequestOf(c *cli.Context) (r api.ProtectRequest, err error) {
 	args, err := takeArgs(c, "[NAME]")
 	if err != nil {
-		return o, err
+		return r, err
 	}
-	if o.name = args[0]; o.name != "" {
-		if err := checkMachine(o.name); err != nil {
-			return o, err
+	if r.Name = args[0]; r.Name != "" {
+		if err := checkMachine(r.Name); err != nil {
+			return r, err
 		}
 	}
-	if err := o.way(c); err != nil {
-		return o, err
+	if err := wayOf(c, &r); err != nil {
+		return r, err
 	}
-	if err := o.asked(c); err != nil {
-		return o, err
+	if err := askedOf(c, &r.Protection); err != nil {
+		return r, err
 	}
-	scratch, err := scratchOf(c)
-	if err != nil {
-		return o, err
-	}
-	o.record.Scratch, o.record.ScratchCap, o.record.ScratchFree = scratch.Folder, scratch.Cap, scratch.LowWater
-	o.newVM, o.json, o.wait = c.Bool("new-vm"), c.Bool("json"), waitOf(c)
-	o.vault, err = k.vaultPath(c)
-	return o, err
+	r.NewVM = c.Bool("new-vm")
+	r.Scratch, err = scratchOf(c)
+	return r, err
 }
 
-// way reads how the machine is reached.
-func (o *protectOptions) way(c *cli.Context) (err error) {
+// wayOf reads how the machine is reached.
+func wayOf(c *cli.Context, r *api.ProtectRequest) (err error) {
 	ways := 0
 	for _, flag := range []string{"libvirt", "qmp", "disk"} {
 		if c.IsSet(flag) {
@@ -113,32 +102,30 @@ func (o *protectOptions) way(c *cli.Context) (err error) {
 	if c.IsSet("qga") && !c.IsSet("qmp") {
 		return usagef("--qga goes with --qmp")
 	}
-	r := &o.record
+	p := &r.Protection
 	switch {
 	case c.IsSet("libvirt"):
-		if o.uri, o.domain, err = service.ParseDomain(c.String("libvirt")); err != nil {
+		if p.URI, r.Domain, err = service.ParseDomain(c.String("libvirt")); err != nil {
 			return usagef("--libvirt: %v", err)
 		}
 	case c.IsSet("qmp"):
-		r.QEMU = &blockstore.QEMUVM{}
-		if r.QEMU.QMP, err = absolute(c.String("qmp")); err == nil {
-			r.QEMU.QGA, err = absolute(c.String("qga"))
+		if p.QMP, err = absolute(c.String("qmp")); err == nil {
+			p.QGA, err = absolute(c.String("qga"))
 		}
-		if err == nil && r.QEMU.QMP == "" {
+		if err == nil && p.QMP == "" {
 			err = usagef("--qmp is empty")
 		}
 	default:
-		r.VM.Kind = blockstore.KindImages
-		r.Images, err = parseImageDisks(c.StringSlice("disk"))
+		p.Images, err = parseImageDisks(c.StringSlice("disk"))
 	}
-	if err == nil && o.name == "" && len(r.Images) > 0 {
+	if err == nil && r.Name == "" && len(p.Images) > 0 {
 		err = usagef("NAME is missing").hinted("images do not say what their machine is called")
 	}
 	return err
 }
 
 // parseImageDisks reads the values of --disk for a record.
-func parseImageDisks(values []string) (disks []blockstore.ImageDisk, err error) {
+func parseImageDisks(values []string) (disks []api.ImageDisk, err error) {
 	if _, err := parseDisks(values, false); err != nil {
 		return nil, err
 	}
@@ -148,171 +135,47 @@ func parseImageDisks(values []string) (disks []blockstore.ImageDisk, err error) 
 		if err != nil {
 			return nil, usagef("--disk %s: %v", name, err)
 		}
-		disks = append(disks, d)
+		disks = append(disks, api.ImageDisk{Name: d.Name, Path: d.Path, Format: d.Format, Backing: d.Backing})
 	}
 	return disks, nil
 }
 
-// asked reads what is asked of backups.
-func (o *protectOptions) asked(c *cli.Context) error {
-	r := &o.record
-	r.Exclude, r.Shareable, r.Mounts = c.StringSlice("exclude"), c.Bool("shareable"), c.StringSlice("freeze-mount")
-	r.RawBitmaps, r.AcceptVSS, r.Samples = c.Bool("raw-bitmaps"), c.Bool("accept-vss"), c.Int("samples")
-	if c.IsSet("samples") && r.Samples <= 0 {
-		r.Samples = -1
+// askedOf reads what is asked of backups.
+func askedOf(c *cli.Context, p *api.Protection) error {
+	p.Exclude, p.Shareable, p.Mounts = c.StringSlice("exclude"), c.Bool("shareable"), c.StringSlice("freeze-mount")
+	p.RawBitmaps, p.AcceptVSS, p.Samples = c.Bool("raw-bitmaps"), c.Bool("accept-vss"), c.Int("samples")
+	if c.IsSet("samples") && p.Samples <= 0 {
+		p.Samples = -1
 	}
-	r.Consistency = blockstore.Consistency(c.String("consistency"))
-	if c.IsSet("consistency") && !slices.Contains([]blockstore.Consistency{blockstore.Crash, blockstore.Filesystem, blockstore.Application}, r.Consistency) {
-		return usagef("--consistency %.40q: choose crash, filesystem or application", r.Consistency)
-	}
-	switch otherwise := c.String("otherwise"); {
-	case otherwise != "" && r.Consistency == "":
+	p.Consistency, p.Otherwise = c.String("consistency"), c.String("otherwise")
+	switch {
+	case c.IsSet("consistency") && !slices.Contains([]string{"crash", "filesystem", "application"}, p.Consistency):
+		return usagef("--consistency %.40q: choose crash, filesystem or application", p.Consistency)
+	case p.Otherwise != "" && p.Consistency == "":
 		return usagef("--otherwise goes with --consistency")
-	case otherwise == "fall-back":
-		r.FallBack = true
-	case otherwise != "" && otherwise != "fail":
-		return usagef("--otherwise %.40q: choose fail or fall-back", otherwise)
+	case !slices.Contains([]string{"", "fail", "fall-back"}, p.Otherwise):
+		return usagef("--otherwise %.40q: choose fail or fall-back", p.Otherwise)
 	}
-	for _, name := range r.Exclude {
+	for _, name := range p.Exclude {
 		if err := blockstore.CheckDiskName(name); err != nil {
 			return usagef("--exclude: %v", err)
 		}
 	}
 	freeze, hook := c.Duration("freeze-timeout"), c.Duration("hook-timeout")
-	if freeze < 0 || hook < 0 || freeze > 5*time.Minute || hook > time.Hour {
+	if freeze < 0 || hook < 0 || freeze > service.MaxFreezeTimeout || hook > service.MaxHookTimeout {
 		return usagef("choose more than 0 and at most 5m for --freeze-timeout, 1h for --hook-timeout")
 	}
-	r.FreezeTimeout = freeze.Milliseconds()
-	for _, h := range []blockstore.Hook{{}, {Guest: true}} {
-		h.GoOn, h.Limit = c.Bool("hooks-may-fail"), hook.Milliseconds()
-		place := map[bool]string{true: "guest-"}[h.Guest]
-		for _, command := range c.StringSlice(place + "pre") {
-			r.Hooks = append(r.Hooks, blockstore.Hook{Pre: command, Guest: h.Guest, GoOn: h.GoOn, Limit: h.Limit})
+	p.FreezeTimeout = freeze.Seconds()
+	for _, place := range []string{"host", "guest"} {
+		prefix := map[string]string{"guest": "guest-"}[place]
+		for _, command := range c.StringSlice(prefix + "pre") {
+			p.Hooks = append(p.Hooks, api.Hook{Place: place, Pre: command, ContinueOnFailure: c.Bool("hooks-may-fail"), Timeout: hook.Seconds()})
 		}
-		for _, command := range c.StringSlice(place + "post") {
-			r.Hooks = append(r.Hooks, blockstore.Hook{Post: command, Guest: h.Guest, Limit: h.Limit})
+		for _, command := range c.StringSlice(prefix + "post") {
+			p.Hooks = append(p.Hooks, api.Hook{Place: place, Post: command, Timeout: hook.Seconds()})
 		}
 	}
 	return nil
-}
-
-// protect examines the VM, notes it in the vault and says what backups will cost.
-func protect(ctx context.Context, k *console, o protectOptions) error {
-	r := &o.record
-	if o.domain != "" {
-		if err := service.FindDomain(ctx, r, o.uri, o.domain); err != nil {
-			return err
-		}
-	}
-	vm, err := o.reach.Open(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer vm.Close()
-	var result api.Protect
-	err = k.owning(ctx, o.vault, o.wait, func(owner *blockstore.Owner) error {
-		newest, err := o.known(ctx, owner)
-		if err != nil {
-			return err
-		}
-		e, err := service.Examine(ctx, vm, r, newest)
-		if err != nil {
-			return err
-		}
-		result, err = o.note(ctx, owner, vm, e)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return showProtect(k, result, o.json)
-}
-
-// known compares the VM with the one that the machine stood for before, if there is one, and
-// returns the bitmap of its newest point.
-func (o *protectOptions) known(ctx context.Context, owner *blockstore.Owner) (string, error) {
-	if o.name == "" {
-		return "", nil
-	}
-	m, err := owner.Machine(ctx, o.name)
-	if errors.Is(err, blockstore.ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	if m.Protected != nil {
-		o.record.Since = m.Protected.Since
-	}
-	return service.NewestBitmap(ctx, owner.Vault, m.ID)
-}
-
-// note writes the machine's record.
-func (o *protectOptions) note(ctx context.Context, owner *blockstore.Owner, vm backup.VM, e *service.Examination) (result api.Protect, err error) {
-	r := &o.record
-	kind := r.VM.Kind
-	if r.VM = e.Facts.VM; r.VM.Kind == "" {
-		r.VM.Kind = kind
-	}
-	r.VM.Host, r.Windows = "", e.Windows
-	if r.Consistency == "" {
-		result.Why = e.ChooseConsistency(r)
-	}
-	if r.Since.IsZero() {
-		r.Since = time.Now().UTC().Truncate(time.Second)
-	}
-	if remembers, ok := vm.(interface{ Remember() []blockstore.ImageDisk }); ok && r.QEMU != nil {
-		r.Images = remembers.Remember()
-	}
-	if r.ExcludedAt, err = backup.WhereExcluded(ctx, vm, r.Exclude); err != nil {
-		return result, err
-	}
-	if o.name == "" {
-		machines, err := owner.Machines(ctx)
-		if err != nil {
-			return result, err
-		}
-		o.name = backup.SafeName(r.VM.Name, 64, func(s string) bool {
-			return slices.ContainsFunc(machines, func(m blockstore.Machine) bool { return m.Name == s && !standsFor(m, r) })
-		})
-	}
-	if before, err := owner.Machine(ctx, o.name); err == nil && before.Protected != nil && !o.newVM {
-		if _, err := backup.Identify(o.name, before.Protected.VM, r.VM); err != nil {
-			return result, err
-		}
-	}
-	m, err := owner.Protect(ctx, o.name, *r)
-	if err != nil {
-		return result, err
-	}
-	result.Machine, result.Plan, result.LeftOut = service.DescribeMachine(m), service.DescribePlans(e.Plan), service.DescribeLeftOut(e.LeftOut)
-	result.Machine.State = e.Facts.Status
-	result.Warnings = protectWarnings(r, e)
-	return result, nil
-}
-
-// standsFor tells whether a machine is the VM of a record already.
-func standsFor(m blockstore.Machine, r *blockstore.Protection) bool {
-	return m.Protected != nil && r.VM.UUID != "" && m.Protected.VM.UUID == r.VM.UUID
-}
-
-func protectWarnings(r *blockstore.Protection, e *service.Examination) []string {
-	warnings := []string{}
-	if r.Windows && !r.AcceptVSS && r.Consistency != blockstore.Crash {
-		warnings = append(warnings, service.VSSWarning)
-	}
-	for _, name := range e.Unknown {
-		warnings = append(warnings, fmt.Sprintf("disk %s is to be left out, and the VM has no such disk now", name))
-	}
-	if r.Consistency != blockstore.Crash && e.Agent != nil && e.Facts.On {
-		warnings = append(warnings, fmt.Sprintf("consistency %s needs the guest agent, and none answers now: %v", r.Consistency, e.Agent))
-	}
-	for _, p := range e.Plan {
-		if p.Refusal != "" {
-			warnings = append(warnings, fmt.Sprintf("disk %s cannot be backed up as it is: %s", p.Name, p.Refusal))
-		}
-	}
-	return warnings
 }
 
 func showProtect(k *console, r api.Protect, asJSON bool) error {

@@ -38,7 +38,7 @@ func unprotect(ctx context.Context, o *blockstore.Owner, machine string, r api.U
 
 // takeOut takes what is ours out of a VM, as far as it can be reached and the request asks for it.
 func takeOut(ctx context.Context, o *blockstore.Owner, m blockstore.Machine, r api.UnprotectRequest, result *api.Unprotect) error {
-	removed, err := CleanVM(ctx, o.Vault, m, backup.Reaching{Scratch: scratchOf(r.Scratch)})
+	removed, err := CleanVM(ctx, o.Vault, m, backup.Reaching{Scratch: ScratchOf(r.Scratch)})
 	result.Removed = append(result.Removed, removed...)
 	switch {
 	case errors.Is(err, backup.ErrGone):
@@ -52,7 +52,8 @@ func takeOut(ctx context.Context, o *blockstore.Owner, m blockstore.Machine, r a
 	return nil
 }
 
-func scratchOf(s api.Scratch) backup.Scratch {
+// ScratchOf returns what is said of scratch files as backups take it.
+func ScratchOf(s api.Scratch) backup.Scratch {
 	return backup.Scratch{Folder: s.Folder, Cap: s.Cap, LowWater: s.LowWater}
 }
 

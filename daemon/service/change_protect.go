@@ -115,7 +115,7 @@ func (p *protecting) note(ctx context.Context, o *blockstore.Owner, e *Examinati
 	}
 	result.Machine, result.Plan, result.LeftOut = DescribeMachine(m), DescribePlans(e.Plan), DescribeLeftOut(e.LeftOut)
 	result.Machine.State = e.Facts.Status
-	result.Warnings = protectWarnings(r, e)
+	result.Warnings = ProtectWarnings(r, e)
 	return result, nil
 }
 
@@ -124,7 +124,8 @@ func standsFor(m blockstore.Machine, r *blockstore.Protection) bool {
 	return m.Protected != nil && r.VM.UUID != "" && m.Protected.VM.UUID == r.VM.UUID
 }
 
-func protectWarnings(r *blockstore.Protection, e *Examination) []string {
+// ProtectWarnings are what a person should know of a VM that is to be protected so.
+func ProtectWarnings(r *blockstore.Protection, e *Examination) []string {
 	warnings := []string{}
 	if r.Windows && !r.AcceptVSS && r.Consistency != blockstore.Crash {
 		warnings = append(warnings, VSSWarning)
