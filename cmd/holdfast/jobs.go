@@ -27,7 +27,7 @@ a daemon are not among them. With --follow the list goes on: a line for each job
 or has changed its state, until it is interrupted.`,
 		UsageText: "holdfast jobs\nholdfast jobs web1 --state failed\nholdfast jobs --follow\nholdfast jobs --json | jq -r '.[] | select(.error) | .error.detail'",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what changes"},
+			&cli.BoolFlag{Name: "follow", Usage: "go on with what changes"},
 			&cli.StringFlag{Name: "kind", Usage: "`KIND`: only backup, prune, sweep, check, empty-trash or restore"},
 			&cli.StringFlag{Name: "state", Usage: "`STATE`: only queued, running, completed, failed, cancelled or interrupted"},
 			&cli.IntFlag{Name: "limit", Usage: "list `N` jobs at most (default 100)"},

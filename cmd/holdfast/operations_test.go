@@ -200,6 +200,9 @@ func TestWhoInterruptsACommandCancelsTheDaemonsJob(t *testing.T) {
 		t.Errorf("cancelled jobs: %+v", list)
 	}
 	h.must(exitFailed, "backup", "web1", "--quiet", "--min-free", "none", "--rate", "1KiB", "--max-duration", "1s", "--disk", "vda="+h.path("vda.img")).says(t, "longer than it may")
+	h.must(exitUsage, "jobs", "--limit", "0")
+	h.must(exitUsage, "jobs", "--follow", "--json")
+	h.must(exitUsage, "restore", "web1@latest", "--disk", "vda", "--to", h.path("x"), "--rate", "0")
 	h.must(exitUsage, "backup", "web1", "--rate", "0", "--disk", "vda="+h.path("vda.img"))
 	h.must(exitUsage, "backup", "web1", "--max-duration", "1ms", "--disk", "vda="+h.path("vda.img"))
 }

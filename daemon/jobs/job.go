@@ -21,6 +21,7 @@ type job struct {
 	cancel  context.CancelCauseFunc // nil: it does not run; guarded by Table.mu
 	over    bool                    // or about to be; guarded by Table.mu
 
+	giving sync.Mutex // held by who gives way
 	saving sync.Mutex // one writes its files at a time
 
 	mu      sync.Mutex

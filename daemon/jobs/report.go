@@ -115,6 +115,8 @@ func (r *Report) GiveWay(ctx context.Context) error {
 	if !r.j.spec.Low {
 		return ctx.Err()
 	}
+	r.j.giving.Lock() // one goroutine of the body says that it waits, the others wait for it
+	defer r.j.giving.Unlock()
 	busy, moved := r.j.t.busy(r.j)
 	if !busy || r.mayPause() <= 0 {
 		return ctx.Err()
