@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"daemon": {"daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status",
 		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
-	"daemon/service": {"daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/backup", "daemon/restore", "daemon/policy", "daemon/api",
+	"daemon/service": {"daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/jobs":    {"daemon/api"},
 	"daemon/access":  {"daemon/api"},
