@@ -127,8 +127,7 @@ type VaultStatus struct {
 	Forecast  *Growth `json:"forecast,omitempty"`
 	Sweep     *Time   `json:"last_sweep,omitempty"`
 	Check     *Time   `json:"last_check,omitempty"`
-	ReadSince *Time   `json:"read_since,omitempty"` // every piece of it was read back then or later
-	Clock     string  `json:"clock,omitempty"`      // why this host's clock is not believed
+	Clock     string  `json:"clock,omitempty"` // why this host's clock is not believed
 	HeldUntil *Time   `json:"held_until,omitempty"`
 }
 

@@ -79,8 +79,9 @@ func (c *Config) IsZero() bool {
 	return len(c.Webhooks) == 0 && c.Mail == nil && c.Heartbeat == Heartbeat{}
 }
 
-// Check returns what is wrong with the configuration, as [*KeyError]s. It reads no files.
-func (c *Config) Check() (wrong []error) {
+// Check returns what is wrong with the configuration, as joined [*KeyError]s. It reads no files.
+func (c *Config) Check() error {
+	var wrong []error
 	bad := func(err error, key ...string) {
 		if err != nil {
 			wrong = append(wrong, &KeyError{key, err})
@@ -106,7 +107,7 @@ func (c *Config) Check() (wrong []error) {
 	if strings.ContainsAny(c.Name, "\r\n") || len(c.Name) > 100 {
 		bad(errors.New("it is a name of at most 100 characters in one line"), "name")
 	}
-	return wrong
+	return errors.Join(wrong...)
 }
 
 func (m *Mail) check(bad func(error, string)) {

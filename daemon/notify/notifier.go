@@ -61,7 +61,7 @@ type receiver struct {
 // New returns a notifier. What is wrong with the configuration is an error; what was told before and cannot be
 // read is only logged.
 func New(c Config, o Options) (*Notifier, error) {
-	if err := errors.Join(c.Check()...); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	def := func(d *time.Duration, usual time.Duration) {

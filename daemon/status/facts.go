@@ -35,11 +35,11 @@ type VaultFacts struct {
 	Free, Size int64 // of the file system, in bytes
 	Floor      int64
 
-	Sweep, Check, ReadSince time.Time // zero: not known
-	Clock                   string    // why the clock is not believed; "": it is
-	HeldUntil               time.Time
-	SweepProblem            string // of the last sweep; "": it went well, or is not known
-	CheckProblem            string // of the last check
+	Sweep, Check time.Time // zero: not known
+	Clock        string    // why the clock is not believed; "": it is
+	HeldUntil    time.Time
+	SweepProblem string // of the last sweep; "": it went well, or is not known
+	CheckProblem string // of the last check
 }
 
 // MachineFacts are what is known of one machine.

@@ -19,7 +19,7 @@ const (
 func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 	s := api.VaultStatus{Vault: v.Vault, Reasons: []string{}, Warnings: []string{}, Trash: v.Trash, Damaged: v.Damaged, Harmed: v.Harmed,
 		Unique: v.Unique, Stored: v.Packs, Free: v.Free, Size: v.Size, Floor: v.Floor, Clock: v.Clock,
-		Sweep: maybe(v.Sweep), Check: maybe(v.Check), ReadSince: maybe(v.ReadSince), HeldUntil: maybe(v.HeldUntil)}
+		Sweep: maybe(v.Sweep), Check: maybe(v.Check), HeldUntil: maybe(v.HeldUntil)}
 	var all []Point
 	for i := range v.Machines {
 		points := listed(v.Machines[i].Points)
