@@ -59,7 +59,7 @@ func (o *Owner) trust(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unlimited || c.believes(now) != nil { // nothing is known, or records were added since
-		if err := c.load(ctx, o); err != nil {
+		if err := c.load(ctx, o.Vault); err != nil {
 			return fmt.Errorf("when the newest record was made: %w", err)
 		}
 	}
@@ -88,12 +88,12 @@ func (c *clock) believes(now time.Time) error {
 
 // load finds what the vault's records say of the time. From the last note, or
 // the oldest record, the time is believed as far as record follows record.
-func (c *clock) load(ctx context.Context, o *Owner) error {
-	dates, err := o.dates(ctx)
+func (c *clock) load(ctx context.Context, v *Vault) error {
+	dates, err := v.dates(ctx)
 	if err != nil {
 		return err
 	}
-	note, noted, err := o.clockNote()
+	note, noted, err := v.clockNote()
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (c *clock) load(ctx context.Context, o *Owner) error {
 		dates = append(dates, note.Time)
 	}
 	if c.unlimited = len(dates) == 0; c.unlimited {
-		c.earliest = o.head.Created.Add(-clockSkew) // a sweep before that would note its time as right
+		c.earliest = v.head.Created.Add(-clockSkew) // a sweep before that would note its time as right
 		return nil
 	}
 	slices.SortFunc(dates, time.Time.Compare)
@@ -120,16 +120,16 @@ func (c *clock) load(ctx context.Context, o *Owner) error {
 }
 
 // dates returns when points were committed and attributes added.
-func (o *Owner) dates(ctx context.Context) (dates []time.Time, err error) {
-	points, err := o.allPoints(ctx)
+func (v *Vault) dates(ctx context.Context) (dates []time.Time, err error) {
+	points, err := v.allPoints(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range points {
 		dates = append(dates, p.Committed)
 	}
-	err = o.eachAttributed(func(m MachineID, p PointID) error {
-		attrs, err := o.attributes(m, p)
+	err = v.eachAttributed(func(m MachineID, p PointID) error {
+		attrs, err := v.attributes(m, p)
 		for _, a := range attrs {
 			dates = append(dates, a.Time)
 		}
@@ -140,23 +140,33 @@ func (o *Owner) dates(ctx context.Context) (dates []time.Time, err error) {
 
 // clockNote returns the newest note. One that cannot be read is passed over:
 // the records say enough, or a person does.
-func (o *Owner) clockNote() (n clockNote, ok bool, err error) {
-	names, err := o.dir.List(clockDir)
+func (v *Vault) clockNote() (n clockNote, ok bool, err error) {
+	names, err := v.dir.List(clockDir)
 	if err != nil {
 		return n, false, err
 	}
 	for _, name := range slices.Backward(names) {
-		err := o.readRecord(clockKind, path.Join(clockDir, name), &n)
+		err := v.readRecord(clockKind, path.Join(clockDir, name), &n)
 		if err == nil {
 			return n, true, nil
 		}
 		if errors.Is(err, ErrVersion) {
 			return clockNote{}, false, err
 		}
-		o.warn(err.Error())
+		v.warn(err.Error())
 		n = clockNote{}
 	}
 	return n, false, nil
+}
+
+// Believes returns ErrClock for a time at which nothing would be deleted from the vault, since
+// its records speak against it.
+func (v *Vault) Believes(ctx context.Context, now time.Time) error {
+	var c clock
+	if err := c.load(ctx, v); err != nil {
+		return fmt.Errorf("when the newest record was made: %w", err)
+	}
+	return c.believes(now)
 }
 
 // TrustedNow returns the time, or ErrClock where nothing may be deleted by it.
@@ -196,7 +206,7 @@ func (o *Owner) TrustClock(ctx context.Context) error {
 	}
 	o.clock.mu.Lock()
 	defer o.clock.mu.Unlock()
-	return o.clock.load(ctx, o)
+	return o.clock.load(ctx, o.Vault)
 }
 
 // writeClockNote replaces the notes by one.

@@ -85,6 +85,33 @@ func (v *Vault) State(p *Point) (PointState, error) {
 	return s, errors.Join(err, e)
 }
 
+// States is State of many points, in their order: it asks for the attributes of those alone that have any.
+func (v *Vault) States(points []*Point) ([]PointState, error) {
+	attributed := map[PointID]MachineID{}
+	err := v.eachAttributed(func(m MachineID, p PointID) error {
+		attributed[p] = m
+		return nil
+	})
+	errs := []error{err}
+	verified := map[MachineID]map[PointID]time.Time{}
+	states := make([]PointState, len(points))
+	for i, p := range points {
+		since, known := verified[p.Machine]
+		if !known {
+			since, err = v.verifiedOf(p.Machine)
+			verified[p.Machine], errs = since, append(errs, err)
+		}
+		if attributed[p.ID] == p.Machine {
+			attrs, err := v.Attributes(p)
+			states[i], errs = stateOf(attrs), append(errs, err)
+		}
+		if at := since[p.ID]; at.After(states[i].Verified) {
+			states[i].Verified = at
+		}
+	}
+	return states, errors.Join(errs...)
+}
+
 // Trash returns the deleted points, in the order of [Vault.Points].
 func (v *Vault) Trash(ctx context.Context) ([]*Point, error) {
 	all, err := v.allPoints(ctx)

@@ -64,10 +64,24 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 	}
 	defer f.Close()
 	defer d.Call("read", name)()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
+	st, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
+	// A byte more than there is, so that one read finds the end.
+	b := make([]byte, min(max, st.Size())+1)
+	n, err := io.ReadFull(f, b)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return b[:n], nil
+	case err != nil:
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, max+1-int64(n))) // of a file system that does not tell sizes
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, rest...)
 	if int64(len(b)) > max {
 		return nil, fmt.Errorf("read %s: larger than the %d bytes that such a file can have", d.Path(name), max)
 	}

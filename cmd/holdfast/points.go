@@ -70,11 +70,11 @@ func listPoints(ctx context.Context, k *console, o pointListing) error {
 			return errors.Join(err, unread)
 		}
 	}
+	states, err := v.States(points)
+	unread = errors.Join(unread, err)
 	described := make([]api.Point, 0, len(points))
-	for _, p := range points {
-		s, err := v.State(p)
-		unread = errors.Join(unread, err)
-		described = append(described, service.DescribeState(p, s))
+	for i, p := range points {
+		described = append(described, service.DescribeState(p, states[i]))
 	}
 	if o.json {
 		return errors.Join(k.json(described), unread)

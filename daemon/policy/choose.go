@@ -42,6 +42,9 @@ func CheckTag(tag string) error {
 // TagSpace are the characters that part the words of a title.
 const TagSpace = " \t\r\n,;()[]{}"
 
+// Claims names the policies.
+func (e *AmbiguousError) Claims() string { return strings.Join(e.Policies, " and ") }
+
 // Choose returns the policy of a machine with some tags, given what each policy claims: the one
 // that names it, or else the one with a tag of it, or else the one whose matching glob says most, in
 // letters that are not wild. None is ""; an [*AmbiguousError] says that several say as much.

@@ -101,12 +101,13 @@ func (p *PrunePlan) decide(v *blockstore.Vault, policies []blockstore.Policy, ha
 		}
 		p.Policy, p.Rules = chosen, ruleWords(rules)
 	}
+	states, err := v.States(p.Points)
+	if err != nil {
+		return err
+	}
 	known := make([]policy.Point, 0, len(p.Points))
-	for _, q := range p.Points {
-		s, err := v.State(q)
-		if err != nil {
-			return err
-		}
+	for i, q := range p.Points {
+		s := states[i]
 		k := policy.Point{ID: string(q.ID), Time: q.Time, Reached: policy.Consistency(q.Reached), Damaged: harmed[q.ID], Locked: s.Until}
 		for _, d := range q.Disks {
 			k.Disks = append(k.Disks, policy.Disk{Name: d.Name, Serial: d.Serial, Source: d.Source})

@@ -70,14 +70,13 @@ func DescribeVaultInfo(ctx context.Context, v *blockstore.Vault, now time.Time) 
 // not.
 func setAside(ctx context.Context, v *blockstore.Vault, listed []*blockstore.Point, now time.Time) (trash, locked int, err error) {
 	deleted, err := v.Trash(ctx)
-	for _, p := range slices.Concat(listed, deleted) {
-		s, e := v.State(p)
+	states, e := v.States(slices.Concat(listed, deleted))
+	for _, s := range states {
 		if s.Locked(now) {
 			locked++
 		}
-		err = errors.Join(err, e)
 	}
-	return len(deleted), locked, err
+	return len(deleted), locked, errors.Join(err, e)
 }
 
 // occupied adds up what the files under path take, and says what is free in
@@ -163,11 +162,11 @@ func (s *Service) Points(ctx context.Context, vault, machine string) (all []api.
 				return errors.Join(err, unread)
 			}
 		}
+		states, err := v.States(points)
+		unread = errors.Join(unread, err)
 		all = make([]api.Point, 0, len(points))
-		for _, p := range points {
-			state, err := v.State(p)
-			unread = errors.Join(unread, err)
-			all = append(all, DescribeState(p, state))
+		for i, p := range points {
+			all = append(all, DescribeState(p, states[i]))
 		}
 		return unread
 	})

@@ -79,6 +79,7 @@ type Service struct {
 	vaults  Vaults
 	jobs    *jobs.Table
 	journal func() (*quiesce.Journal, error) // nil journal: none
+	keeping sync.Mutex                       // held while the list of ignored names is replaced
 }
 
 var (

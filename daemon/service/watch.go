@@ -1,0 +1,403 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/status"
+)
+
+var _ api.Watching = (*Service)(nil)
+
+const (
+	// vaultPatience is how long a vault may take to tell how it is, before what was known of it
+	// last is told instead.
+	vaultPatience = 30 * time.Second
+	// hostPatience is how long all VMs of the host together may take to answer.
+	hostPatience = 15 * time.Second
+)
+
+// Status tells how machines and vaults are, and remembers it in the state folder, as far as that
+// can be written to.
+func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
+	known, err := s.known(ctx, q.Vault)
+	if err != nil {
+		return api.Status{}, err
+	}
+	f := status.Facts{Now: time.Now(), Host: hostName(), Vaults: make([]status.VaultFacts, len(known)), Ignored: s.ignored(), Before: s.before()}
+	machines := make([][]blockstore.Machine, len(known))
+	for i, k := range known {
+		f.Vaults[i], machines[i] = s.patiently(ctx, k, f.Now)
+	}
+	if err := ctx.Err(); err != nil {
+		return api.Status{}, err
+	}
+	if !q.NoHost {
+		s.askHost(ctx, &f, machines)
+	}
+	s.addJobs(&f)
+	all := status.Compose(f)
+	if !q.NoHost {
+		s.keep(&all, f.Before)
+	}
+	if q.Machine == "" {
+		return all, nil
+	}
+	one, ok := status.Only(all, q.Machine)
+	if !ok {
+		return one, Hinted(fmt.Errorf("machine %s: %w", q.Machine, blockstore.ErrNotFound), "`holdfast status` lists all machines")
+	}
+	return one, nil
+}
+
+// known are the vaults that a query is about.
+func (s *Service) known(ctx context.Context, vault string) ([]Known, error) {
+	if vault == "" {
+		return s.vaults.List(ctx)
+	}
+	k, err := s.vaults.Find(ctx, vault)
+	return []Known{k}, err
+}
+
+// patiently reads the facts of a vault. One that does not answer in time, or cannot be read, has a problem
+// instead; the goroutine that waits for it ends when it answers.
+func (s *Service) patiently(ctx context.Context, k Known, now time.Time) (status.VaultFacts, []blockstore.Machine) {
+	type answer struct {
+		facts    status.VaultFacts
+		machines []blockstore.Machine
+		err      error
+	}
+	answers := make(chan answer, 1)
+	ctx, cancel := context.WithTimeout(ctx, vaultPatience)
+	defer cancel()
+	go func() {
+		var a answer
+		a.err = s.vaults.Read(ctx, k.Key(), func(v *blockstore.Vault) (err error) {
+			a.facts, a.machines, err = s.vaultFacts(ctx, v, now)
+			return err
+		})
+		answers <- a
+	}()
+	problem := ""
+	select {
+	case a := <-answers:
+		if a.err == nil {
+			return a.facts, a.machines
+		}
+		problem = a.err.Error()
+		if errors.Is(a.err, context.DeadlineExceeded) {
+			problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+		}
+	case <-ctx.Done():
+		problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+	}
+	v := api.Vault{ID: string(k.ID), Name: k.Name, Path: k.Path}
+	if v.Name == "" {
+		v.Name = filepath.Base(k.Path)
+	}
+	return status.VaultFacts{Vault: v, Problem: problem}, nil
+}
+
+// vaultFacts are what a vault tells. Where single records cannot be read, the rest is told, and that.
+func (s *Service) vaultFacts(ctx context.Context, v *blockstore.Vault, now time.Time) (status.VaultFacts, []blockstore.Machine, error) {
+	g := &gathering{Service: s, v: v, now: now, f: status.VaultFacts{Vault: DescribeVault(v.Info())}}
+	machines, err := v.Machines(ctx)
+	g.note(err)
+	if err := g.points(ctx); err != nil {
+		return g.f, nil, err
+	}
+	g.health(ctx)
+	policies, err := v.Policies(ctx)
+	g.note(err)
+	g.f.Policies = len(policies)
+	g.policies(policies)
+	for _, m := range machines {
+		g.machine(m, policies)
+	}
+	return g.f, machines, ctx.Err()
+}
+
+// gathering collects the facts of one vault.
+type gathering struct {
+	*Service
+	v   *blockstore.Vault
+	now time.Time
+	f   status.VaultFacts
+
+	of     map[blockstore.MachineID][]status.Point
+	next   map[string]*api.Policy // by name
+	tables map[string]*policy.Timetable
+}
+
+// note remembers what could not be read, the first of it in words.
+func (g *gathering) note(err error) {
+	if err != nil && g.f.Unread == "" {
+		g.f.Unread = fmt.Sprintf("not everything can be read: %v", err)
+	}
+}
+
+func (g *gathering) points(ctx context.Context) error {
+	listed, err := g.v.Points(ctx)
+	if err != nil && len(listed) == 0 {
+		return err
+	}
+	g.note(err)
+	trash, err := g.v.Trash(ctx)
+	g.note(err)
+	g.f.Trash = len(trash)
+	states, err := g.v.States(slices.Concat(listed, trash))
+	g.note(err)
+	harmed, err := g.v.Harmed(ctx, listed)
+	g.note(err)
+	g.f.Harmed = len(harmed)
+	g.of = map[blockstore.MachineID][]status.Point{}
+	all := slices.Concat(listed, trash)
+	for i, p := range all {
+		q := pointFacts(p)
+		q.Damaged = harmed[p.ID]
+		q.Deleted = states[i].Deleted
+		if at := states[i].Verified; at.After(g.f.Check) {
+			g.f.Check = at
+		}
+		g.of[p.Machine] = append(g.of[p.Machine], q)
+	}
+	order := map[string]*blockstore.Point{}
+	for _, p := range trash { // few: only machines that have some are sorted
+		order[string(p.ID)] = p
+	}
+	for m, points := range g.of {
+		if slices.ContainsFunc(points, func(p status.Point) bool { return order[p.ID] != nil }) {
+			slices.SortStableFunc(points, func(a, b status.Point) int { return a.Committed.Compare(b.Committed) })
+			g.of[m] = points
+		}
+	}
+	return ctx.Err()
+}
+
+// health asks for what lies beside the points.
+func (g *gathering) health(ctx context.Context) {
+	h, err := g.v.Health(ctx, g.now)
+	g.note(err)
+	f := &g.f
+	f.Damaged, f.Unique, f.Packs, f.Free, f.Size, f.Floor, f.Sweep = h.Damaged, h.Unique, h.Stored, h.Free, h.Size, h.Floor, h.Swept
+	if h.Clock != nil {
+		f.Clock = h.Clock.Error()
+	}
+	held, err := g.v.Held(g.now)
+	g.note(err)
+	if held != nil {
+		f.HeldUntil = held.Until
+	}
+}
+
+// policies finds when each runs next.
+func (g *gathering) policies(policies []blockstore.Policy) {
+	g.next, g.tables = map[string]*api.Policy{}, map[string]*policy.Timetable{}
+	for _, p := range policies {
+		a := &api.Policy{Name: p.Name, RPO: p.RPO, Consistency: string(p.Consistency)}
+		t, err := Timetable(p, g.o.Host)
+		g.note(err)
+		if err == nil && p.Schedule != "" {
+			a.NextRun, g.tables[p.Name] = maybe(t.Next(g.now)), &t
+		}
+		g.next[p.Name] = a
+	}
+}
+
+// machine adds a machine. One that has neither points nor protection is of no interest.
+func (g *gathering) machine(m blockstore.Machine, policies []blockstore.Policy) {
+	points := g.of[m.ID]
+	if len(points) == 0 && m.Protected == nil {
+		return
+	}
+	f := status.MachineFacts{Machine: DescribeMachine(m), Points: points}
+	held, err := g.v.MachineHeld(m.ID, g.now)
+	g.note(err)
+	if held != nil {
+		f.Machine.HeldUntil = maybe(held.Until)
+	}
+	p, ok, err := PolicyFor(m, policies)
+	var two *policy.AmbiguousError
+	switch {
+	case errors.As(err, &two):
+		f.Ambiguous = two.Claims()
+	case err != nil:
+		g.note(err)
+	case ok:
+		f.Policy = g.next[p.Name]
+		if t := g.tables[p.Name]; t != nil && len(points) > 0 {
+			f.Due = t.Next(points[len(points)-1].Time)
+		}
+	}
+	g.f.Machines = append(g.f.Machines, f)
+}
+
+func pointFacts(p *blockstore.Point) status.Point {
+	q := status.Point{Committed: p.Committed, First: p.Parent == "", Reason: p.Reason, Sizes: DescribeSizes(p.Sizes)}
+	q.ID, q.Time, q.Reached, q.Asked = string(p.ID), p.Time, consistencyOf(p.Reached), consistencyOf(p.Asked)
+	disks := make([]api.Disk, len(p.Disks))
+	for i, d := range p.Disks {
+		disks[i] = api.Disk{Name: d.Name, Mode: string(d.Mode), ModeReason: d.Reason}
+		q.Disks = append(q.Disks, diskFacts(d))
+	}
+	q.Mode, q.ModeReason = status.Modes(disks)
+	return q
+}
+
+// askHost asks for the VMs of the host, and how those of machines are.
+func (s *Service) askHost(ctx context.Context, f *status.Facts, machines [][]blockstore.Machine) {
+	ctx, cancel := context.WithTimeout(ctx, hostPatience)
+	defer cancel()
+	var err error
+	f.VMs, err = Discover(ctx, Discovering{Machines: slices.Concat(machines...)})
+	if err != nil {
+		f.Unasked = err.Error()
+	}
+	found := map[string]*api.FoundVM{}
+	for i := range f.VMs {
+		if vm := &f.VMs[i]; vm.Machine != "" {
+			found[vm.Machine] = vm
+		}
+	}
+	var left []blockstore.Machine
+	var at []*status.MachineFacts
+	for i := range f.Vaults {
+		of := map[string]blockstore.Machine{}
+		for _, m := range machines[i] {
+			of[string(m.ID)] = m
+		}
+		for j := range f.Vaults[i].Machines {
+			m := &f.Vaults[i].Machines[j]
+			if vm := found[m.Machine.Name]; vm != nil && m.Machine.Protected {
+				m.VM, m.Machine.State = vm, vm.State
+			} else {
+				left, at = append(left, of[m.Machine.ID]), append(at, m)
+			}
+		}
+	}
+	for i, state := range States(ctx, left) {
+		at[i].Machine.State = state
+	}
+}
+
+// addJobs adds what became of the last backup of each machine, and of the last sweeps and checks.
+func (s *Service) addJobs(f *status.Facts) {
+	type key struct{ kind, vault, machine string }
+	last := map[key]*api.Job{}
+	list := s.history()
+	for i := range list {
+		j := &list[i]
+		k := key{j.Kind, j.Vault, j.Machine}
+		if j.Over() && j.State != api.JobCancelled && last[k] == nil {
+			last[k] = j
+		}
+	}
+	find := func(kind string, v api.Vault, machines ...string) *api.Job {
+		for _, vault := range []string{v.ID, v.Path, v.Name} {
+			for _, m := range machines {
+				if j := last[key{kind, vault, m}]; j != nil {
+					return j
+				}
+			}
+		}
+		return nil
+	}
+	for i := range f.Vaults {
+		v := &f.Vaults[i]
+		for j := range v.Machines {
+			m := &v.Machines[j]
+			m.Job = find(api.JobBackup, v.Vault, m.Machine.Name, m.Machine.ID)
+		}
+		ended(find(api.JobSweep, v.Vault, ""), &v.Sweep, &v.SweepProblem)
+		ended(find(api.JobCheck, v.Vault, ""), &v.Check, &v.CheckProblem)
+	}
+}
+
+// ended says when a job that went well ended, or else why it did not.
+func ended(j *api.Job, at *time.Time, problem *string) {
+	switch {
+	case j == nil:
+	case j.Error != nil:
+		*problem = j.Error.Detail
+	case j.Ended != nil && j.Ended.After(*at):
+		*at = j.Ended.Time
+	}
+}
+
+// history are the jobs that are known, the newest first: of this process or, where it has none, of the daemon that
+// uses the state folder.
+func (s *Service) history() []api.Job {
+	q := api.JobQuery{Limit: 100_000}
+	list := s.jobs.Jobs(q)
+	if len(list) == 0 && s.o.StateDir != "" {
+		list, _, _ = jobs.Look(filepath.Join(s.o.StateDir, "jobs"), q) // none is no harm
+	}
+	return list
+}
+
+// Usage tells what machines used of a vault, month by month.
+func (s *Service) Usage(ctx context.Context, vault string, q api.UsageQuery) (u api.Usage, err error) {
+	now := time.Now()
+	months, err := status.Months(q.From, q.To, now)
+	if err != nil {
+		return u, &Invalid{err.Error()}
+	}
+	err = s.vaults.Read(ctx, vault, func(v *blockstore.Vault) error {
+		f, machines, err := s.vaultFacts(ctx, v, now)
+		if err == nil && f.Unread != "" {
+			err = errors.New(f.Unread)
+		}
+		if err != nil {
+			return err
+		}
+		if q.Machine != "" {
+			m, err := FindMachine(ctx, v, q.Machine)
+			if err != nil {
+				return err
+			}
+			machines = []blockstore.Machine{m}
+			f.Machines = slices.DeleteFunc(f.Machines, func(of status.MachineFacts) bool { return of.Machine.ID != string(m.ID) })
+		}
+		u = status.Usage(f.Vault, f.Machines, months, now)
+		if !q.Exclusive {
+			return nil
+		}
+		return addExclusive(ctx, v, machines, &u)
+	})
+	return u, err
+}
+
+// addExclusive adds what each machine alone takes up now.
+func addExclusive(ctx context.Context, v *blockstore.Vault, machines []blockstore.Machine, u *api.Usage) error {
+	points, err := v.Points(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range machines {
+		of := slices.DeleteFunc(slices.Clone(points), func(p *blockstore.Point) bool { return p.Machine != m.ID })
+		sizes, err := v.Exclusive(ctx, of)
+		if err != nil {
+			return err
+		}
+		var sum int64
+		for _, n := range sizes {
+			sum += n
+		}
+		for i := range u.Months {
+			for j := range u.Months[i].Machines {
+				if used := &u.Months[i].Machines[j]; used.MachineID == string(m.ID) {
+					used.Exclusive = &sum
+				}
+			}
+		}
+	}
+	return nil
+}

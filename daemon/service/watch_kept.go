@@ -1,0 +1,168 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/policy"
+)
+
+const (
+	statusFile  = "status.json"  // the last status, for when a vault hangs
+	ignoredFile = "ignored.json" // names that nobody minds to see unprotected
+
+	// maxKept is how long these files may be, in bytes, and maxIgnored how many names are ignored.
+	maxKept    = 256 << 20
+	maxIgnored = 10_000
+)
+
+// before is the status that was kept last; nil: none that can be read.
+func (s *Service) before() *api.Status {
+	var old api.Status
+	if s.readKept(statusFile, &old) != nil {
+		return nil
+	}
+	return &old
+}
+
+// keep remembers a status, and what was known of vaults that it says nothing of. A folder that
+// cannot be written to is no reason not to tell the status.
+func (s *Service) keep(now *api.Status, before *api.Status) {
+	kept := *now
+	if before != nil {
+		there := map[string]bool{}
+		for _, v := range now.Vaults {
+			there[v.Name] = true
+		}
+		for _, v := range before.Vaults {
+			if there[v.Name] {
+				continue
+			}
+			if v.AsOf == nil {
+				at := before.Time
+				v.AsOf = &at
+			}
+			kept.Vaults = append(slices.Clone(kept.Vaults), v)
+		}
+		for _, m := range before.Machines {
+			if !there[m.Vault] {
+				kept.Machines = append(slices.Clone(kept.Machines), m)
+			}
+		}
+	}
+	_ = s.writeKept(statusFile, kept)
+}
+
+// ignored are the names that nobody minds to see unprotected.
+func (s *Service) ignored() (names []string) {
+	if s.readKept(ignoredFile, &names) != nil {
+		return nil
+	}
+	return names
+}
+
+// Ignore changes which machines and VMs nobody minds to see unprotected.
+func (s *Service) Ignore(_ context.Context, r api.IgnoreRequest) ([]string, error) {
+	for _, n := range r.Names {
+		if n == "" || len(n) > 256 || strings.ContainsFunc(n, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			return nil, invalidf("%.40q is no name of a machine or VM", n)
+		}
+	}
+	if s.o.StateDir == "" {
+		return nil, errors.New("there is no state folder in which to remember it")
+	}
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	names := []string{}
+	if err := s.readKept(ignoredFile, &names); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("which names are ignored: %w", err)
+	}
+	if len(r.Names) == 0 {
+		return names, nil
+	}
+	for _, n := range r.Names {
+		switch at := slices.Index(names, n); {
+		case !r.Remove && at < 0:
+			names = append(names, n)
+		case r.Remove && at < 0:
+			return nil, fmt.Errorf("%s is not ignored: %w", n, blockstore.ErrNotFound)
+		case r.Remove:
+			names = slices.Delete(names, at, at+1)
+		}
+	}
+	if len(names) > maxIgnored {
+		return nil, invalidf("%d names would be ignored, at most %d can be", len(names), maxIgnored)
+	}
+	slices.Sort(names)
+	return names, s.writeKept(ignoredFile, names)
+}
+
+func (s *Service) readKept(name string, into any) error {
+	if s.o.StateDir == "" {
+		return fs.ErrNotExist
+	}
+	file := filepath.Join(s.o.StateDir, name)
+	st, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxKept {
+		return fmt.Errorf("%s: it is not what was written", file)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+// writeKept replaces a small file of the state folder, whole or not at all.
+func (s *Service) writeKept(name string, v any) error {
+	if s.o.StateDir == "" {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.o.StateDir, name)
+	temp := filepath.Join(s.o.StateDir, "."+name+"."+rand.Text())
+	if err := os.WriteFile(temp, b, 0o600); err != nil {
+		return errors.Join(err, removeIfThere(temp))
+	}
+	if err := os.Rename(temp, file); err != nil {
+		return errors.Join(err, removeIfThere(temp))
+	}
+	return nil
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "this host"
+	}
+	return name
+}
+
+func consistencyOf(c blockstore.Consistency) policy.Consistency { return policy.Consistency(c) }
+
+func diskFacts(d blockstore.DiskInfo) policy.Disk {
+	return policy.Disk{Name: d.Name, Serial: d.Serial, Source: d.Source}
+}

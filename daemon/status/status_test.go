@@ -1,0 +1,346 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/policy"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// ago is a good point of so long ago.
+func ago(d time.Duration) Point {
+	at := now.Add(-d)
+	return Point{Point: policy.Point{ID: "p" + d.String(), Time: at, Reached: policy.Filesystem, Disks: []policy.Disk{{Name: "vda", Source: "/vda"}}}, Committed: at, Asked: policy.Filesystem,
+		Sizes: api.Sizes{Logical: 10 << 30, Protected: 4 << 30, Stored: 1 << 20}}
+}
+
+// healthy is a machine with nothing wrong with it.
+func healthy() MachineFacts {
+	return MachineFacts{
+		Machine: api.Machine{ID: "0011223344556677", Name: "web1", Protected: true, State: "running", Protection: &api.Protection{Since: api.At(now.AddDate(0, -3, 0))}},
+		Policy:  &api.Policy{Name: "nightly", RPO: 26 * 3600, Consistency: "filesystem"},
+		Points:  []Point{ago(48 * time.Hour), ago(24 * time.Hour)},
+		VM:      &api.FoundVM{Name: "web1", Disks: []api.VMDisk{{Name: "vda", Source: "/vda"}}},
+	}
+}
+
+func wellVault(machines ...MachineFacts) VaultFacts {
+	return VaultFacts{Vault: api.Vault{ID: "aa", Name: "v", Path: "/srv/v"}, Machines: machines, Policies: 1, Packs: 1 << 30, Unique: 2 << 30, Free: 800 << 30, Size: 1 << 40, Floor: 50 << 30,
+		Sweep: now.Add(-24 * time.Hour), Check: now.Add(-24 * time.Hour)}
+}
+
+func TestAMachineIsAtRiskForAReason(t *testing.T) {
+	t.Parallel()
+	failed := &api.Job{State: api.JobFailed, Ended: maybe(now.Add(-time.Hour)), Error: &api.Problem{Detail: "the vault is full"}}
+	held := api.At(now.Add(time.Hour))
+	for _, c := range []struct {
+		name    string
+		change  func(*MachineFacts, *VaultFacts, *Facts)
+		risk    string // "": none
+		warning string
+	}{
+		{"all is well", func(*MachineFacts, *VaultFacts, *Facts) {}, "", ""},
+		{"the point is too old", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points = []Point{ago(27 * time.Hour)} }, "RPO missed: its newest good point is 1d3h old, at most 1d2h are allowed", ""},
+		{"exactly as old as allowed", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points = []Point{ago(26 * time.Hour)} }, "", ""},
+		{"nobody said how old", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Policy.RPO = 0
+			m.Points = []Point{ago(9000 * time.Hour)}
+		}, "", ""},
+		{"the newest is damaged, and the one before too old", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points[1].Damaged = true }, "RPO missed", "not good: damaged"},
+		{"the newest is not consistent enough", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points[1].Reached = policy.Crash }, "RPO missed", "not good: crash, not filesystem"},
+		{"less was reached than asked, and the policy is content", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Policy.Consistency, m.Points[1].Reached, m.Points[1].Reason = "", policy.Crash, "no agent"
+		}, "", "crash, filesystem was asked for (no agent)"},
+		{"a disk is missing", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points[1].Disks = nil }, "RPO missed", "disk vda is missing"},
+		{"an excluded disk is not missed", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Points[1].Disks, m.Machine.Protection.Exclude = nil, []string{"vda"}
+			m.VM.Disks = nil
+		}, "", ""},
+		{"the newest is in the trash", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points[1].Deleted = now }, "RPO missed", ""},
+		{"no point, and it is new", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Points, m.Machine.Protection.Since = nil, api.At(now.Add(-time.Hour))
+		}, "", "no good point yet"},
+		{"no point for long", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Points = nil }, "no good point", ""},
+		{"no point, no objective, new", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Points, m.Policy.RPO, m.Machine.Protection.Since = nil, 0, api.At(now.Add(-23*time.Hour))
+		}, "", "no good point yet"},
+		{"it fell out of every policy", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Policy = nil }, "UNPROTECTED since 2026-11-22T12:00:00Z: no policy covers it", ""},
+		{"and nobody minds", func(m *MachineFacts, _ *VaultFacts, f *Facts) { m.Policy = nil; f.Ignored = []string{"web1"} }, "", ""},
+		{"it was unprotected by hand", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Machine.Protected = false }, "cannot back it up", ""},
+		{"backed up by hand, where there are no policies", func(m *MachineFacts, v *VaultFacts, _ *Facts) { m.Policy, v.Policies = nil, 0 }, "", "no policy says when"},
+		{"two policies", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Policy, m.Ambiguous = nil, "a and b" }, "policies a and b claim it alike", ""},
+		{"the last run failed, in time", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Job = failed }, "", "its last backup failed: the vault is full"},
+		{"the last run failed, and nobody set an objective", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Job, m.Policy.RPO = failed, 0 }, "its last backup failed", ""},
+		{"a run failed before the last point", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Job, m.Points = failed, append(m.Points, ago(time.Minute))
+		}, "", ""},
+		{"the last run warned", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.Job = &api.Job{State: api.JobWarnings, Warnings: []string{"one", "two"}}
+		}, "", "warned: one (and 1 more)"},
+		{"it is gone", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Machine.State = "GONE (migrated?)" }, "", "VM: GONE (migrated?)"},
+		{"it is held", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Machine.HeldUntil = &held }, "", "HELD until 2026-11-23T13:00:00Z"},
+		{"a new disk", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
+			m.VM.Disks = append(m.VM.Disks, api.VMDisk{Name: "vdb", Source: "/vdb"}, api.VMDisk{Name: "hdc", LeftOut: "a CD-ROM"})
+		}, "", "disk vdb of the VM is in no point yet"},
+		{"a disk that went", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.VM.Disks = nil }, "", "disk vda is missing since the last point"},
+		{"a disk of another name is the same", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.VM.Disks[0].Name = "sda" }, "", ""},
+		{"a run was missed", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Due = now.Add(-3 * time.Hour) }, "", "a run was due at 2026-11-23T09:00:00Z"},
+		{"a run is late, within reason", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Due = now.Add(-time.Hour) }, "", ""},
+	} {
+		f, m, v := Facts{Now: now, Host: "h"}, healthy(), wellVault()
+		c.change(&m, &v, &f)
+		v.Machines = []MachineFacts{m}
+		f.Vaults = []VaultFacts{v}
+		s := Compose(f)
+		holds(t, c.name+", risk", s.Reasons, c.risk)
+		holds(t, c.name+", warning", s.Warnings, c.warning)
+		if got := s.Machines[0]; got.AtRisk != (c.risk != "") || s.AtRisk != got.AtRisk {
+			t.Errorf("%s: at risk %v, %v", c.name, got.AtRisk, s.AtRisk)
+		}
+	}
+}
+
+// holds wants one text with want in it, or none.
+func holds(t *testing.T, name string, texts []string, want string) {
+	t.Helper()
+	if want == "" && len(texts) > 0 || want != "" && !slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, want) }) {
+		t.Errorf("%s: %q, want %q", name, texts, want)
+	}
+}
+
+func TestAVaultIsAtRiskForAReason(t *testing.T) {
+	t.Parallel()
+	daily := func(n int, stored int64) (points []Point) {
+		for i := n; i >= 0; i-- {
+			p := ago(time.Duration(i) * 24 * time.Hour)
+			p.Sizes.Stored = stored
+			points = append(points, p)
+		}
+		return points
+	}
+	for _, c := range []struct {
+		name          string
+		change        func(*VaultFacts)
+		risk, warning string
+	}{
+		{"all is well", func(*VaultFacts) {}, "", ""},
+		{"it is full", func(v *VaultFacts) { v.Free = 49 << 30 }, "it is full: 49.0 GiB free", ""},
+		{"it is full in three days", func(v *VaultFacts) { v.Free = 80 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "it is full about 2026-11-26", ""},
+		{"it is full in twenty days", func(v *VaultFacts) { v.Free = 250 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "", "it may be full as early as 2026-12-1"},
+		{"points are damaged", func(v *VaultFacts) { v.Harmed, v.Damaged = 2, 1 }, "2 points are damaged", ""},
+		{"what no point needs is damaged", func(v *VaultFacts) { v.Damaged = 1 }, "", "1 pieces are damaged that no point needs"},
+		{"the clock is wrong", func(v *VaultFacts) { v.Clock = "the clock of this host cannot be believed" }, "nothing is removed: the clock", ""},
+		{"records cannot be read", func(v *VaultFacts) { v.Unread = "read points/x: damaged record" }, "damaged record", ""},
+		{"it was never checked", func(v *VaultFacts) { v.Check = time.Time{} }, "", ""},
+		{"it was checked long ago", func(v *VaultFacts) { v.Check = now.AddDate(0, -2, 0) }, "", "last checked 61d ago"},
+		{"the check found damage", func(v *VaultFacts) { v.CheckProblem = "3 faults" }, "the last check: 3 faults", ""},
+		{"the sweep failed", func(v *VaultFacts) { v.SweepProblem = "a page is damaged" }, "", "the last sweep: a page is damaged"},
+		{"it is held", func(v *VaultFacts) { v.HeldUntil = now.Add(time.Hour) }, "", "HELD until"},
+	} {
+		v := wellVault(healthy())
+		c.change(&v)
+		s := Compose(Facts{Now: now, Vaults: []VaultFacts{v}})
+		holds(t, c.name+", risk", s.Vaults[0].Reasons, c.risk)
+		holds(t, c.name+", warning", s.Vaults[0].Warnings, c.warning)
+	}
+}
+
+func TestAVaultThatHangsIsShownAsItWas(t *testing.T) {
+	t.Parallel()
+	before := Compose(Facts{Now: now.Add(-3 * time.Hour), Vaults: []VaultFacts{wellVault(healthy())}})
+	if before.AtRisk {
+		t.Fatal(before.Reasons)
+	}
+	s := Compose(Facts{Now: now.Add(3 * time.Hour), Before: &before, Vaults: []VaultFacts{{Vault: api.Vault{Path: "/srv/v"}, Problem: "its file system does not answer"}}})
+	v := s.Vaults[0]
+	if v.AsOf == nil || !v.AsOf.Equal(now.Add(-3*time.Hour)) || v.Points != 2 || v.Free != 800<<30 || v.Name != "v" {
+		t.Errorf("%+v", v)
+	}
+	holds(t, "vault", v.Reasons, "it cannot be read: its file system does not answer")
+	if len(s.Machines) != 1 || !s.Machines[0].Missed || *s.Machines[0].Age != 27*3600 {
+		t.Errorf("%+v", s.Machines)
+	}
+	again := Compose(Facts{Now: now.Add(4 * time.Hour), Before: &s, Vaults: []VaultFacts{{Vault: api.Vault{Path: "/srv/v"}, Problem: "its file system does not answer"}}})
+	if !again.Vaults[0].AsOf.Equal(now.Add(-3*time.Hour)) || len(again.Machines[0].Reasons) != 1 {
+		t.Errorf("%+v %q", again.Vaults[0].AsOf, again.Machines[0].Reasons)
+	}
+}
+
+func TestSinceWhenAMachineIsUnprotectedIsRemembered(t *testing.T) {
+	t.Parallel()
+	m := healthy()
+	first := Compose(Facts{Now: now, Vaults: []VaultFacts{wellVault(m)}})
+	m.Policy = nil
+	facts := Facts{Now: now.Add(time.Hour), Before: &first, Vaults: []VaultFacts{wellVault(m)}, VMs: []api.FoundVM{{Name: "new", UUID: "u", Disks: []api.VMDisk{{Size: 5}, {Size: 7, LeftOut: "x"}}}, {Name: "web1", Machine: "web1"}, {Name: "scratch"}}, Ignored: []string{"scratch"}}
+	second := Compose(facts)
+	facts.Now, facts.Before = now.Add(48*time.Hour), &second
+	third := Compose(facts)
+	if got := third.Machines[0].Unprotected; got == nil || !got.Equal(now.Add(time.Hour)) {
+		t.Errorf("%v", got)
+	}
+	if len(third.VMs) != 1 || third.VMs[0].Name != "new" || third.VMs[0].Size != 5 || !third.VMs[0].Since.Equal(now.Add(time.Hour)) {
+		t.Errorf("%+v", third.VMs)
+	}
+	holds(t, "VM", third.Reasons, "VM new: nobody protects it")
+	one, ok := Only(third, "web1")
+	if !ok || len(one.Reasons) != 1 || !one.AtRisk || len(one.Vaults) != 1 {
+		t.Errorf("%+v %v", one, ok)
+	}
+	if _, ok := Only(third, "web2"); ok {
+		t.Error("there is no web2")
+	}
+}
+
+func TestAForecastSaysHowSureItIs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name              string
+		stored            func(day int) int64 // by days ago
+		days              int
+		room              int64
+		full, early, late float64 // days from now; 0: never
+		none              bool
+	}{
+		{"steady", func(int) int64 { return 10 }, 60, 1000, 100, 100, 100, false},
+		{"faster of late", func(d int) int64 {
+			if d < 7 {
+				return 40
+			}
+			return 10
+		}, 60, 1000, 1000.0 / 13, 25, 100, false},
+		{"nothing is added", func(int) int64 { return 0 }, 60, 1000, 0, 0, 0, false},
+		{"less than two weeks", func(int) int64 { return 10 }, 12, 1000, 0, 0, 0, true},
+		{"a quiet week", func(d int) int64 {
+			if d >= 7 && d < 14 {
+				return 0
+			}
+			return 10
+		}, 30, 1000, 133, 100, 0, false},
+		{"full already", func(int) int64 { return 0 }, 30, -5, 0.001, 0.001, 0.001, false},
+		{"not in ten years", func(int) int64 { return 1 }, 30, 1 << 50, 0, 0, 0, false},
+	} {
+		var points []Point
+		for d := c.days; d >= 0; d-- {
+			p := ago(time.Duration(d)*24*time.Hour + time.Hour)
+			p.Sizes.Stored = c.stored(d)
+			points = append(points, p)
+		}
+		first := points[0]
+		first.First, first.Sizes.Stored = true, 1<<40 // comes once
+		g := Forecast(append(points, first), c.room, now)
+		if (g == nil) != c.none {
+			t.Errorf("%s: %+v", c.name, g)
+		}
+		if g == nil {
+			continue
+		}
+		for what, pair := range map[string][2]any{"full": {g.Full, c.full}, "early": {g.Early, c.early}, "late": {g.Late, c.late}} {
+			got, want := pair[0].(*api.Time), pair[1].(float64)
+			if (got == nil) != (want == 0) || got != nil && (got.Sub(now).Hours()/24 > want*1.15 || got.Sub(now).Hours()/24 < want*.85-1) {
+				t.Errorf("%s, %s: %v, want in %v days (%+v)", c.name, what, got, want, g)
+			}
+		}
+	}
+}
+
+func TestUsageCountsAMachineInEachMonthInWhichItHasPoints(t *testing.T) {
+	t.Parallel()
+	at := func(day string, protected int64, deleted string) Point {
+		p := Point{Sizes: api.Sizes{Protected: protected << 30, Stored: 1}}
+		p.Committed, _ = time.Parse(time.DateOnly, day)
+		if deleted != "" {
+			p.Deleted, _ = time.Parse(time.DateOnly, deleted)
+		}
+		return p
+	}
+	m := []MachineFacts{
+		{Machine: api.Machine{ID: "1", Name: "grows"}, Points: []Point{at("2026-09-10", 100, ""), at("2026-09-20", 600, ""), at("2026-10-05", 300, "")}},
+		{Machine: api.Machine{ID: "2", Name: "left", Protected: false}, Points: []Point{at("2026-08-31", 50, "2026-10-02")}},
+		{Machine: api.Machine{ID: "3", Name: "new"}, Points: []Point{at("2026-11-20", 0, ""), at("2026-11-21", 1000, "2026-11-22")}},
+		{Machine: api.Machine{ID: "4", Name: "never"}},
+	}
+	months, err := Months("2026-08", "2026-11", now)
+	if err != nil || len(months) != 4 {
+		t.Fatal(months, err)
+	}
+	u := Usage(api.Vault{}, m, months, now)
+	var got []string
+	for _, month := range u.Months {
+		line := month.Month
+		for _, m := range month.Machines {
+			line += fmt.Sprintf(" %s:%dGiB:%d:%d/%d", m.Machine, m.Protected>>30, m.Instances, m.Points, m.Kept)
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"2026-08 left:50GiB:1:1/1",
+		"2026-09 grows:600GiB:2:2/2 left:50GiB:1:0/1",
+		"2026-10 grows:300GiB:1:1/3 left:50GiB:1:0/0",
+		"2026-11 grows:300GiB:1:0/3 new:1000GiB:2:2/1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s\nwant %s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if u.Months[2].Partial || !u.Months[3].Partial || u.Months[3].Instances != 3 {
+		t.Errorf("%+v", u.Months[3])
+	}
+	for _, bad := range [][2]string{{"2026", ""}, {"2026-13", ""}, {"2026-02", "2026-01"}, {"", "x"}, {"1000-01", "3000-01"}} {
+		if _, err := Months(bad[0], bad[1], now); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestALineForNagiosIsOneLine(t *testing.T) {
+	t.Parallel()
+	late := healthy()
+	late.Points = []Point{ago(48 * time.Hour)}
+	warned := healthy()
+	warned.Machine.State = "GONE (migrated?)"
+	odd := wellVault(healthy())
+	odd.Vault.Name = "the vault='x'|y\n"
+	odd.Unread = "first\nline|data=1"
+	for _, c := range []struct {
+		f    Facts
+		line string
+		code int
+	}{
+		{Facts{Vaults: []VaultFacts{wellVault(healthy())}}, "HOLDFAST OK - all is well | machines=1 at_risk=0 rpo_missed=0 unprotected_vms=0 oldest_age=86400s 'free_v'=858993459200B;;53687091200:;0;1099511627776 'stored_v'=1073741824B", 0},
+		{Facts{Vaults: []VaultFacts{wellVault(warned)}}, "HOLDFAST WARNING - machine web1: VM: GONE (migrated?) | ", 1},
+		{Facts{Vaults: []VaultFacts{wellVault(late)}, VMs: []api.FoundVM{{Name: "x"}}}, "HOLDFAST CRITICAL - machine web1: RPO missed: its newest good point is 2d old, at most 1d2h are allowed (and 1 more) | machines=1 at_risk=1 rpo_missed=1 unprotected_vms=1", 2},
+		{Facts{Vaults: []VaultFacts{{Vault: api.Vault{Name: "v"}, Problem: "gone"}}}, "HOLDFAST UNKNOWN - vault v: it cannot be read: gone | ", 3},
+		{Facts{Vaults: []VaultFacts{odd}}, "HOLDFAST CRITICAL - vault the vault='x' y : first line data=1 | machines=1", 2},
+		{Facts{}, "HOLDFAST OK - all is well | ", 0},
+	} {
+		c.f.Now = now
+		line, code := Nagios(Compose(c.f))
+		if code != c.code || !strings.HasPrefix(line, c.line) || strings.ContainsAny(line, "\n") || strings.Count(line, "|") != 1 {
+			t.Errorf("%d: %s\nwant %d: %s", code, line, c.code, c.line)
+		}
+	}
+}
+
+func TestATrendComparesWithAMonthBefore(t *testing.T) {
+	t.Parallel()
+	m := healthy()
+	m.Points = nil
+	for d := 90; d >= 0; d-- {
+		p := ago(time.Duration(d) * 24 * time.Hour)
+		p.Sizes.Protected = int64(1000 - d)
+		m.Points = append(m.Points, p)
+	}
+	s := Compose(Facts{Now: now, Vaults: []VaultFacts{wellVault(m)}}).Machines[0]
+	if s.Trend != 30 || s.TrendDays != 30 || s.Protects != 1000 {
+		t.Errorf("%d in %d days, %d", s.Trend, s.TrendDays, s.Protects)
+	}
+	m.Points = m.Points[len(m.Points)-1:]
+	if s := Compose(Facts{Now: now, Vaults: []VaultFacts{wellVault(m)}}).Machines[0]; s.TrendDays != 0 {
+		t.Errorf("one point has a trend of %d days", s.TrendDays)
+	}
+}

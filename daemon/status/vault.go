@@ -1,0 +1,119 @@
+package status
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// How soon a vault is full for that to be told, and how long it may go without care.
+const (
+	fullSoon   = 30 * 24 * time.Hour // a warning
+	fullNow    = 7 * 24 * time.Hour  // a risk
+	checkEvery = 35 * 24 * time.Hour
+	sweepEvery = 8 * 24 * time.Hour
+)
+
+// vaultStatus says how a vault is.
+func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
+	s := api.VaultStatus{Vault: v.Vault, Reasons: []string{}, Warnings: []string{}, Trash: v.Trash, Damaged: v.Damaged, Harmed: v.Harmed,
+		Unique: v.Unique, Stored: v.Packs, Free: v.Free, Size: v.Size, Floor: v.Floor, Clock: v.Clock,
+		Sweep: maybe(v.Sweep), Check: maybe(v.Check), HeldUntil: maybe(v.HeldUntil)}
+	var all []Point
+	for i := range v.Machines {
+		points := listed(v.Machines[i].Points)
+		if len(points) > 0 {
+			s.Machines++
+		}
+		s.Points += len(points)
+		for j := range points {
+			s.Logical += points[j].Sizes.Logical
+			s.Protects += points[j].Sizes.Protected
+		}
+		all = append(all, v.Machines[i].Points...)
+	}
+	s.Dedup, s.Compress = ratio(s.Protects, s.Unique), ratio(s.Unique, s.Stored)
+	if v.Size > 0 {
+		s.Forecast = Forecast(all, v.Free-v.Floor, now)
+	}
+	s.Reasons = vaultRisks(v, &s, now)
+	s.Warnings = vaultWarnings(v, &s, now)
+	s.AtRisk = len(s.Reasons) > 0
+	return s
+}
+
+func ratio(a, b int64) float64 {
+	if a <= 0 || b <= 0 {
+		return 0
+	}
+	return float64(int64(float64(a)/float64(b)*100+.5)) / 100
+}
+
+func vaultRisks(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
+	why := []string{}
+	if v.Unread != "" {
+		why = append(why, v.Unread)
+	}
+	switch f := s.Forecast; {
+	case v.Size > 0 && v.Free < v.Floor:
+		why = append(why, fmt.Sprintf("it is full: %s free, no backup begins below %s", Bytes(v.Free), Bytes(v.Floor)))
+	case f != nil && f.Full != nil && f.Full.Sub(now) < fullNow:
+		why = append(why, fmt.Sprintf("it is full about %s", day(f.Full)))
+	}
+	switch {
+	case v.Harmed > 0:
+		why = append(why, fmt.Sprintf("%d points are damaged (`holdfast check --data` lists what)", v.Harmed))
+	case v.CheckProblem != "":
+		why = append(why, "the last check: "+v.CheckProblem)
+	}
+	if v.Clock != "" {
+		why = append(why, "nothing is removed: "+v.Clock)
+	}
+	return why
+}
+
+func vaultWarnings(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
+	all := []string{}
+	if f := s.Forecast; v.Free >= v.Floor && f != nil {
+		switch soon := f.Early; {
+		case f.Full != nil && f.Full.Sub(now) < fullNow: // a risk
+		case soon != nil && soon.Sub(now) < fullSoon:
+			all = append(all, fmt.Sprintf("it may be full as early as %s", day(soon)))
+		}
+	}
+	if v.SweepProblem != "" {
+		all = append(all, "the last sweep: "+v.SweepProblem)
+	} else if !v.Sweep.IsZero() && now.Sub(v.Sweep) > sweepEvery {
+		all = append(all, "it was last swept "+Span(seconds(now.Sub(v.Sweep)))+" ago")
+	}
+	if !v.Check.IsZero() && now.Sub(v.Check) > checkEvery {
+		all = append(all, "it was last checked "+Span(seconds(now.Sub(v.Check)))+" ago")
+	}
+	if v.Damaged > 0 && v.Harmed == 0 {
+		all = append(all, fmt.Sprintf("%d pieces are damaged that no point needs", v.Damaged))
+	}
+	if v.HeldUntil.After(now) {
+		all = append(all, "nothing is removed while it is copied: HELD until "+show(v.HeldUntil))
+	}
+	return all
+}
+
+func day(t *api.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// Bytes writes a size for sentences, in units of 1024.
+func Bytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for value >= 1023.5 && unit < len(units)-1 {
+		value /= 1024
+		unit++
+	}
+	if value >= 99.95 {
+		return fmt.Sprintf("%.0f %ciB", value, units[unit])
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
+}
