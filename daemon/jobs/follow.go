@@ -23,7 +23,7 @@ func (t *Table) Follow(ctx context.Context, id string, fn func(api.JobEvent) err
 	if j == nil {
 		return fmt.Errorf("job %.40s: %w", id, ErrNotFound)
 	}
-	if j.changed == nil { // it was over when it was read
+	if j.slim {
 		full, err := t.Job(id)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func (t *Table) Job(id string) (api.Job, error) {
 	if j == nil {
 		return api.Job{}, fmt.Errorf("job %.40s: %w", id, ErrNotFound)
 	}
-	if j.changed == nil {
+	if j.slim {
 		return t.store.full(j.now())
 	}
 	j.mu.Lock()

@@ -16,7 +16,7 @@ func (t *Table) ended(j *job) {
 	t.mu.Lock()
 	j.over, j.cancel = true, nil
 	if t.store != nil {
-		slim := &job{t: t, head: j.now(), request: j.request, over: true}
+		slim := &job{t: t, head: j.now(), request: j.request, slim: true, over: true}
 		slim.head.Result = nil
 		t.jobs[j.head.ID] = slim
 	}

@@ -18,6 +18,7 @@ type job struct {
 	t       *Table
 	spec    Spec
 	request api.JobRequest
+	slim    bool                    // it is over, and the rest of it is in its files
 	cancel  context.CancelCauseFunc // nil: it does not run; guarded by Table.mu
 	over    bool                    // or about to be; guarded by Table.mu
 

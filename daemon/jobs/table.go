@@ -142,7 +142,7 @@ func (t *Table) load() error {
 				return err
 			}
 		}
-		t.jobs[r.Job.ID] = &job{t: t, head: r.Job, request: r.Request, over: true}
+		t.jobs[r.Job.ID] = &job{t: t, head: r.Job, request: r.Request, slim: true, over: true}
 	}
 	t.cut(now)
 	return nil
