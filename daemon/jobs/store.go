@@ -21,7 +21,7 @@ type store struct {
 	dir  string
 	lock *os.File // nil: it is only read
 	// replace writes a file; a field, so that a test can fail.
-	replace func(path string, b []byte) error
+	replace func(path string, b []byte, durable bool) error
 }
 
 // record is what ID.json holds; of the job, log and result lie in ID.more.json.
@@ -84,7 +84,7 @@ func (s *store) save(r *record) error {
 	if r.Job.Over() && (len(r.Job.Log) > 0 || len(r.Job.Result) > 0) {
 		b, err := json.Marshal(more{r.Job.Log, r.Job.Result})
 		if err == nil {
-			err = s.replace(s.rest(r.Job.ID), b)
+			err = s.replace(s.rest(r.Job.ID), b, true)
 		}
 		if err != nil {
 			return err
@@ -95,17 +95,21 @@ func (s *store) save(r *record) error {
 	if err != nil {
 		return err
 	}
-	return s.replace(s.path(r.Job.ID), b)
+	return s.replace(s.path(r.Job.ID), b, r.Job.Over())
 }
 
-// replaceFile makes b the content of a file: at any moment it is the old or the new one.
-func replaceFile(path string, b []byte) (err error) {
+// replaceFile makes b the content of a file: at any moment it is the old or the new one, after a loss of power
+// only where that is asked for. What is not is replaced soon.
+func replaceFile(path string, b []byte, durable bool) (err error) {
 	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
+	if durable && err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(path+begun, path)
 	}
