@@ -252,9 +252,9 @@ func reportBackup(k *console, b api.Backup, json bool) error {
 	}
 	note := ""
 	if p.ConsistencyReason == backup.InUse {
-		note = ", " + p.Consistency + " (in use)"
+		note = ", " + consistency(p)
 	}
-	k.printf("made %s@%s (%s)%s\n", p.Machine, p.Time.Format(blockstore.LabelLayout), p.ID, note)
+	k.printf("made %s@%s (%s)%s\n", p.Machine, k.label(p, false), p.ID, note)
 	rate := ""
 	if p.Sizes.Read > 0 && took > 100*time.Millisecond {
 		rate = fmt.Sprintf(" (%s/s)", formatSize(int64(float64(p.Sizes.Read)/took.Seconds())))

@@ -32,6 +32,9 @@ type console struct {
 	// dial reaches the daemon that listens at a socket; nil: no daemon is asked.
 	dial func(socket string) (ops api.Operations, close func(), err error)
 
+	// locked tells whether this user may not open a vault, so that a daemon is asked; nil: may always.
+	locked func(vault string) bool
+
 	work int      // binary logarithm of the cost of new passphrases; 0: the default
 	keys keyFiles // what the command line says of keys
 	// unlock opens the vault, once a command began to; only for its own goroutine.
@@ -50,8 +53,8 @@ type console struct {
 // newConsole returns the console of this process.
 func newConsole() *console {
 	k := &console{
-		guard: keepFromDumps,
-		out:   os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
+		guard: keepFromDumps, locked: lockedAway,
+		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
 		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,18 +39,30 @@ because of that. Machines that are not protected have points only.`,
 }
 
 func listMachines(ctx context.Context, k *console, o listing, ask bool) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		all, err := w.Machines(ctx, w.vault)
+		if err != nil {
+			return err
+		}
+		return showMachines(k, o, all, nil)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 	machines, unread := v.Machines(ctx)
-	described, err := describeMachines(ctx, v, machines, ask)
-	unread = errors.Join(unread, err)
+	described, err := service.DescribeMachines(ctx, v, machines, ask)
+	return showMachines(k, o, described, errors.Join(unread, err))
+}
+
+// showMachines prints machines, and returns unread.
+func showMachines(k *console, o listing, described []api.Machine, unread error) error {
 	if o.json {
 		return errors.Join(k.json(described), unread)
 	}
-	if len(machines) == 0 && unread == nil {
+	if len(described) == 0 && unread == nil {
 		k.say("vault %s knows no machine yet; `holdfast discover` lists the VMs of this host", o.vault)
 		return nil
 	}
@@ -72,37 +83,6 @@ func listMachines(ctx context.Context, k *console, o listing, ask bool) error {
 		rows = append(rows, row)
 	}
 	return errors.Join(k.table(rows, 5), unread)
-}
-
-// describeMachines adds points, holds and, if asked, states.
-func describeMachines(ctx context.Context, v *blockstore.Vault, machines []blockstore.Machine, ask bool) ([]api.Machine, error) {
-	points, unread := v.Points(ctx)
-	states := make([]string, len(machines))
-	if ask {
-		states = service.States(ctx, machines)
-	}
-	all := make([]api.Machine, 0, len(machines))
-	for i, m := range machines {
-		a := service.DescribeMachine(m)
-		a.State = states[i]
-		for _, p := range points {
-			if p.Machine != m.ID {
-				continue
-			}
-			a.Points++
-			if t := api.At(p.Time); a.Newest == nil || t.After(a.Newest.Time) {
-				a.Newest = &t
-			}
-		}
-		held, err := v.MachineHeld(m.ID, time.Now())
-		unread = errors.Join(unread, err)
-		if held != nil {
-			t := api.At(held.Until)
-			a.HeldUntil = &t
-		}
-		all = append(all, a)
-	}
-	return all, unread
 }
 
 func machineCommand(k *console) *cli.Command {
@@ -148,7 +128,7 @@ func showMachine(ctx context.Context, k *console, name string, o listing) error 
 	if err != nil {
 		return err
 	}
-	all, unread := describeMachines(ctx, v, []blockstore.Machine{m}, true)
+	all, unread := service.DescribeMachines(ctx, v, []blockstore.Machine{m}, true)
 	if o.json {
 		return errors.Join(k.json(all[0]), unread)
 	}

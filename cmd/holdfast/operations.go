@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -112,4 +113,19 @@ func (k *console) reach(ctx context.Context, dir, vault string) *worker {
 		return nil
 	}
 	return &worker{Operations: ops, vault: vault, daemon: socket, close: close}
+}
+
+// reader returns the daemon that owns a vault which this user may not open; nil: there is none, or none is
+// needed. What it tells is what this user was granted.
+func (k *console) reader(ctx context.Context, vault string) *worker {
+	if k.locked == nil || !k.locked(vault) {
+		return nil
+	}
+	return k.daemonOf(ctx, vault)
+}
+
+// lockedAway tells whether this user may not look into a vault.
+func lockedAway(vault string) bool {
+	_, err := os.ReadDir(filepath.Join(vault, "VAULT"))
+	return errors.Is(err, fs.ErrPermission)
 }

@@ -25,6 +25,7 @@ type host struct {
 	ops   api.Operations
 	calls int  // of dial
 	deaf  bool // nobody answers
+	away  bool // this user may not open the vault
 }
 
 func newHost(t *testing.T) *host {
@@ -38,7 +39,7 @@ func newHost(t *testing.T) *host {
 	}
 	t.Cleanup(func() { table.Close(context.Background()) })
 	h.ops = service.New(service.Options{
-		Vaults: &service.OneVault{Path: y.path("vault"), Options: blockstore.OwnOptions{MinFree: -1}}, Jobs: table, Tool: toolName(), StateDir: y.env["HOLDFAST_STATE"],
+		Vaults: &service.OneVault{Path: y.path("vault"), Options: blockstore.OwnOptions{MinFree: -1}}, Jobs: table, Tool: toolName(), Host: hostSeed(), StateDir: y.env["HOLDFAST_STATE"],
 	})
 	v, err := blockstore.Open(t.Context(), y.path("vault"), blockstore.Options{})
 	if err != nil {
@@ -78,11 +79,15 @@ func (h *host) throughCtx(ctx context.Context, words ...string) outcome {
 		}
 		return h.ops, func() {}, nil
 	}
+	k.locked = func(string) bool { return h.away }
 	code := run(ctx, k, words)
 	return outcome{out.String(), err.String(), code}
 }
 
 var varies = regexp.MustCompile(`p[0-9a-f]{16}|[0-9-]{10}T[0-9:-]{8}Z|in [0-9.]+m?s( \([0-9.]+ [KMG]?i?B/s\))?|"seconds": [0-9.e-]+|[0-9.]+ [KM]?i?B stored|"(stored|seq)": [0-9]+`)
+
+// space is what others use, too.
+var space = regexp.MustCompile(`"free": [0-9]+`)
 
 // beside is what a daemon says besides.
 var beside = regexp.MustCompile(`note: .*as its configuration says\n`)
@@ -113,6 +118,29 @@ func TestCommandsAreTheSameThroughADaemonAndWithout(t *testing.T) {
 		t.Errorf("it is not asked before: %s", o.err)
 	}
 	h.through(exitDone, "trash", "empty", "--now", "--yes").says(t, "dropped web1@")
+}
+
+func TestWhoMayNotOpenAVaultReadsThroughItsDaemon(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.must(exitDone, "point", "delete", "web1@"+h.points[0].ID)
+	h.must(exitDone, "policy", "set", "nightly", "--machines", "web*", "--schedule", "daily at 22:00", "--keep-daily", "7")
+	for _, words := range [][]string{
+		{"points"}, {"points", "--json"}, {"points", "web1", "--all"}, {"points", "--trash", "--local"}, {"points", "nobody"}, {"machines"}, {"machines", "--json"},
+		{"trash", "list"}, {"trash", "list", "web1", "--json"}, {"policy", "list"}, {"policy", "list", "--json"}, {"vault", "info", "--json"},
+	} {
+		h.away = false
+		direct := h.throughCtx(h.ctx, words...)
+		calls := h.calls
+		h.away = true
+		asked := h.throughCtx(h.ctx, words...)
+		if h.calls == calls {
+			t.Errorf("%v: no daemon was asked", words)
+		}
+		if direct.code != asked.code || space.ReplaceAllString(direct.out, "") != space.ReplaceAllString(asked.out, "") || direct.err != asked.err {
+			t.Errorf("%v\nwith a daemon %d: %s%s\nwithout %d: %s%s", words, asked.code, asked.out, asked.err, direct.code, direct.out, direct.err)
+		}
+	}
 }
 
 func TestADaemonIsAskedOnlyForTheVaultThatItOwns(t *testing.T) {

@@ -59,6 +59,14 @@ type pointListing struct {
 // listPoints prints points. Those that cannot be read are an error, after the
 // others were printed.
 func listPoints(ctx context.Context, k *console, o pointListing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		described, err := o.ask(ctx, w)
+		if err != nil {
+			return err
+		}
+		return o.show(k, described, nil)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
@@ -76,14 +84,44 @@ func listPoints(ctx context.Context, k *console, o pointListing) error {
 	for i, p := range points {
 		described = append(described, service.DescribeState(p, states[i]))
 	}
+	return o.show(k, described, unread)
+}
+
+// show prints points, and returns unread.
+func (o pointListing) show(k *console, points []api.Point, unread error) error {
 	if o.json {
-		return errors.Join(k.json(described), unread)
+		return errors.Join(k.json(points), unread)
 	}
 	if len(points) == 0 && unread == nil {
 		k.say("vault %s holds no recovery points%s", o.vault, map[bool]string{true: " yet", false: " in its trash"}[o.listed])
 		return nil
 	}
-	return errors.Join(k.table(o.rows(k, points, described), 4, 5, 6, 7), unread)
+	return errors.Join(k.table(o.rows(k, points), 4, 5, 6, 7), unread)
+}
+
+// ask has a daemon tell the points.
+func (o pointListing) ask(ctx context.Context, w *worker) (points []api.Point, err error) {
+	points = []api.Point{}
+	if o.listed {
+		if points, err = w.Points(ctx, w.vault, o.machine); err != nil {
+			return nil, err
+		}
+	}
+	if o.trash {
+		trash, err := w.Trash(ctx, w.vault)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range trash {
+			if o.machine == "" || t.Machine == o.machine || t.MachineID == o.machine {
+				points = append(points, t.Point)
+			}
+		}
+	}
+	slices.SortStableFunc(points, func(p, q api.Point) int {
+		return cmp.Or(cmp.Compare(p.Machine, q.Machine), cmp.Compare(p.MachineID, q.MachineID), cmp.Compare(p.Seq, q.Seq))
+	})
+	return points, nil
 }
 
 // points returns what is asked for, machine by machine.
@@ -101,34 +139,30 @@ func (o pointListing) points(ctx context.Context, v *blockstore.Vault) (points [
 	return points, unread
 }
 
-func (o pointListing) rows(k *console, points []*blockstore.Point, described []api.Point) [][]string {
+func (o pointListing) rows(k *console, points []api.Point) [][]string {
 	rows := [][]string{{"MACHINE", "POINT", "ID", "CONSISTENCY", "SIZE", "PROTECTED", "CHANGED", "STORED"}}
 	if o.trash {
 		rows[0] = append(rows[0], "TRASH")
 	}
-	verified := slices.ContainsFunc(described, func(p api.Point) bool { return p.Verified != nil })
+	verified := slices.ContainsFunc(points, func(p api.Point) bool { return p.Verified != nil })
 	if verified {
 		rows[0] = append(rows[0], "VERIFIED")
 	}
-	for i, p := range points {
-		when := p.Label()
-		if o.local {
-			when = k.moment(p.Time, true)
-		}
+	for _, p := range points {
 		s := p.Sizes
-		row := []string{p.MachineName, when, string(p.ID), consistency(p),
+		row := []string{p.Machine, k.label(p, o.local), p.ID, consistency(p),
 			formatSize(s.Logical), formatSize(s.Protected), formatSize(s.Changed), formatSize(s.Stored)}
 		if o.trash {
 			deleted := "-"
-			if d := described[i].Deleted; d != nil {
-				deleted = "deleted " + k.moment(d.Time, o.local)
+			if p.Deleted != nil {
+				deleted = "deleted " + k.moment(p.Deleted.Time, o.local)
 			}
 			row = append(row, deleted)
 		}
 		if verified {
 			since := "-"
-			if d := described[i].Verified; d != nil {
-				since = k.moment(d.Time, o.local)
+			if p.Verified != nil {
+				since = k.moment(p.Verified.Time, o.local)
 			}
 			row = append(row, since)
 		}
@@ -137,10 +171,18 @@ func (o pointListing) rows(k *console, points []*blockstore.Point, described []a
 	return rows
 }
 
-// consistency is that of a point in a word or two.
-func consistency(p *blockstore.Point) string {
-	if p.Reason == backup.InUse {
-		return string(p.Reached) + " (in use)"
+// label is the time of a point as it is named, or as the clock on the wall shows it.
+func (k *console) label(p api.Point, local bool) string {
+	if local {
+		return k.moment(p.Time.Time, true)
 	}
-	return string(p.Reached)
+	return p.Time.Format(blockstore.LabelLayout)
+}
+
+// consistency is that of a point in a word or two.
+func consistency(p api.Point) string {
+	if p.ConsistencyReason == backup.InUse {
+		return p.Consistency + " (in use)"
+	}
+	return p.Consistency
 }

@@ -81,12 +81,25 @@ func policiesOf(ctx context.Context, v *blockstore.Vault) (all []api.Policy, dou
 }
 
 func listPolicies(ctx context.Context, k *console, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		all, err := w.Policies(ctx, w.vault)
+		if err != nil {
+			return err
+		}
+		return showPolicies(k, o, all, nil, nil)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 	all, doubts, unread := policiesOf(ctx, v)
+	return showPolicies(k, o, all, doubts, unread)
+}
+
+// showPolicies prints policies, and returns unread.
+func showPolicies(k *console, o listing, all []api.Policy, doubts []string, unread error) error {
 	if o.json {
 		return errors.Join(k.json(all), unread)
 	}
@@ -102,7 +115,7 @@ func listPolicies(ctx context.Context, k *console, o listing) error {
 		}
 		rows = append(rows, []string{p.Name, dash(p.Schedule), dash(p.Timezone), next, policy.Retention(p.Keep).String(), dash(strings.Join(p.Globs, " ")), fmt.Sprint(len(p.Machines))})
 	}
-	err = k.table(rows, 6)
+	err := k.table(rows, 6)
 	for _, d := range doubts {
 		k.say("%s", d)
 	}

@@ -25,7 +25,7 @@ const cancelPatience = 10 * time.Second
 // a result.
 func runJob[T any](ctx context.Context, k *console, w *worker, how showing, q api.JobRequest) (result T, err error) {
 	q.Vault = w.vault
-	j, err := w.Start(ctx, q)
+	j, err := w.Start(context.WithoutCancel(ctx), q) // else nobody knew the id of what began
 	if err != nil {
 		return result, err
 	}

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -53,6 +53,18 @@ func exclusiveFlag() cli.Flag {
 }
 
 func listTrash(ctx context.Context, k *console, machine string, exclusive bool, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil && !exclusive {
+		defer w.close()
+		trash, err := w.Trash(ctx, w.vault)
+		if err != nil {
+			return err
+		}
+		trash = slices.DeleteFunc(trash, func(t api.Trashed) bool { return machine != "" && t.Machine != machine && t.MachineID != machine })
+		if o.json {
+			return k.json(trash)
+		}
+		return showTrash(k, trash, false, o)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
@@ -85,10 +97,10 @@ func listTrash(ctx context.Context, k *console, machine string, exclusive bool, 
 	if o.json {
 		return errors.Join(k.json(trash), unread)
 	}
-	return errors.Join(showTrash(k, points, trash, exclusive, o), unread)
+	return errors.Join(showTrash(k, trash, exclusive, o), unread)
 }
 
-func showTrash(k *console, points []*blockstore.Point, trash []api.Trashed, exclusive bool, o listing) error {
+func showTrash(k *console, trash []api.Trashed, exclusive bool, o listing) error {
 	if len(trash) == 0 {
 		k.say("the trash of vault %s is empty", o.vault)
 		return nil
@@ -99,15 +111,12 @@ func showTrash(k *console, points []*blockstore.Point, trash []api.Trashed, excl
 		rows[0] = append(rows[0], "EXCLUSIVE")
 		right = []int{6}
 	}
-	for i, t := range trash {
-		locked, when := "-", points[i].Label()
+	for _, t := range trash {
+		locked := "-"
 		if t.Locked != nil {
 			locked = k.moment(t.Locked.Time, o.local)
 		}
-		if o.local {
-			when = k.moment(points[i].Time, true)
-		}
-		row := []string{t.Machine, when, t.ID, k.moment(t.Deleted.Time, o.local), k.moment(t.DropsOn.Time, o.local), locked}
+		row := []string{t.Machine, k.label(t.Point, o.local), t.ID, k.moment(t.Deleted.Time, o.local), k.moment(t.DropsOn.Time, o.local), locked}
 		if exclusive {
 			row = append(row, formatSize(*t.Exclusive))
 		}

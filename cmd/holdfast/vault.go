@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -62,58 +58,36 @@ func (k *console) listing(c *cli.Context) (listing, error) {
 
 // vaultInfo prints what the vault is and how much lies in it.
 func vaultInfo(ctx context.Context, k *console, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		return askVault(ctx, k, w, o)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	points, unread := v.Points(ctx)
-	st, err := v.Standing()
-	unread = errors.Join(unread, err)
-	held, err := v.Held(time.Now())
-	unread = errors.Join(unread, err)
-	info := api.VaultInfo{Vault: service.DescribeVault(v.Info()), Points: len(points)}
-	if info.Trash, info.Locked, err = setAside(ctx, v, points); err != nil {
-		unread = errors.Join(unread, err)
-	}
-	machines := map[blockstore.MachineID]bool{}
-	for _, p := range points {
-		machines[p.Machine] = true
-		t := api.At(p.Time)
-		if info.Oldest == nil || t.Before(info.Oldest.Time) {
-			info.Oldest = &t
-		}
-		if info.Newest == nil || t.After(info.Newest.Time) {
-			info.Newest = &t
+	info, unread := service.DescribeVaultInfo(ctx, v, time.Now())
+	return printVault(k, o, info, unread)
+}
+
+// askVault has a daemon tell what a vault is and holds.
+func askVault(ctx context.Context, k *console, w *worker, o listing) error {
+	all, err := w.Vaults(ctx)
+	for _, info := range all {
+		if info.ID == w.vault {
+			return printVault(k, o, info, err)
 		}
 	}
-	info.Machines = len(machines)
-	info.Owner, info.CopyOf = service.DescribeOwner(st.Owner, st.OtherHost), st.CopyOf
-	if held != nil {
-		t := api.At(held.Until)
-		info.HeldUntil = &t
-	}
-	if info.SizeOnDisk, info.Free, err = occupied(ctx, o.vault); err != nil {
-		return errors.Join(unread, err)
-	}
+	return errors.Join(err, fmt.Errorf("vault %s: %w by the daemon", o.vault, blockstore.ErrNotFound))
+}
+
+// printVault prints it, and returns unread.
+func printVault(k *console, o listing, info api.VaultInfo, unread error) error {
 	if o.json {
 		return errors.Join(k.json(info), unread)
 	}
 	return errors.Join(showVault(k, info, o.local), unread)
-}
-
-// setAside counts the points in the trash, and those that are locked, there or
-// not.
-func setAside(ctx context.Context, v *blockstore.Vault, listed []*blockstore.Point) (trash, locked int, err error) {
-	deleted, err := v.Trash(ctx)
-	for _, p := range slices.Concat(listed, deleted) {
-		s, e := v.State(p)
-		if s.Locked(time.Now()) {
-			locked++
-		}
-		err = errors.Join(err, e)
-	}
-	return len(deleted), locked, err
 }
 
 func showVault(k *console, v api.VaultInfo, local bool) error {
@@ -156,31 +130,4 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-// occupied adds up what the files under path take, and says what is free in
-// their file system. A file that goes meanwhile is not counted.
-func occupied(ctx context.Context, path string) (used, free int64, err error) {
-	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		var st syscall.Stat_t
-		if err == nil {
-			err = syscall.Lstat(name, &st)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		used += st.Blocks * 512
-		return err
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("add up the files of vault %s: %w", path, err)
-	}
-	var fsys syscall.Statfs_t
-	if err := syscall.Statfs(path, &fsys); err != nil {
-		return 0, 0, fmt.Errorf("ask for the free space of vault %s: %w", path, err)
-	}
-	return used, int64(fsys.Bavail) * fsys.Bsize, nil
 }
