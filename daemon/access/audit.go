@@ -134,10 +134,9 @@ func (l *Log) write(line []byte) error {
 	if l.f == nil {
 		return os.ErrClosed
 	}
+	var turned error // does not keep the line from the file that is there
 	if l.size > 0 && l.size+int64(len(line)) > l.o.FileSize {
-		if err := l.next(); err != nil {
-			return err
-		}
+		turned = l.next()
 	}
 	if l.torn {
 		line = append([]byte{'\n'}, line...)
@@ -145,7 +144,7 @@ func (l *Log) write(line []byte) error {
 	n, err := l.f.Write(line)
 	l.size += int64(n)
 	l.torn = err != nil && (n > 0 || l.torn)
-	return err
+	return errors.Join(err, turned)
 }
 
 // next begins the next file, and removes those that are too many; l.mu is held.

@@ -81,38 +81,49 @@ func peerGroups(fd int) ([]uint32, error) {
 	}
 }
 
-// Peer returns who is at the other end of a Unix socket. Root and the daemon's own user are
-// admins; members of the group have the role that the options give it; besides, each has
-// what was granted to it by name or number, or to one of its groups. It may ask the
-// system's directory of users, and takes as long as that does.
-func (s *Store) Peer(c PeerCred) *Principal {
+// Identity is who a peer is, by name; it holds for a connection, while grants may change.
+type Identity struct {
+	name    string
+	groups  []string
+	names   []string // all that grants may call it
+	from    string
+	trusted bool
+}
+
+// Identify finds the names of a peer, in the system's directory of users; it takes as
+// long as that does.
+func (s *Store) Identify(c PeerCred) Identity {
 	number := strconv.FormatUint(uint64(c.UID), 10)
-	p := &Principal{Name: number, From: fmt.Sprintf("process %d of user %s", c.PID, number),
-		Trusted: c.UID == 0 || int64(c.UID) == int64(s.o.UID)}
-	names := []string{number}
+	id := Identity{name: number, names: []string{number}, from: fmt.Sprintf("process %d of user %s", c.PID, number),
+		trusted: c.UID == 0 || int64(c.UID) == int64(s.o.UID)}
 	if u, err := user.LookupId(number); err == nil {
 		if who, err := ParseWho("user:" + u.Username); err == nil {
-			p.Name, names = who, append(names, who)
+			id.name, id.names = who, append(id.names, who)
 		}
 	}
 	for _, gid := range c.GIDs {
-		g := strconv.FormatUint(uint64(gid), 10)
-		names = append(names, "group:"+g)
-		if found, err := user.LookupGroupId(g); err == nil {
-			p.Groups = append(p.Groups, "group:"+found.Name)
-		} else {
-			p.Groups = append(p.Groups, "group:"+g)
+		group := "group:" + strconv.FormatUint(uint64(gid), 10)
+		id.names = append(id.names, group)
+		if found, err := user.LookupGroupId(strconv.FormatUint(uint64(gid), 10)); err == nil {
+			group = "group:" + found.Name
 		}
+		id.groups = append(id.groups, group)
 	}
-	names = append(names, p.Groups...)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	id.names = append(id.names, id.groups...)
+	return id
+}
+
+// Peer returns what a peer may do now. Root and the daemon's own user are admins; members
+// of the group have the role that the options give it; besides, each has what was granted
+// to it by name or number, or to one of its groups.
+func (s *Store) Peer(id Identity) *Principal {
+	p := &Principal{Name: id.name, Groups: id.groups, From: id.from, Trusted: id.trusted, names: id.names}
 	if p.Trusted {
-		p.grants = append(p.grants, api.Grant{Who: p.Name, Role: string(Admin), Machines: []string{All}, Fixed: true})
+		p.fixed = append(p.fixed, api.Grant{Who: p.Name, Role: string(Admin), Machines: []string{All}, Fixed: true})
 	}
 	if slices.Contains(p.Groups, "group:"+s.o.Group) {
-		p.grants = append(p.grants, s.groupGrant()...)
+		p.fixed = append(p.fixed, s.groupGrant()...)
 	}
-	p.grants = append(p.grants, s.kept.grantsOf(names...)...)
+	p, _ = s.Again(p) // it bears no token that could have ended
 	return p
 }

@@ -21,6 +21,23 @@ type Principal struct {
 	From    string   // address, or process
 	Trusted bool     // has the daemon's own rights on this host: root, or the daemon's user
 	grants  []api.Grant
+	fixed   []api.Grant // of grants, those that no grant in the store made
+	names   []string    // by which grants in the store mean it
+	token   string      // id of the token that it bears; "": none
+}
+
+// Again returns the principal as it is by now: what lasts asks so now and then. It is
+// ErrLogin when its token was revoked or has expired.
+func (s *Store) Again(p *Principal) (*Principal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Now()
+	if p.token != "" && !slices.ContainsFunc(s.kept.Tokens, func(t token) bool { return t.ID == p.token && !t.expired(now) }) {
+		return nil, ErrLogin
+	}
+	next := *p
+	next.grants = slices.Concat(p.fixed, s.kept.grantsOf(p.names...))
+	return &next, nil
 }
 
 // Grants lists what the principal has, however it came by it.
@@ -121,7 +138,9 @@ func ParseWho(s string) (string, error) {
 	if !found {
 		kind, name = "user", s
 	}
-	odd := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == utf8.RuneError || r >= 0x7f && r < 0xa0 || strings.ContainsRune("'\":/*", r) })
+	odd := strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r == utf8.RuneError || r >= 0x7f && r < 0xa0 || strings.ContainsRune("'\":/*", r)
+	})
 	if name == "" || len(name) > 128 || odd || strings.HasPrefix(name, "-") {
 		return "", fmt.Errorf("%.40q names nobody: write NAME, group:NAME or token:NAME", s)
 	}

@@ -138,7 +138,8 @@ func (s *Store) Bearer(secret, from string) (*Principal, error) {
 			return nil, ErrLogin
 		}
 		s.note(t.Name, from, now)
-		return &Principal{Name: "token:" + t.Name, From: from, grants: s.kept.grantsOf("token:" + t.Name)}, nil
+		who := "token:" + t.Name
+		return &Principal{Name: who, From: from, names: []string{who}, token: id, grants: s.kept.grantsOf(who)}, nil
 	}
 	return nil, ErrLogin
 }

@@ -1,0 +1,16 @@
+package server
+
+// register adds every endpoint.
+func (s *Server) register() {
+	s.registerReading()
+	s.registerJobs()
+	s.registerFollow()
+	s.registerChanging()
+	s.registerMachines()
+	s.registerPolicies()
+	s.registerGrants()
+	s.registerTokens()
+	s.registerLend()
+	s.registerContent()
+	s.registerMetrics()
+}
