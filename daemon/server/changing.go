@@ -15,23 +15,23 @@ import (
 const long = 10 * time.Minute
 
 type changePointsIn struct {
-	vaultIn
+	VaultIn
 	Body api.PointsRequest
 }
 
 type giveUpIn struct {
-	vaultIn
+	VaultIn
 	Body api.PointRef
 }
 
 // Resolve refuses names that cannot be any.
 func (in *changePointsIn) Resolve(ctx huma.Context) []error {
-	return append(in.vaultIn.Resolve(ctx), checkRefs(in.Body.Points)...)
+	return append(in.VaultIn.Resolve(ctx), checkRefs(in.Body.Points)...)
 }
 
 // Resolve refuses names that cannot be any.
 func (in *giveUpIn) Resolve(ctx huma.Context) []error {
-	return append(in.vaultIn.Resolve(ctx), checkRefs([]api.PointRef{in.Body})...)
+	return append(in.VaultIn.Resolve(ctx), checkRefs([]api.PointRef{in.Body})...)
 }
 
 func checkRefs(points []api.PointRef) []error {

@@ -16,18 +16,20 @@ const (
 	pointPattern   = `^[A-Za-z0-9:._+-]{1,64}$`
 )
 
-// vaultIn names a vault. A path is only for callers who could open it themselves.
-type vaultIn struct {
+// VaultIn names a vault. A path is only for callers who could open it themselves. It is
+// exported, as MachineIn is, because the library passes over embedded types that are not.
+type VaultIn struct {
 	Vault string `path:"vault" maxLength:"1024" doc:"The vault's id or name; on the Unix socket, for the daemon's own user and root, also its path (escaped)." example:"main"`
 }
 
 // Resolve refuses paths from those who may name none.
-func (v *vaultIn) Resolve(ctx huma.Context) []error { return checkVault(ctx, v.Vault, "path.vault") }
+func (v *VaultIn) Resolve(ctx huma.Context) []error { return checkVault(ctx, v.Vault, "path.vault") }
 
-var _ huma.Resolver = (*vaultIn)(nil)
+var _ huma.Resolver = (*VaultIn)(nil)
 
-type machineIn struct {
-	vaultIn
+// MachineIn names a machine of a vault.
+type MachineIn struct {
+	VaultIn
 	Machine string `path:"machine" pattern:"^[A-Za-z0-9._+-]{1,64}$" patternDescription:"a name or id of a machine" doc:"The machine's name or id." example:"web1"`
 }
 

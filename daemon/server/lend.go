@@ -18,7 +18,7 @@ func (s *Server) registerLend() {
 			"As long as the client reads it, the vault is the client's; a blank line now and then is a sign of life. When the connection ends, the daemon takes the vault back.", access.Lend)
 	op.Responses["200"] = &huma.Response{Description: "The vault is lent.", Content: map[string]*huma.MediaType{"application/x-ndjson": {
 		Schema: &huma.Schema{Type: huma.TypeString}, Example: "{}\n\n\n"}}}
-	huma.Register(s.api, op, func(ctx context.Context, in *vaultIn) (*stream, error) {
+	huma.Register(s.api, op, func(ctx context.Context, in *VaultIn) (*stream, error) {
 		c := s.begin(ctx, "lend-vault")
 		release, leave, err := s.lend(ctx, c, in.Vault)
 		c.end(true, err)

@@ -10,21 +10,21 @@ import (
 
 type (
 	protectIn struct {
-		vaultIn
+		VaultIn
 		Body api.ProtectRequest
 	}
 	unprotectIn struct {
-		machineIn
+		MachineIn
 		Body api.UnprotectRequest
 	}
 	renameIn struct {
-		machineIn
+		MachineIn
 		Body struct {
 			To string `json:"to" required:"true" pattern:"^[A-Za-z0-9._+-]{1,64}$" doc:"The new name." example:"web2"`
 		}
 	}
 	holdIn struct {
-		machineIn
+		MachineIn
 		Body struct {
 			Until api.Time `json:"until" required:"true" format:"date-time" doc:"From when on it is backed up again." example:"2026-11-23T06:00:00Z"`
 		}
@@ -67,11 +67,11 @@ func (s *Server) registerMachines() {
 			c.entry.Object = "until " + in.Body.Until.UTC().Format("2006-01-02T15:04:05Z")
 			return s.c.Operations.HoldMachine(ctx, in.Vault, in.Machine, in.Body.Until)
 		}})
-	add(s, endpoint[machineIn, api.MachineHold]{id: "release-machine", method: http.MethodPost, path: "/vaults/{vault}/machines/{machine}/release", tag: "machines",
+	add(s, endpoint[MachineIn, api.MachineHold]{id: "release-machine", method: http.MethodPost, path: "/vaults/{vault}/machines/{machine}/release", tag: "machines",
 		summary: "Release a machine", text: "It is backed up again.",
 		may: access.Backup, audited: true, answer: api.MachineHold{Machines: []string{"web1"}, Released: 1},
-		needs: func(in *machineIn) []need { return onMachine(access.Backup, in.Vault, &in.Machine) },
-		do: func(ctx context.Context, c *call, in *machineIn) (api.MachineHold, error) {
+		needs: func(in *MachineIn) []need { return onMachine(access.Backup, in.Vault, &in.Machine) },
+		do: func(ctx context.Context, c *call, in *MachineIn) (api.MachineHold, error) {
 			return s.c.Operations.ReleaseMachine(ctx, in.Vault, in.Machine)
 		}})
 }

@@ -9,12 +9,12 @@ import (
 )
 
 type setPoliciesIn struct {
-	vaultIn
+	VaultIn
 	Body api.PoliciesRequest
 }
 
 type policyIn struct {
-	vaultIn
+	VaultIn
 	Policy string `path:"policy" maxLength:"128" pattern:"^[^/\\x00-\\x1f\\x7f]+$" patternDescription:"a name of a policy" doc:"The policy's name." example:"nightly"`
 }
 

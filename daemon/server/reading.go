@@ -9,12 +9,12 @@ import (
 )
 
 type pointsIn struct {
-	vaultIn
+	VaultIn
 	Machine string `query:"machine" pattern:"^[A-Za-z0-9._+-]{1,64}$" patternDescription:"a name or id of a machine" doc:"Name or id of the machine; missing: all." example:"web1"`
 }
 
 type pruneIn struct {
-	vaultIn
+	VaultIn
 	Machines []string `query:"machine,explode" maxItems:"1000" doc:"Names or ids of machines, each as a parameter; missing: all." example:"[\"web1\"]"`
 	Confirm  bool     `query:"confirm" doc:"As if the changes that wait for a confirmation had it."`
 }
@@ -27,10 +27,10 @@ func (s *Server) registerReading() {
 			list, err := s.c.Operations.Vaults(ctx)
 			return notNil(list), err
 		}})
-	add(s, endpoint[vaultIn, []api.Machine]{id: "list-machines", method: http.MethodGet, path: "/vaults/{vault}/machines", tag: "look",
+	add(s, endpoint[VaultIn, []api.Machine]{id: "list-machines", method: http.MethodGet, path: "/vaults/{vault}/machines", tag: "look",
 		summary: "List the machines of a vault", text: "Protected machines, and those that have points.",
 		may: access.See, answer: []api.Machine{exampleMachine},
-		do: func(ctx context.Context, c *call, in *vaultIn) ([]api.Machine, error) {
+		do: func(ctx context.Context, c *call, in *VaultIn) ([]api.Machine, error) {
 			list, err := c.machines(ctx, in.Vault)
 			if err != nil {
 				return nil, err
@@ -53,20 +53,20 @@ func (s *Server) registerReading() {
 			}
 			return visible(ctx, c, in.Vault, list, func(p *api.Point) string { return p.MachineID }, pointWithoutFiles)
 		}})
-	add(s, endpoint[vaultIn, []api.Trashed]{id: "list-trash", method: http.MethodGet, path: "/vaults/{vault}/trash", tag: "look",
+	add(s, endpoint[VaultIn, []api.Trashed]{id: "list-trash", method: http.MethodGet, path: "/vaults/{vault}/trash", tag: "look",
 		summary: "List the trash", text: "Points that were deleted, and when they are dropped.",
 		may: access.See, answer: []api.Trashed{{Point: examplePoint, DropsOn: exampleTime}},
-		do: func(ctx context.Context, c *call, in *vaultIn) ([]api.Trashed, error) {
+		do: func(ctx context.Context, c *call, in *VaultIn) ([]api.Trashed, error) {
 			list, err := s.c.Operations.Trash(ctx, in.Vault)
 			if err != nil {
 				return nil, err
 			}
 			return visible(ctx, c, in.Vault, list, func(t *api.Trashed) string { return t.MachineID }, func(t *api.Trashed) { pointWithoutFiles(&t.Point) })
 		}})
-	add(s, endpoint[vaultIn, []api.Policy]{id: "list-policies", method: http.MethodGet, path: "/vaults/{vault}/policies", tag: "policies",
+	add(s, endpoint[VaultIn, []api.Policy]{id: "list-policies", method: http.MethodGet, path: "/vaults/{vault}/policies", tag: "policies",
 		summary: "List policies", text: "Of the machines that each is for, those that the caller may see.",
 		may: access.See, answer: []api.Policy{examplePolicy},
-		do: func(ctx context.Context, c *call, in *vaultIn) ([]api.Policy, error) {
+		do: func(ctx context.Context, c *call, in *VaultIn) ([]api.Policy, error) {
 			list, err := s.c.Operations.Policies(ctx, in.Vault)
 			return policiesFor(c, list), err
 		}})
