@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -126,6 +127,9 @@ func generic(v any) any {
 // there, that lists are never null, and that more fields may come. Schemas of requests stay as
 // they are, because requests are checked against them.
 func describeFully(doc *huma.OpenAPI) {
+	for _, name := range []string{"ErrorModel", "ErrorDetail"} {
+		delete(doc.Components.Schemas.Map(), name) // the library's own; ourProblems is between
+	}
 	asked := map[string]bool{}
 	for _, item := range doc.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {
@@ -139,13 +143,21 @@ func describeFully(doc *huma.OpenAPI) {
 	for name, s := range doc.Components.Schemas.Map() {
 		t := doc.Components.Schemas.TypeFromRef("#/components/schemas/" + name)
 		for field, p := range s.Properties {
+			f, ok := fieldOf(t, field)
+			if !ok {
+				continue
+			}
 			if p.Type == huma.TypeArray {
 				p.Nullable = false
 			}
-			if !asked[name] && alwaysThere(t, field) {
+			if f.Type == reflect.TypeFor[api.Time]() || f.Type == reflect.TypeFor[*api.Time]() {
+				p.Format = "date-time"
+			}
+			if !asked[name] && !strings.Contains(f.Tag.Get("json"), ",omit") {
 				s.Required = append(s.Required, field)
 			}
 		}
+		slices.Sort(s.Required)
 		if !asked[name] {
 			s.AdditionalProperties = true
 		}
@@ -171,16 +183,15 @@ func reach(doc *huma.OpenAPI, s *huma.Schema, found map[string]bool) {
 	}
 }
 
-// alwaysThere tells whether a field of JSON is never left out of a type.
-func alwaysThere(t reflect.Type, field string) bool {
+// fieldOf finds the field of a struct that has a name in JSON.
+func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
 	if t == nil || t.Kind() != reflect.Struct {
-		return false
+		return reflect.StructField{}, false
 	}
 	for _, f := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == field {
-			return !strings.Contains(options, "omit")
+		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag == name {
+			return f, true
 		}
 	}
-	return false
+	return reflect.StructField{}, false
 }
