@@ -1,7 +1,9 @@
 package access
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -66,18 +68,15 @@ func (a *Attempts) Failed(source string) {
 	a.failed[source] = w
 }
 
-// forget makes room: what is over goes, and if that is nothing, the oldest.
+// forget makes room: what is over goes, and if that is too little, the oldest quarter.
 func (a *Attempts) forget(now time.Time) {
-	oldest, found := "", false
-	for source, w := range a.failed {
-		if !a.within(w, now) {
-			delete(a.failed, source)
-		} else if !found || w.since.Before(a.failed[oldest].since) {
-			oldest, found = source, true
-		}
+	maps.DeleteFunc(a.failed, func(_ string, w window) bool { return !a.within(w, now) })
+	if len(a.failed) < a.keep {
+		return
 	}
-	if len(a.failed) >= a.keep {
-		delete(a.failed, oldest)
+	oldest := slices.SortedFunc(maps.Keys(a.failed), func(x, y string) int { return a.failed[x].since.Compare(a.failed[y].since) })
+	for _, source := range oldest[:len(oldest)/4] {
+		delete(a.failed, source)
 	}
 }
 

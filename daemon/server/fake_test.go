@@ -292,3 +292,13 @@ func quickDir(t testing.TB) string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
+
+func (r renamed) Points(context.Context, string, string) ([]api.Point, error) {
+	return []api.Point{r.point}, nil
+}
+
+func (r twins) Machines(context.Context, string) ([]api.Machine, error) {
+	return append(each("", fakeMachine), r.machine), nil
+}
+
+func (r ownJob) Job(context.Context, string) (api.Job, error) { return r.job, nil }
