@@ -1,7 +1,5 @@
 package api
 
-import "context"
-
 // Grant gives somebody a role for machines.
 type Grant struct {
 	Who      string   `json:"who"`      // a user's name, group:NAME or token:NAME
@@ -79,17 +77,4 @@ type AuditEntry struct {
 type AuditQuery struct {
 	Since *Time `json:"since,omitempty"`
 	Limit int   `json:"limit,omitempty"` // 0: 1000; at most 10000
-}
-
-type callerKey struct{}
-
-// WithCaller notes in ctx who asks for what is done under it.
-func WithCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, name)
-}
-
-// Caller returns who asked, as [WithCaller] noted it; "" when nobody did.
-func Caller(ctx context.Context) string {
-	name, _ := ctx.Value(callerKey{}).(string)
-	return name
 }

@@ -23,6 +23,7 @@ type Disk interface {
 
 // Config is what a server needs. What is nil, where that may be, is answered with 404.
 type Config struct {
+	// Operations is told who asks (api.CallerOf), and refuses paths of the host to who is not trusted.
 	Operations api.Operations
 	Access     *access.Store
 	Audit      *access.Log
@@ -41,10 +42,6 @@ type Config struct {
 	Lend func(ctx context.Context, vault string) (release func(), err error)
 	// Metrics answers with Prometheus' text; it may be nil.
 	Metrics http.Handler
-
-	// RestoreFolders are those into which callers without the daemon's own rights may have it
-	// restore. Nobody whom the daemon is not to trust should be able to write into them.
-	RestoreFolders []string
 
 	Limits Limits
 }

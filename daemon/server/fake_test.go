@@ -28,14 +28,15 @@ type fake struct {
 	events chan api.JobEvent // of Follow; nil: the job is over at once
 	panics bool
 	last   any // what the last change was given
-	by     string
+	by     api.Caller
 }
 
 func (f *fake) note(ctx context.Context, name string, arg any) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, name)
-	f.last, f.by = arg, api.Caller(ctx)
+	f.last = arg
+	f.by, _ = api.CallerOf(ctx)
 	if f.panics {
 		panic("as asked for")
 	}

@@ -2,6 +2,8 @@ package server
 
 import (
 	"regexp"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -50,7 +52,7 @@ func vaultProblem(who *access.Principal, vault string) string {
 	switch {
 	case len(vault) > 1024 || !printable(vault):
 		return "is no name of a vault"
-	case !who.Trusted && containsSlash(vault):
+	case !who.Trusted && strings.Contains(vault, "/"):
 		return "a vault is named by its id or name; only the daemon's own user and root may write a path"
 	}
 	return ""
@@ -84,3 +86,8 @@ var (
 
 func isMachine(s string) bool { return machineName.MatchString(s) }
 func isPoint(s string) bool   { return pointName.MatchString(s) }
+
+// printable tells whether s is text without control characters.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}

@@ -16,19 +16,15 @@ func (s *Server) registerJobs() {
 	add(s, endpoint[startIn, api.Job]{id: "start-job", method: http.MethodPost, path: "/jobs", tag: "jobs",
 		summary: "Start a job",
 		text: "Queues a backup, prune, sweep, check, empty-trash or restore, and answers at once. A backup takes the permission `backup`, a check `verify`, a restore `restore`, " +
-			"the others `delete`, each on its machine, or on all where it names none.",
+			"the others `delete` (a sweep that only looks `verify`), each on its machine, or on all where it names none.",
 		may: access.See, audited: true, request: api.JobRequest{Kind: api.JobBackup, Vault: "main", Machine: "web1"}, answer: exampleJob,
 		do: func(ctx context.Context, c *call, in *startIn) (api.Job, error) {
 			r := &in.Body
 			c.entry.Object, c.entry.Machine = firstBytes(r.Kind, 20), r.Machine
-			what, known := permissionOf(r.Kind)
-			if !known {
+			if _, known := permissionOf(r.Kind); !known {
 				return api.Job{}, badRequest(422, "kind: "+firstBytes(r.Kind, 40)+" is no kind of job", "backup, prune, sweep, check, empty-trash or restore")
 			}
-			if err := c.allowed(ctx, what, func() []need { return jobNeeds(what, r) }); err != nil {
-				return api.Job{}, err
-			}
-			if err := c.trustJob(r); err != nil {
+			if err := c.allowed(ctx, "", func() []need { return jobNeeds(r) }); err != nil {
 				return api.Job{}, err
 			}
 			j, err := s.c.Operations.Start(ctx, *r)
@@ -55,7 +51,7 @@ func (s *Server) registerJobs() {
 		summary: "Cancel a job", text: "Asks it to end; what it had begun is undone. One that is over stays as it is.",
 		may: access.See, audited: true,
 		do: func(ctx context.Context, c *call, in *jobIn) (done, error) {
-			if err := c.mayChangeJob(ctx, in.Job); err != nil {
+			if err := c.mayChangeJob(ctx, in.Job, true); err != nil {
 				return done{}, err
 			}
 			return done{}, s.c.Operations.CancelJob(ctx, in.Job)
@@ -64,7 +60,7 @@ func (s *Server) registerJobs() {
 		summary: "Retry a job", text: "Starts again one that failed, was cancelled or interrupted.",
 		may: access.See, audited: true, answer: exampleJob,
 		do: func(ctx context.Context, c *call, in *jobIn) (api.Job, error) {
-			if err := c.mayChangeJob(ctx, in.Job); err != nil {
+			if err := c.mayChangeJob(ctx, in.Job, false); err != nil {
 				return api.Job{}, err
 			}
 			return s.c.Operations.RetryJob(ctx, in.Job)
@@ -100,22 +96,35 @@ func permissionOf(kind string) (access.Permission, bool) {
 	return access.Delete, false
 }
 
-// jobNeeds lists on which machines a job takes its permission.
-func jobNeeds(what access.Permission, r *api.JobRequest) []need {
-	switch {
-	case r.Machine != "":
-		// By its name, as a job is shown; but the points of a machine that has another name
-		// now are found by its id alone.
-		byName := r.Restore == nil && (r.Check == nil || r.Check.Point == "")
-		return []need{{what: what, vault: r.Vault, machine: &r.Machine, byName: byName}}
-	case r.Prune != nil && len(r.Prune.Machines) > 0:
-		var list []need
-		for i := range r.Prune.Machines {
-			list = append(list, need{what: what, vault: r.Vault, machine: &r.Prune.Machines[i]})
+// jobNeeds lists on which machines a job takes its permission. What a kind of job does not
+// heed, its machine for instance, narrows nothing.
+func jobNeeds(r *api.JobRequest) []need {
+	what, _ := permissionOf(r.Kind)
+	switch r.Kind {
+	case api.JobBackup:
+		return []need{{what: what, vault: r.Vault, machine: &r.Machine, byName: true}}
+	case api.JobRestore:
+		return onMachine(what, r.Vault, &r.Machine) // by its id: points of other machines had its name
+	case api.JobCheck:
+		if r.Check != nil && r.Check.Point != "" {
+			return onMachine(what, r.Vault, &r.Machine)
 		}
-		return list
-	case r.EmptyTrash != nil:
-		return onEach(what, r.Vault, r.EmptyTrash.Points)
+	case api.JobPrune:
+		if r.Prune != nil && len(r.Prune.Machines) > 0 {
+			var list []need
+			for i := range r.Prune.Machines {
+				list = append(list, need{what: what, vault: r.Vault, machine: &r.Prune.Machines[i]})
+			}
+			return list
+		}
+	case api.JobSweep:
+		if r.Sweep != nil && r.Sweep.DryRun {
+			return inVault(access.Verify, r.Vault) // it only looks
+		}
+	case api.JobEmptyTrash:
+		if r.EmptyTrash != nil {
+			return onEach(what, r.Vault, r.EmptyTrash.Points)
+		}
 	}
 	return inVault(what, r.Vault)
 }
@@ -174,15 +183,19 @@ func (c *call) job(ctx context.Context, id string) (api.Job, error) {
 	return j, nil
 }
 
-// mayChangeJob refuses who may not do what a job does.
-func (c *call) mayChangeJob(ctx context.Context, id string) error {
+// mayChangeJob refuses who may not do what a job does. Who asked for a job may cancel it.
+func (c *call) mayChangeJob(ctx context.Context, id string, cancel bool) error {
 	j, err := c.job(ctx, id)
 	if err != nil {
 		return err
 	}
 	what, _ := permissionOf(j.Kind)
-	if c.who.MayAll(what) || j.Machine != "" && c.who.May(what, j.Machine) {
+	ofMachine := j.Kind == api.JobBackup || j.Kind == api.JobRestore
+	if c.who.MayAll(what) || cancel && j.By == c.who.Name || ofMachine && j.Machine != "" && c.who.May(what, j.Machine) {
 		return nil
+	}
+	if !ofMachine {
+		return c.who.Refuse(what, "")
 	}
 	return c.who.Refuse(what, j.Machine)
 }

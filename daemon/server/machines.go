@@ -39,9 +39,6 @@ func (s *Server) registerMachines() {
 		needs: func(in *protectIn) []need { return inVault(access.Protect, in.Vault) },
 		do: func(ctx context.Context, c *call, in *protectIn) (api.Protect, error) {
 			c.entry.Machine, c.entry.Object = in.Body.Name, in.Body.Domain
-			if err := c.trustProtection(&in.Body); err != nil {
-				return api.Protect{}, err
-			}
 			return s.c.Operations.Protect(ctx, in.Vault, in.Body)
 		}})
 	add(s, endpoint[unprotectIn, api.Unprotect]{id: "unprotect-machine", method: http.MethodPost, path: "/vaults/{vault}/machines/{machine}/unprotect", tag: "machines",

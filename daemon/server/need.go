@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"net/http"
-	"slices"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -166,16 +164,4 @@ func onEach(what access.Permission, vault string, points []api.PointRef) []need 
 		list = append(list, need{what: what, vault: vault, machine: &points[i].Machine})
 	}
 	return list
-}
-
-// forbidden says that a path was refused.
-func forbidden(detail, hint string) error {
-	return &api.Problem{Status: http.StatusForbidden, Exit: exitRefused, Kind: kindPath, Detail: detail, Hint: hint}
-}
-
-// distinct is a list without what is in it twice, sorted.
-func distinct(list []string) []string {
-	list = slices.Clone(list)
-	slices.Sort(list)
-	return slices.Compact(list)
 }

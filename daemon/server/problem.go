@@ -19,7 +19,6 @@ const (
 	kindNoLogin    = "not-logged-in"
 	kindTooMany    = "too-many"
 	kindRequest    = "bad-request"
-	kindPath       = "path-refused"
 	kindNotFound   = "not-found"
 	kindInternal   = "unexpected"
 )

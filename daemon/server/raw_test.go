@@ -63,15 +63,3 @@ func rawGet(t *testing.T, socket, path string) *http.Response {
 	t.Cleanup(func() { resp.Body.Close() })
 	return resp
 }
-
-func symlink(t *testing.T, to, at string) {
-	t.Helper()
-	if err := os.Symlink(to, at); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func quote(s string) string {
-	b, _ := json.Marshal(s)
-	return string(b)
-}

@@ -94,7 +94,7 @@ func TestTheClientAsksForEachOperationAsItIsMeant(t *testing.T) {
 		{"ChangePoints", func() (any, error) { return c.ChangePoints(ctx, "main", points) }, points, nil},
 		{"GiveUpPoint", func() (any, error) { return c.GiveUpPoint(ctx, "main", points.Points[0]) }, points.Points[0], nil},
 		{"Protect", func() (any, error) { return c.Protect(ctx, "main", protect) }, protect, exampleProtect},
-		{"Unprotect", func() (any, error) { return c.Unprotect(ctx, "main", "web1", api.UnprotectRequest{KeepBitmaps: true}) }, "web1", exampleUnprotect},
+		{"Unprotect", func() (any, error) { return c.Unprotect(ctx, "main", "web1", api.UnprotectRequest{LeaveBehind: true}) }, "web1", exampleUnprotect},
 		{"RenameMachine", func() (any, error) { return c.RenameMachine(ctx, "main", "web1", "web9") }, "web1 web9", nil},
 		{"HoldMachine", func() (any, error) { return c.HoldMachine(ctx, "main", "web1", until) }, "web1", exampleHold},
 		{"ReleaseMachine", func() (any, error) { return c.ReleaseMachine(ctx, "main", "web1") }, "web1", exampleHold},
@@ -119,8 +119,8 @@ func TestTheClientAsksForEachOperationAsItIsMeant(t *testing.T) {
 		if row.got != nil && !reflect.DeepEqual(got, row.got) {
 			t.Errorf("%s answered\n%+v, not\n%+v", row.name, got, row.got)
 		}
-		if st.fake.by != "root" {
-			t.Errorf("%s was done for %q", row.name, st.fake.by)
+		if st.fake.by != (api.Caller{Name: "root", Trusted: true}) {
+			t.Errorf("%s was done for %+v", row.name, st.fake.by)
 		}
 	}
 	all := reflect.TypeFor[api.Operations]()

@@ -90,6 +90,54 @@ func TestAnOperationOfACallerWithSomeMachinesIsGivenTheMachinesID(t *testing.T) 
 	}
 }
 
+func TestAJobThatConcernsMoreThanItsMachineTakesMoreThanAGrantForIt(t *testing.T) {
+	t.Parallel()
+	st := newSite(t, nil)
+	some, all := st.secret(t, "admin", "web1"), st.secret(t, "admin")
+	point := `{"machine":"web1","point":"latest"}`
+	for body, mine := range map[string]bool{
+		`"kind":"backup","machine":"web1"`:                               true,
+		`"kind":"backup","machine":"web2"`:                               false,
+		`"kind":"backup"`:                                                false,
+		`"kind":"restore","machine":"web1","restore":{"point":"latest"}`: true,
+		`"kind":"restore","machine":"db1","restore":{"point":"latest"}`:  false,
+		`"kind":"check","machine":"web1","check":{"point":"latest"}`:     true,
+		`"kind":"check","machine":"web1"`:                                false,
+		`"kind":"check","machine":"web1","check":{"data":true}`:          false,
+		`"kind":"sweep"`:                                                false,
+		`"kind":"sweep","machine":"web1"`:                               false,
+		`"kind":"sweep","prune":{"machines":["web1"]}`:                  false,
+		`"kind":"sweep","empty_trash":{"points":[` + point + `]}`:       false,
+		`"kind":"prune"`:                                                false,
+		`"kind":"prune","machine":"web1"`:                               false,
+		`"kind":"prune","prune":{"machines":["web1"]}`:                  true,
+		`"kind":"prune","prune":{"machines":["web1","web2"]}`:           false,
+		`"kind":"empty-trash"`:                                          false,
+		`"kind":"empty-trash","machine":"web1"`:                         false,
+		`"kind":"empty-trash","empty_trash":{"points":[` + point + `]}`: true,
+		`"kind":"empty-trash","empty_trash":{"points":[` + point + `,{"machine":"web2","point":"latest"}]}`: false,
+	} {
+		want := map[bool]int{true: 200, false: 403}[mine]
+		if w := st.ask(some, "POST", base+"/jobs", `{"vault":"main",`+body+`}`); w.Code != want {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+		if w := st.ask(all, "POST", base+"/jobs", `{"vault":"main",`+body+`}`); w.Code != 200 {
+			t.Errorf("%s, with a grant for all: %d %s", body, w.Code, w.Body)
+		}
+	}
+	sweep := fakeJob("web1")
+	sweep.Kind = api.JobSweep
+	st.c.Operations = ownJob{st.fake, sweep}
+	aProblem(t, st.ask(some, "POST", base+"/jobs/j-web1/cancel", ""), 403, 8)
+	aProblem(t, st.ask(some, "POST", base+"/jobs/j-web1/retry", ""), 403, 8)
+	sweep.By = "token:t0-admin"
+	st.c.Operations = ownJob{st.fake, sweep}
+	if w := st.ask(some, "POST", base+"/jobs/j-web1/cancel", ""); w.Code != 200 {
+		t.Errorf("who asked for a job cannot cancel it: %s", w.Body)
+	}
+	aProblem(t, st.ask(some, "POST", base+"/jobs/j-web1/retry", ""), 403, 8)
+}
+
 func TestAMachineWhoseNameIsAnothersIDIsNobodys(t *testing.T) {
 	t.Parallel()
 	st := newSite(t, nil)
