@@ -6,7 +6,10 @@ import (
 	"strconv"
 )
 
-var _ Operations = (*Client)(nil)
+var (
+	_ Operations = (*Client)(nil)
+	_ Watching   = (*Client)(nil)
+)
 
 // Vaults lists the vaults that the daemon holds.
 func (c *Client) Vaults(ctx context.Context) ([]VaultInfo, error) {
@@ -40,7 +43,7 @@ func (c *Client) PlanPrune(ctx context.Context, vault string, o PruneOptions) ([
 		q.Add("machine", m)
 	}
 	if o.Confirm {
-		q.Set("confirm", "true")
+		q.Set("confirm", flag(true))
 	}
 	return list[Prune](ctx, c, call{method: http.MethodGet, path: []string{"vaults", vault, "prune"}, query: q})
 }
@@ -101,14 +104,22 @@ func (c *Client) RenameMachine(ctx context.Context, vault, machine, to string) (
 	return do[Machine](ctx, c, call{method: http.MethodPost, path: []string{"vaults", vault, "machines", machine, "rename"}, body: map[string]string{"to": to}})
 }
 
-// HoldMachine keeps a machine from being backed up for a while.
+// ofMachine is the path to what is done to a machine, or to all of them where machine is "".
+func ofMachine(vault, machine, what string) []string {
+	if machine == "" {
+		return []string{"vaults", vault, what}
+	}
+	return []string{"vaults", vault, "machines", machine, what}
+}
+
+// HoldMachine keeps a machine, or all, from being backed up for a while.
 func (c *Client) HoldMachine(ctx context.Context, vault, machine string, until Time) (MachineHold, error) {
-	return do[MachineHold](ctx, c, call{method: http.MethodPost, path: []string{"vaults", vault, "machines", machine, "hold"}, body: map[string]Time{"until": until}})
+	return do[MachineHold](ctx, c, call{method: http.MethodPost, path: ofMachine(vault, machine, "hold"), body: map[string]Time{"until": until}})
 }
 
 // ReleaseMachine ends the holds of a machine.
 func (c *Client) ReleaseMachine(ctx context.Context, vault, machine string) (MachineHold, error) {
-	return do[MachineHold](ctx, c, call{method: http.MethodPost, path: []string{"vaults", vault, "machines", machine, "release"}})
+	return do[MachineHold](ctx, c, call{method: http.MethodPost, path: ofMachine(vault, machine, "release")})
 }
 
 // SetPolicies adds and changes policies.
@@ -120,4 +131,29 @@ func (c *Client) SetPolicies(ctx context.Context, vault string, r PoliciesReques
 func (c *Client) RemovePolicy(ctx context.Context, vault, name string) error {
 	_, err := do[struct{}](ctx, c, call{method: http.MethodDelete, path: []string{"vaults", vault, "policies", name}})
 	return err
+}
+
+// Status tells how all stands, as far as the caller may see it.
+func (c *Client) Status(ctx context.Context, q StatusQuery) (Status, error) {
+	return do[Status](ctx, c, call{method: http.MethodGet, path: []string{"status"},
+		query: values("vault", q.Vault, "machine", q.Machine, "no_host", flag(q.NoHost))})
+}
+
+// Usage tells what machines used, as far as the caller may see them.
+func (c *Client) Usage(ctx context.Context, vault string, q UsageQuery) (Usage, error) {
+	return do[Usage](ctx, c, call{method: http.MethodGet, path: []string{"vaults", vault, "usage"}, within: longDeadline,
+		query: values("from", q.From, "to", q.To, "machine", q.Machine, "exclusive", flag(q.Exclusive))})
+}
+
+// Ignore changes the list of names that nobody minds to see unprotected.
+func (c *Client) Ignore(ctx context.Context, r IgnoreRequest) ([]string, error) {
+	return list[string](ctx, c, call{method: http.MethodPost, path: []string{"ignore"}, body: r})
+}
+
+// flag writes a boolean for a query; "" for false.
+func flag(b bool) string {
+	if b {
+		return "true"
+	}
+	return ""
 }

@@ -43,6 +43,11 @@ var asked = map[string]struct {
 	"rename-machine":    {path: "/vaults/main/machines/web1/rename", body: `{"to":"web9"}`, least: "admin", all: true, audited: true},
 	"hold-machine":      {path: "/vaults/main/machines/web1/hold", body: `{"until":"2030-01-01T00:00:00Z"}`, least: "operator", audited: true},
 	"release-machine":   {path: "/vaults/main/machines/web1/release", least: "operator", audited: true},
+	"hold-machines":     {path: "/vaults/main/hold", body: `{"until":"2030-01-01T00:00:00Z"}`, least: "operator", all: true, audited: true},
+	"release-machines":  {path: "/vaults/main/release", least: "operator", all: true, audited: true},
+	"status":            {path: "/status", least: "viewer"},
+	"usage":             {path: "/vaults/main/usage", least: "viewer"},
+	"ignore":            {path: "/ignore", body: `{"names":["x"]}`, least: "admin", all: true, audited: true},
 	"set-policies":      {path: "/vaults/main/policies", body: `{"policies":[{"name":"nightly","machines":["web*"]}]}`, least: "admin", all: true, audited: true},
 	"remove-policy":     {path: "/vaults/main/policies/nightly", least: "admin", all: true, audited: true},
 	"lend-vault":        {path: "/vaults/main/lend", least: "admin", all: true, audited: true},
@@ -104,7 +109,7 @@ func TestEachEndpointDoesForARoleWhatTheTableSaysAndNothingElse(t *testing.T) {
 
 // aboutMany are endpoints that a caller may ask whatever machines it may see: the answer is
 // filtered.
-var aboutMany = map[string]bool{"list-vaults": true, "list-machines": true, "list-trash": true, "list-policies": true, "list-jobs": true}
+var aboutMany = map[string]bool{"list-vaults": true, "list-machines": true, "list-trash": true, "list-policies": true, "list-jobs": true, "status": true, "usage": true}
 
 func checkAsked(t *testing.T, st *site, id, method, role string, globs []string, may bool) {
 	row, before := asked[id], len(st.entries(t))

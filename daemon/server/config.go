@@ -25,6 +25,7 @@ type Disk interface {
 type Config struct {
 	// Operations is told who asks (api.CallerOf), and refuses paths of the host to who is not trusted.
 	Operations api.Operations
+	Watching   api.Watching // status and usage; it may be nil
 	Access     *access.Store
 	Audit      *access.Log
 	Log        *slog.Logger // nil: the default one

@@ -41,4 +41,10 @@ var (
 	exampleWho   = api.WhoAmI{Name: "anna", Groups: []string{"group:holdfast"}, From: "process 4711 of user 1000", Grants: []api.Grant{exampleGrant}}
 	exampleEntry = api.AuditEntry{Time: exampleTime, Who: "anna", From: "process 4711 of user 1000", Action: "change-points", Vault: "main",
 		Machine: "web1", Object: "delete web1@latest", Outcome: api.AuditRefused, Detail: `anna lacks the permission "delete" for web1`}
+	exampleStatus = api.Status{Time: exampleTime, Host: "kvm1", Reasons: []string{}, Warnings: []string{}, Ignored: []string{}, VMs: []api.UnprotectedVM{},
+		Vaults: []api.VaultStatus{{Vault: exampleVault.Vault, Reasons: []string{}, Warnings: []string{}, Machines: 1, Points: 30, Stored: 12 << 30, Free: 300 << 30, Size: 500 << 30}},
+		Machines: []api.MachineStatus{{Name: "web1", ID: "m4f0a", Vault: "main", Policy: "nightly", State: "running", Protected: true, Reasons: []string{}, Warnings: []string{},
+			Points: 30, Good: &api.PointBrief{ID: "p01c7p2q9", Time: exampleTime, Consistency: "filesystem", Asked: "filesystem", Mode: "bitmap"}, Objective: 93600, Next: &exampleTime}}}
+	exampleUsage = api.Usage{Vault: exampleVault.Vault, Time: exampleTime, Months: []api.MonthUsage{{Month: "2026-11", Partial: true, Instances: 1, Protected: 7 << 30, Stored: 2 << 30,
+		Machines: []api.MachineUsage{{Machine: "web1", MachineID: "m4f0a", Instances: 1, Protected: 7 << 30, Points: 22, Kept: 22, Stored: 2 << 30}}}}}
 )

@@ -184,6 +184,30 @@ func (f *fake) RemovePolicy(ctx context.Context, vault, name string) error {
 	return f.note(ctx, "RemovePolicy", name)
 }
 
+func (f *fake) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
+	st := exampleStatus
+	st.Reasons, st.AtRisk = []string{"db1: late"}, true
+	st.VMs = []api.UnprotectedVM{{Name: "stray"}}
+	st.Machines = each("", func(n string) api.MachineStatus {
+		m := exampleStatus.Machines[0]
+		m.Name, m.ID, m.AtRisk = n, "id-"+n, n == "db1"
+		return m
+	})
+	return st, f.note(ctx, "Status", q)
+}
+
+func (f *fake) Usage(ctx context.Context, vault string, q api.UsageQuery) (api.Usage, error) {
+	u := exampleUsage
+	u.Months = []api.MonthUsage{{Month: "2026-11", Instances: 3, Machines: each("", func(n string) api.MachineUsage {
+		return api.MachineUsage{Machine: n, MachineID: "id-" + n, Instances: 1}
+	})}}
+	return u, f.note(ctx, "Usage", q)
+}
+
+func (f *fake) Ignore(ctx context.Context, r api.IgnoreRequest) ([]string, error) {
+	return r.Names, f.note(ctx, "Ignore", r)
+}
+
 // fakeDisk is a disk in memory.
 type fakeDisk struct {
 	*bytes.Reader
@@ -222,7 +246,7 @@ func newSite(t testing.TB, change func(*Config)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.audit.Close() })
-	c := Config{Operations: st.fake, Access: st.store, Audit: st.audit, Log: slog.New(slog.NewTextHandler(st.log, nil)), Version: "test",
+	c := Config{Operations: st.fake, Watching: st.fake, Access: st.store, Audit: st.audit, Log: slog.New(slog.NewTextHandler(st.log, nil)), Version: "test",
 		OpenDisk: func(context.Context, string, string, string, string) (Disk, error) {
 			return &fakeDisk{Reader: bytes.NewReader(diskBytes)}, nil
 		},

@@ -25,11 +25,18 @@ type (
 	}
 	holdIn struct {
 		MachineIn
-		Body struct {
-			Until api.Time `json:"until" required:"true" format:"date-time" doc:"From when on it is backed up again." example:"2026-11-23T06:00:00Z"`
-		}
+		Body HoldUntil
+	}
+	holdAllIn struct {
+		VaultIn
+		Body HoldUntil
 	}
 )
+
+// HoldUntil says how long machines are held.
+type HoldUntil struct {
+	Until api.Time `json:"until" required:"true" format:"date-time" doc:"From when on there are backups again." example:"2026-11-23T06:00:00Z"`
+}
 
 func (s *Server) registerMachines() {
 	add(s, endpoint[protectIn, api.Protect]{id: "protect-machine", method: http.MethodPost, path: "/vaults/{vault}/machines", tag: "machines",
@@ -56,12 +63,17 @@ func (s *Server) registerMachines() {
 			c.entry.Machine, c.entry.Object = in.Machine, in.Body.To
 			return s.c.Operations.RenameMachine(ctx, in.Vault, in.Machine, in.Body.To)
 		}})
+}
+
+// registerHolds adds what keeps machines from being backed up for a while, one or all of a vault.
+func (s *Server) registerHolds() {
+	stamp := func(h HoldUntil) string { return "until " + h.Until.UTC().Format("2006-01-02T15:04:05Z") }
 	add(s, endpoint[holdIn, api.MachineHold]{id: "hold-machine", method: http.MethodPost, path: "/vaults/{vault}/machines/{machine}/hold", tag: "machines",
 		summary: "Hold a machine", text: "No backup of it begins before a time.",
 		may: access.Backup, audited: true, request: map[string]api.Time{"until": exampleTime}, answer: exampleHold,
 		needs: func(in *holdIn) []need { return onMachine(access.Backup, in.Vault, &in.Machine) },
 		do: func(ctx context.Context, c *call, in *holdIn) (api.MachineHold, error) {
-			c.entry.Object = "until " + in.Body.Until.UTC().Format("2006-01-02T15:04:05Z")
+			c.entry.Object = stamp(in.Body)
 			return s.c.Operations.HoldMachine(ctx, in.Vault, in.Machine, in.Body.Until)
 		}})
 	add(s, endpoint[MachineIn, api.MachineHold]{id: "release-machine", method: http.MethodPost, path: "/vaults/{vault}/machines/{machine}/release", tag: "machines",
@@ -70,5 +82,20 @@ func (s *Server) registerMachines() {
 		needs: func(in *MachineIn) []need { return onMachine(access.Backup, in.Vault, &in.Machine) },
 		do: func(ctx context.Context, c *call, in *MachineIn) (api.MachineHold, error) {
 			return s.c.Operations.ReleaseMachine(ctx, in.Vault, in.Machine)
+		}})
+	add(s, endpoint[holdAllIn, api.MachineHold]{id: "hold-machines", method: http.MethodPost, path: "/vaults/{vault}/hold", tag: "machines",
+		summary: "Hold all machines of a vault", text: "No backup of any begins before a time.",
+		may: access.Backup, audited: true, request: map[string]api.Time{"until": exampleTime}, answer: api.MachineHold{Machines: []string{}, Until: &exampleTime},
+		needs: func(in *holdAllIn) []need { return inVault(access.Backup, in.Vault) },
+		do: func(ctx context.Context, c *call, in *holdAllIn) (api.MachineHold, error) {
+			c.entry.Object = stamp(in.Body)
+			return s.c.Operations.HoldMachine(ctx, in.Vault, "", in.Body.Until)
+		}})
+	add(s, endpoint[VaultIn, api.MachineHold]{id: "release-machines", method: http.MethodPost, path: "/vaults/{vault}/release", tag: "machines",
+		summary: "Release all machines of a vault", text: "What was held for all of them ends; single machines stay held.",
+		may: access.Backup, audited: true, answer: api.MachineHold{Machines: []string{}, Released: 1},
+		needs: func(in *VaultIn) []need { return inVault(access.Backup, in.Vault) },
+		do: func(ctx context.Context, c *call, in *VaultIn) (api.MachineHold, error) {
+			return s.c.Operations.ReleaseMachine(ctx, in.Vault, "")
 		}})
 }

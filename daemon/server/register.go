@@ -7,10 +7,12 @@ func (s *Server) register() {
 	s.registerFollow()
 	s.registerChanging()
 	s.registerMachines()
+	s.registerHolds()
 	s.registerPolicies()
 	s.registerGrants()
 	s.registerTokens()
 	s.registerLend()
 	s.registerContent()
+	s.registerWatching()
 	s.registerMetrics()
 }

@@ -98,6 +98,15 @@ func TestTheClientAsksForEachOperationAsItIsMeant(t *testing.T) {
 		{"RenameMachine", func() (any, error) { return c.RenameMachine(ctx, "main", "web1", "web9") }, "web1 web9", nil},
 		{"HoldMachine", func() (any, error) { return c.HoldMachine(ctx, "main", "web1", until) }, "web1", exampleHold},
 		{"ReleaseMachine", func() (any, error) { return c.ReleaseMachine(ctx, "main", "web1") }, "web1", exampleHold},
+		{"HoldMachine", func() (any, error) { return c.HoldMachine(ctx, "main", "", until) }, "", exampleHold},
+		{"ReleaseMachine", func() (any, error) { return c.ReleaseMachine(ctx, "main", "") }, "", exampleHold},
+		{"Status", func() (any, error) {
+			return c.Status(ctx, api.StatusQuery{Vault: "main", Machine: "web1", NoHost: true})
+		}, api.StatusQuery{Vault: "main", Machine: "web1", NoHost: true}, nil},
+		{"Usage", func() (any, error) {
+			return c.Usage(ctx, "main", api.UsageQuery{From: "2026-01", To: "2026-11", Machine: "web1", Exclusive: true})
+		}, api.UsageQuery{From: "2026-01", To: "2026-11", Machine: "web1", Exclusive: true}, nil},
+		{"Ignore", func() (any, error) { return c.Ignore(ctx, api.IgnoreRequest{Names: []string{"a"}, Remove: true}) }, api.IgnoreRequest{Names: []string{"a"}, Remove: true}, nil},
 		{"SetPolicies", func() (any, error) { return c.SetPolicies(ctx, "main", policies) }, policies, nil},
 		{"RemovePolicy", func() (any, error) { return nil, c.RemovePolicy(ctx, "main", "über nacht") }, "über nacht", nil},
 	}

@@ -44,11 +44,28 @@ func TestListsHoldWhatTheCallerMaySeeAndNoMore(t *testing.T) {
 			"trash":    namesOf(get[[]api.Trashed](t, st, s, "/vaults/main/trash"), func(p api.Trashed) string { return p.Machine }),
 			"prune":    namesOf(get[[]api.Prune](t, st, s, "/vaults/main/prune"), func(p api.Prune) string { return p.Machine }),
 			"jobs":     namesOf(get[[]api.Job](t, st, s, "/jobs"), func(j api.Job) string { return j.Machine }),
+			"status":   namesOf(get[api.Status](t, st, s, "/status").Machines, func(m api.MachineStatus) string { return m.Name }),
+			"usage":    namesOf(get[api.Usage](t, st, s, "/vaults/main/usage").Months[0].Machines, func(m api.MachineUsage) string { return m.Machine }),
 			"policies": strings.Join(get[[]api.Policy](t, st, s, "/vaults/main/policies")[0].Machines, " "),
 		} {
 			if got != row.want {
 				t.Errorf("%s with a grant for %v: %q, not %q", what, row.globs, got, row.want)
 			}
+		}
+	}
+}
+
+func TestAStatusIsOfWhatTheCallerMaySee(t *testing.T) {
+	t.Parallel()
+	st := newSite(t, nil)
+	for globs, risk := range map[string]bool{"*": true, "web*": false, "db*": true} {
+		s := st.secret(t, "viewer", globs)
+		got := get[api.Status](t, st, s, "/status")
+		if got.AtRisk != risk || (len(got.VMs) > 0) != (globs == "*") || (len(got.Reasons) > 0) != (globs == "*") {
+			t.Errorf("with a grant for %s: at risk %v for %v, and %d VMs", globs, got.AtRisk, got.Reasons, len(got.VMs))
+		}
+		if u := get[api.Usage](t, st, s, "/vaults/main/usage").Months[0]; u.Instances != len(u.Machines) {
+			t.Errorf("with a grant for %s: %d instances of %d machines", globs, u.Instances, len(u.Machines))
 		}
 	}
 }
