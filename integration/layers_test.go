@@ -111,6 +111,7 @@ var testArrows = map[string][]string{
 // that is not listed may be imported by none.
 var owners = map[string][]string{
 	"filippo.io/age":                     {"blockstore/keyring"},
+	"github.com/danielgtaylor/huma/v2":   {"daemon/server"},
 	"github.com/dgraph-io/badger/v4":     {"blockstore/index"},
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
 	"github.com/goccy/go-yaml":           {"daemon/strict", "daemon/config"},

@@ -36,6 +36,9 @@ func (s *Service) Protect(ctx context.Context, vault string, r api.ProtectReques
 
 // Unprotect is part of [api.Changing].
 func (s *Service) Unprotect(ctx context.Context, vault, machine string, r api.UnprotectRequest) (u api.Unprotect, err error) {
+	if c, ok := api.CallerOf(ctx); ok && !c.Trusted && r.Scratch != (api.Scratch{}) {
+		return u, &NotAllowed{"unprotect a machine: a scratch folder may be named by who has the daemon's own rights alone", "leave it out, or run the command as root"}
+	}
 	err = s.vaults.Own(ctx, vault, ToChange, func(o *blockstore.Owner) (err error) {
 		u, err = unprotect(ctx, o, machine, r)
 		return err

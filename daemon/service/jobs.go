@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -122,17 +120,6 @@ func (s *Service) allow(ctx context.Context, q api.JobRequest) error {
 			"name a folder below one of restore_folders of the daemon's configuration, or restore it yourself from the mount"}
 	}
 	return nil
-}
-
-// registered tells whether a folder is, or lies below, one that is registered.
-func (s *Service) registered(folder string) bool {
-	for _, f := range s.o.RestoreFolders {
-		rel, err := filepath.Rel(f, folder)
-		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-			return true
-		}
-	}
-	return false
 }
 
 // Follow tells how a job stands until it is over.

@@ -203,10 +203,15 @@ func TestWhoIsNotTrustedNamesNoPaths(t *testing.T) {
 		return api.JobRequest{Kind: api.JobRestore, Machine: "web1", Restore: &api.RestoreJobOptions{Point: "latest", Folder: folder}}
 	}
 	ctx := api.WithCaller(t.Context(), api.Caller{Name: "ann"})
+	if err := errors.Join(os.MkdirAll(filepath.Join(y.dir, "restores"), 0o700), os.Symlink("/etc", filepath.Join(y.dir, "restores", "link")),
+		os.Symlink("/nowhere/at/all", filepath.Join(y.dir, "restores", "nowhere"))); err != nil {
+		t.Fatal(err)
+	}
 	for _, q := range []api.JobRequest{
 		{Kind: api.JobBackup, Machine: "web1", Backup: &api.BackupOptions{Disks: []string{"vda=/etc/shadow"}}},
 		{Kind: api.JobBackup, Machine: "web1", Backup: &api.BackupOptions{Scratch: api.Scratch{Folder: "/etc"}}},
 		restore("/etc/x"), restore(y.dir), restore(filepath.Join(y.dir, "restores2")),
+		restore(filepath.Join(y.dir, "restores", "link", "a")), restore(filepath.Join(y.dir, "restores", "nowhere")),
 	} {
 		if _, err := y.Start(ctx, q); service.Explain(err) == nil || service.Explain(err).Exit != 8 {
 			t.Errorf("%+v: %v", q, err)

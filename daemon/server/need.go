@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+
+	"github.com/holdfast-backup/holdfast/daemon/access"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// need is a permission that a request takes.
+type need struct {
+	what  access.Permission
+	vault string
+	// machine is the one that it takes the permission for, as the client named it. For a
+	// caller who may not see all machines it is replaced by the machine's id, so that
+	// no other machine can be meant; nil: all machines.
+	machine *string
+	byName  bool // it is replaced by the name
+}
+
+// allowed refuses what the caller may not do. The needs are looked at only when the
+// caller has the permission on some machine.
+func (c *call) allowed(ctx context.Context, least access.Permission, needs func() []need) error {
+	if least != "" && !c.who.MaySome(least) {
+		return c.who.Refuse(least, "")
+	}
+	for _, n := range needs() {
+		if err := c.allow(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *call) allow(ctx context.Context, n need) error {
+	c.entry.Vault = n.vault
+	if n.machine != nil && c.entry.Machine == "" {
+		c.entry.Machine = *n.machine
+	}
+	switch {
+	case c.who.MayAll(n.what):
+		return nil
+	case n.machine == nil:
+		return c.who.Refuse(n.what, "")
+	case !c.who.MaySome(n.what):
+		return c.who.Refuse(n.what, *n.machine)
+	}
+	m, err := c.machine(ctx, n.vault, *n.machine)
+	if err != nil {
+		return err
+	}
+	if m == nil || !c.who.May(n.what, m.Name) {
+		return c.who.Refuse(n.what, *n.machine)
+	}
+	c.entry.Machine = m.Name
+	if *n.machine = m.ID; n.byName {
+		*n.machine = m.Name
+	}
+	return nil
+}
+
+// machines lists the machines of a vault, once a request.
+func (c *call) machines(ctx context.Context, vault string) ([]api.Machine, error) {
+	if list, ok := c.known[vault]; ok {
+		return list, nil
+	}
+	list, err := c.s.c.Operations.Machines(ctx, vault)
+	if err == nil {
+		c.known[vault] = list
+	}
+	return list, err
+}
+
+// machine finds a machine by name or id; nil when there is none, or more than one is called so.
+func (c *call) machine(ctx context.Context, vault, ref string) (*api.Machine, error) {
+	list, err := c.machines(ctx, vault)
+	if err != nil {
+		return nil, err
+	}
+	var found *api.Machine
+	for i := range list {
+		if list[i].ID != ref && list[i].Name != ref {
+			continue
+		}
+		if found != nil && found.ID != list[i].ID {
+			return nil, nil
+		}
+		found = &list[i]
+	}
+	return found, nil
+}
+
+// names maps the ids of a vault's machines to their names, for a caller to whom machines
+// differ; it is nil for another.
+func (c *call) names(ctx context.Context, vault string) (map[string]string, error) {
+	if c.who.MayAll(access.See) && !c.who.MaySome(access.Names) {
+		return nil, nil
+	}
+	list, err := c.machines(ctx, vault)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, m := range list {
+		names[m.ID] = m.Name
+	}
+	return names, nil
+}
+
+// visible returns those of a list whose machine, by id, the caller may see, as the caller
+// may see them.
+func visible[T any](ctx context.Context, c *call, vault string, list []T, id func(*T) string, withoutFiles func(*T)) ([]T, error) {
+	if c.who.MayAll(access.Names) {
+		return notNil(list), nil
+	}
+	names, err := c.names(ctx, vault)
+	if err != nil {
+		return nil, err
+	}
+	see, read := map[string]bool{}, map[string]bool{} // by id of a machine
+	left := make([]T, 0, len(list))
+	for _, v := range list {
+		m := id(&v)
+		if _, asked := see[m]; !asked {
+			name, known := names[m]
+			see[m] = c.who.MayAll(access.See) || known && c.who.May(access.See, name)
+			read[m] = known && c.who.May(access.Names, name)
+		}
+		if !see[m] {
+			continue
+		}
+		if !read[m] {
+			withoutFiles(&v)
+		}
+		left = append(left, v)
+	}
+	return left, nil
+}
+
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// inVault is a need of something in a vault that belongs to no machine.
+func inVault(what access.Permission, vault string) []need {
+	return []need{{what: what, vault: vault}}
+}
+
+// onMachine is a need of something on one machine.
+func onMachine(what access.Permission, vault string, machine *string) []need {
+	return []need{{what: what, vault: vault, machine: machine}}
+}
+
+// onEach is a need on each machine that points name; on all where there are none.
+func onEach(what access.Permission, vault string, points []api.PointRef) []need {
+	if len(points) == 0 {
+		return inVault(what, vault)
+	}
+	var list []need
+	for i := range points {
+		list = append(list, need{what: what, vault: vault, machine: &points[i].Machine})
+	}
+	return list
+}

@@ -1,0 +1,18 @@
+package server
+
+// register adds every endpoint.
+func (s *Server) register() {
+	s.registerReading()
+	s.registerJobs()
+	s.registerFollow()
+	s.registerChanging()
+	s.registerMachines()
+	s.registerHolds()
+	s.registerPolicies()
+	s.registerGrants()
+	s.registerTokens()
+	s.registerLend()
+	s.registerContent()
+	s.registerWatching()
+	s.registerMetrics()
+}
