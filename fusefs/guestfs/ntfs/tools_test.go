@@ -63,7 +63,7 @@ func mounted(t testing.TB, image, options string, during func(dir string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := exec.Command("ntfs-3g", "-o", "no_detach,streams_interface=xattr,"+options, image, dir)
+	server := exec.Command("ntfs-3g", "-o", "no_detach,"+options, image, dir)
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	var said strings.Builder
 	server.Stdout, server.Stderr = &said, &said
