@@ -1,9 +1,11 @@
 package fat
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"sort"
 	"sync"
 
@@ -53,9 +55,23 @@ func (c *chain) corrupt(why string, args ...any) error {
 }
 
 // walk follows the chain for as many clusters as the size needs, once. A chain
-// that ends too soon can be read up to there, one in a circle not at all: it is
-// found by Brent's algorithm.
+// that ends too soon can be read up to there, one in a circle not at all: one
+// that is long is found by Brent's algorithm while it is walked, the others in what was gathered.
 func (c *chain) walk() {
+	c.follow()
+	if c.ended || c.end == 0 {
+		return
+	}
+	byPlace := slices.SortedFunc(slices.Values(c.runs), func(a, b run) int { return cmp.Compare(a.cluster, b.cluster) })
+	for i := 1; i < len(byPlace); i++ {
+		if before := byPlace[i-1]; before.cluster+before.count > byPlace[i].cluster {
+			c.end, c.err = 0, c.corrupt("its chain comes to cluster %d twice", byPlace[i].cluster)
+			return
+		}
+	}
+}
+
+func (c *chain) follow() {
 	need := uint32((c.size + c.v.cluster - 1) / c.v.cluster)
 	table := cursor{v: c.v}
 	cluster, mark, lap := c.first, uint32(0), uint32(1)
