@@ -2,7 +2,6 @@ package fat
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"strings"
@@ -15,7 +14,8 @@ import (
 const (
 	maxFolder  = 65536 * entrySize // what the specification allows
 	folderRead = 64 << 10
-	maxJunk    = 100 // after so many entries that cannot be, a folder is given up
+	entryPiece = 4 << 10 // what is read around an entry
+	maxJunk    = 100     // after so many entries that cannot be, a folder is given up
 )
 
 // named is an entry with its names.
@@ -192,12 +192,29 @@ func (v *volume) entry(ino uint64) (entry, error) {
 	if ino < uint64(v.rootAt)/entrySize || ino >= end {
 		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
 	}
-	b := make([]byte, entrySize)
-	if err := readFull(v.r, b, int64(ino)*entrySize); err != nil && err != io.EOF {
+	b, err := v.entryBytes(int64(ino) * entrySize)
+	if err != nil {
 		return entry{}, fmt.Errorf("entry at %d of the volume: %w", ino*entrySize, err)
 	}
 	if !used(b) {
 		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
 	}
 	return parseEntry(b, ino, v.bits), nil
+}
+
+// entryBytes returns 32 bytes of the volume; those around them are kept, since
+// their turn is next.
+func (v *volume) entryBytes(at int64) ([]byte, error) {
+	begin := at / entryPiece * entryPiece
+	piece, ok := v.entries.Get(begin)
+	if !ok {
+		piece = make([]byte, entryPiece)
+		if n, _ := v.r.ReadAt(piece, begin); int64(n) < at-begin+entrySize {
+			b := make([]byte, entrySize)
+			return b, readFull(v.r, b, at)
+		} else if n == entryPiece {
+			v.entries.Put(begin, piece, entryPiece)
+		}
+	}
+	return piece[at-begin:][:entrySize], nil
 }

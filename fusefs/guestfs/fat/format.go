@@ -31,6 +31,7 @@ type volume struct {
 
 	tablePieces *lately.Cache[tableKey, []byte]
 	folders     *lately.Cache[uint64, *names]
+	entries     *lately.Cache[int64, []byte] // pieces of folders by their place
 }
 
 var (
@@ -51,6 +52,7 @@ func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
 	v := &volume{boot: b, r: r, page: page, maxRuns: int(max(memory/8/runCost, 64)),
 		tablePieces: lately.New[tableKey, []byte](memory / 4),
 		folders:     lately.New[uint64, *names](memory / 4),
+		entries:     lately.New[int64, []byte](memory / 8),
 	}
 	v.describe()
 	return v, nil

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -263,5 +266,71 @@ func TestABombOfCompressionStaysWithinItsUnit(t *testing.T) {
 	many := bytes.Repeat([]byte{3, 0xB0, 2, 'a', 0xFC, 0x0F}, 100)
 	if err := lznt1(make([]byte, 8192), many); err != nil {
 		t.Errorf("more chunks than there is room for: %v", err)
+	}
+}
+
+// TestANameThatNoFileCanHaveIsYieldedWithAnError, and those beside it without.
+func TestANameThatNoFileCanHaveIsYieldedWithAnError(t *testing.T) {
+	t.Parallel()
+	m := loadBytes(t, smallImage(t))
+	folder := m.find("folder")
+	all, _ := listing(m.v, folder)
+	x, err := m.v.index(mustInode(t, m.v, folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _, err := x.blocks.extent(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.guarded(at, x.block, "INDX", func(b []byte) {
+		first := 24 + le.Uint32(b[24:])
+		le.PutUint16(b[first+indexEntryHeader+fileNameHeader+2:], '/') // in the name
+		second := first + uint32(le.Uint16(b[first+8:]))               // of another folder
+		le.PutUint64(b[second+indexEntryHeader:], le.Uint64(b[second+indexEntryHeader:])+1)
+	})
+	v := m.mustOpen()
+	good, bad := 0, 0
+	for e, err := range v.ReadDir(folder) {
+		if err == nil {
+			good++
+		} else if bad++; e.Name == "" || !isDamage(err) {
+			t.Errorf("%q: %v", e.Name, err)
+		}
+	}
+	if bad != 2 || good != len(all)-2 {
+		t.Errorf("%d names and %d errors, of %d", good, bad, len(all))
+	}
+}
+
+// TestManyMayReadAtOnce examines one volume from several goroutines; the race detector looks on.
+func TestManyMayReadAtOnce(t *testing.T) {
+	t.Parallel()
+	v := loadBytes(t, smallImage(t)).v
+	var group errgroup.Group
+	for range 4 {
+		group.Go(func() error {
+			for queue := []uint64{v.root}; len(queue) > 0; queue = queue[1:] {
+				a, err := v.Stat(queue[0])
+				if err != nil {
+					return err
+				}
+				touch(v, queue[0], a)
+				if a.Mode&unix.S_IFMT != unix.S_IFDIR {
+					continue
+				}
+				for e, err := range v.ReadDir(queue[0]) {
+					if err != nil {
+						return err
+					}
+					queue = append(queue, e.Ino)
+				}
+			}
+			_ = v.Info()
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }

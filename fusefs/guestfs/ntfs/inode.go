@@ -9,6 +9,13 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
+// What an inode takes in memory beside its record: for itself and each
+// attribute, and for each entry of its list.
+const (
+	inodeCost  = 200
+	listedCost = 64
+)
+
 // inode is a file or folder: its base record, and where its other attributes are.
 type inode struct {
 	*record
@@ -58,7 +65,7 @@ func (v *volume) inode(number uint64) (*inode, error) {
 			n.all = append(n.all, listed{a.kind, a.name, a.first, n.number, a.id})
 		}
 	}
-	v.inodes.Put(number, n, v.record+64*int64(len(r.attrs))+64*int64(len(n.all)))
+	v.inodes.Put(number, n, v.boot.record+inodeCost*int64(1+len(r.attrs))+listedCost*int64(len(n.all)))
 	return n, nil
 }
 

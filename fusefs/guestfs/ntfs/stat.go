@@ -113,7 +113,7 @@ func (v *volume) Readlink(ino uint64) (string, error) {
 	}
 	s, err := v.standard(n)
 	if err != nil {
-		return "", err
+		return "", notMissing(err, n)
 	}
 	p, err := v.special(n, s.attributes)
 	if err == nil && p.mode != unix.S_IFLNK {
