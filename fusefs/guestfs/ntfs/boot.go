@@ -24,7 +24,7 @@ type boot struct {
 	sector, cluster int64
 	record          int64 // of a FILE record
 	index           int64 // of an INDX block, unless the folder says otherwise
-	clusters        int64 // of the whole volume
+	clusters        int64 // whole ones of the volume
 	mft, mirror     int64
 	serial          uint64
 	copied          bool // read from the copy at the volume's end
@@ -61,7 +61,7 @@ func parseBoot(b []byte, at int64) (boot, error) {
 	if total == 0 || total > 1<<54/uint64(o.sector) {
 		return bad("the volume has %d sectors", int64(total))
 	}
-	o.clusters = (int64(total)*o.sector + o.cluster - 1) / o.cluster
+	o.clusters = int64(total) * o.sector / o.cluster
 	if o.mft <= 0 || o.mft >= o.clusters {
 		return bad("the file table is at cluster %d", o.mft)
 	}

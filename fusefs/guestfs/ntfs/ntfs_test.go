@@ -1,6 +1,14 @@
 package ntfs
 
-import "testing"
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
 
 // TestEveryFileIsAsNtfs3gReadsIt compares volumes of all sizes of clusters and sectors, file by file.
 func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
@@ -29,10 +37,33 @@ func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
 				}
 			})
 			var want map[string]facts
-			mounted(t, image, "ro", func(dir string) { want = reference(t, dir) })
+			var room unix.Statfs_t
+			mounted(t, image, "ro", func(dir string) {
+				want = reference(t, dir)
+				if err := unix.Statfs(dir, &room); err != nil {
+					t.Fatal(err)
+				}
+			})
 			v := openImage(t, image)
-			got := reading(t, v)
-			t.Logf("%d paths, %+v", equal(t, want, got), v.Info())
+			t.Logf("%d paths", equal(t, want, reading(t, v)))
+			info := v.Info()
+			if used := int64(room.Blocks-room.Bfree) * room.Frsize; info.Used != used || info.BlockSize != int(room.Bsize) {
+				t.Errorf("%+v; ntfs-3g says %d bytes used in blocks of %d", info, used, room.Bsize)
+			}
+			if info.Type != "ntfs" || info.Label != "Daten" || info.UUID != blkid(t, image) || info.Journal != tree.Clean || len(info.Notes) > 0 {
+				t.Errorf("%+v", info)
+			}
 		})
 	}
+}
+
+// blkid is what blkid(8) prints as the volume's UUID.
+func blkid(t *testing.T, image string) string {
+	t.Helper()
+	need(t, "blkid")
+	out, err := exec.Command("blkid", "-p", "-s", "UUID", "-o", "value", image).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
