@@ -49,8 +49,11 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/lvm":  {},
 	"fusefs/guestfs/ext":  {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/xfs":  {"fusefs/guestfs/tree"},
-	"fusefs/guestfs/ntfs": {"fusefs/guestfs/tree"},
-	"fusefs/guestfs/fat":  {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/ntfs": {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/fat":  {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	// What several readers need.
+	"fusefs/guestfs/lately": {},
+	"fusefs/guestfs/wtf8":   {},
 
 	"quiesce":         {"quiesce/qga", "quiesce/qemu", "quiesce/qmp", "quiesce/libvirt", "quiesce/image", "quiesce/nbd", "blockstore"},
 	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "quiesce/qmp", "quiesce/nbd", "blockstore"},

@@ -1,0 +1,220 @@
+package fat
+
+import (
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+const (
+	maxFolder  = 65536 * entrySize // what the specification allows
+	folderRead = 64 << 10
+	entryPiece = 4 << 10 // what is read around an entry
+	maxJunk    = 100     // after so many entries that cannot be, a folder is given up
+)
+
+// named is an entry with its names.
+type named struct {
+	entry
+	name, short string
+}
+
+// ReadDir yields a folder in the order of its entries.
+func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
+	return func(yield func(tree.Entry, error) bool) {
+		for e, err := range v.list(dir) {
+			out := tree.Entry{Name: e.name, Ino: e.ino, Type: unix.S_IFREG}
+			if e.folder() {
+				out.Type = unix.S_IFDIR
+			}
+			if !yield(out, err) {
+				return
+			}
+		}
+	}
+}
+
+// list yields the entries of a folder with their names. An entry that cannot be
+// comes with an error; any other error is the last.
+func (v *volume) list(dir uint64) iter.Seq2[named, error] {
+	return func(yield func(named, error) bool) {
+		self, err := v.folder(dir)
+		if err != nil {
+			yield(named{}, err)
+			return
+		}
+		var name long
+		junk, first := 0, true
+		for raw, err := range v.raw(self) {
+			if err == nil && first && dir != rootIno && !isSelf(raw.b, self, v.bits) {
+				err = &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it does not begin with the entry of itself", At: raw.at}
+			}
+			if err != nil {
+				yield(named{}, err)
+				return
+			}
+			first = false
+			if raw.b[11]&attrMask == attrLong && raw.b[0] != markFree {
+				name.add(raw.b)
+				continue
+			}
+			if used(raw.b) && raw.b[0] != '.' {
+				e, err := v.name(parseEntry(raw.b, uint64(raw.at/entrySize), v.bits), &name)
+				if err != nil {
+					junk++
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+			if name.parts = 0; junk > maxJunk {
+				yield(named{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it holds junk", At: raw.at})
+				return
+			}
+		}
+	}
+}
+
+// name gives an entry its names: the long one, where it is whole and can be.
+func (v *volume) name(e entry, l *long) (named, error) {
+	n := named{entry: e, short: e.short(v.page)}
+	n.name = l.name(e)
+	if n.name == "" || n.name == "." || n.name == ".." || strings.ContainsRune(n.name, '/') {
+		n.name = n.short
+		if e.junk() {
+			return n, &tree.CorruptError{What: fmt.Sprintf("the entry %q", n.name), Why: "no file can have this name", At: e.at()}
+		}
+	}
+	return n, nil
+}
+
+// isSelf reports whether an entry is the "." of a folder. Of the cluster the
+// lower half is compared: the upper one was not always written.
+func isSelf(b []byte, self entry, bits int) bool {
+	e := parseEntry(b, 0, bits)
+	return string(e.raw[:]) == ".          " && e.folder() && uint16(e.cluster) == uint16(self.cluster)
+}
+
+// rawEntry is 32 bytes of a folder, which hold until the next one.
+type rawEntry struct {
+	b  []byte
+	at int64 // of the volume
+}
+
+// raw yields what a folder holds up to its end.
+func (v *volume) raw(self entry) iter.Seq2[rawEntry, error] {
+	return func(yield func(rawEntry, error) bool) {
+		buf := make([]byte, folderRead)
+		for part, err := range v.folderParts(self) {
+			if err != nil {
+				yield(rawEntry{}, err)
+				return
+			}
+			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
+				b := buf[:min(end-part.Off, folderRead)]
+				if err := readFull(v.r, b, part.Off); err != nil {
+					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
+					return
+				}
+				for i := 0; i+entrySize <= len(b); i += entrySize {
+					if b[i] == markEnd || !yield(rawEntry{b[i : i+entrySize], part.Off + int64(i)}, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// folderParts yields where a folder lies on the volume.
+func (v *volume) folderParts(self entry) iter.Seq2[tree.Extent, error] {
+	return func(yield func(tree.Extent, error) bool) {
+		if self.ino == rootIno && v.bits != 32 {
+			yield(tree.Extent{Off: v.rootAt, Len: v.rootSize}, nil)
+			return
+		}
+		c, err := v.folderChain(self)
+		if err != nil {
+			yield(tree.Extent{}, err)
+			return
+		}
+		for index := uint32(0); index < c.end; {
+			cluster, count, err := c.locate(index)
+			if err != nil || !yield(tree.Extent{Off: v.place(cluster), Len: int64(count) * v.cluster}, err) {
+				return
+			}
+			index += count
+		}
+		if c.err != nil {
+			yield(tree.Extent{}, c.err)
+		}
+	}
+}
+
+// folderChain follows the chain of a folder to its end, which is what tells how
+// long it is.
+func (v *volume) folderChain(self entry) (*chain, error) {
+	c := &chain{v: v, what: fmt.Sprintf("folder %d", self.ino), at: self.at(), first: self.cluster, size: maxFolder + v.cluster}
+	if !v.valid(c.first) {
+		return nil, c.corrupt("it begins at cluster %d", c.first)
+	}
+	c.once.Do(c.walk)
+	switch {
+	case c.err == nil && int64(c.end)*v.cluster > maxFolder && v.cluster < maxFolder:
+		c.err = c.corrupt("it has more than %d bytes", maxFolder)
+	case c.ended:
+		c.err = nil
+	}
+	c.size = int64(c.end) * v.cluster
+	return c, nil
+}
+
+// folder returns the entry of a folder.
+func (v *volume) folder(ino uint64) (entry, error) {
+	e, err := v.entry(ino)
+	if err == nil && !e.folder() {
+		err = fmt.Errorf("file %d is not a folder: %w", ino, fs.ErrInvalid)
+	}
+	return e, err
+}
+
+// entry reads the entry that an inode number stands for. The root has none.
+func (v *volume) entry(ino uint64) (entry, error) {
+	if ino == rootIno {
+		return entry{ino: ino, attrs: attrFolder, cluster: v.rootCluster}, nil
+	}
+	end := uint64(v.dataAt+int64(v.clusters)*v.cluster) / entrySize
+	if ino < uint64(v.rootAt)/entrySize || ino >= end {
+		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
+	}
+	b, err := v.entryBytes(int64(ino) * entrySize)
+	if err != nil {
+		return entry{}, fmt.Errorf("entry at %d of the volume: %w", ino*entrySize, err)
+	}
+	if !used(b) {
+		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
+	}
+	return parseEntry(b, ino, v.bits), nil
+}
+
+// entryBytes returns 32 bytes of the volume; those around them are kept, since
+// their turn is next.
+func (v *volume) entryBytes(at int64) ([]byte, error) {
+	begin := at / entryPiece * entryPiece
+	piece, ok := v.entries.Get(begin)
+	if !ok {
+		piece = make([]byte, entryPiece)
+		if n, _ := v.r.ReadAt(piece, begin); int64(n) < at-begin+entrySize {
+			b := make([]byte, entrySize)
+			return b, readFull(v.r, b, at)
+		} else if n == entryPiece {
+			v.entries.Put(begin, piece, entryPiece)
+		}
+	}
+	return piece[at-begin:][:entrySize], nil
+}

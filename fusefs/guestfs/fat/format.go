@@ -1,0 +1,62 @@
+package fat
+
+import (
+	"cmp"
+	"io"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lately"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+// Format reads FAT12, FAT16 and FAT32.
+var Format = tree.Format{Name: "FAT", Probe: probe, Open: open}
+
+const (
+	defaultMemory = 64 << 20
+	rootIno       = 1 // lies within the boot sector: no entry has it
+)
+
+func probe(r io.ReaderAt, size int64) bool {
+	_, err := readBoot(r)
+	return err == nil
+}
+
+// volume is an open FAT. It does not change after open, but for its caches.
+type volume struct {
+	boot
+	r       io.ReaderAt
+	page    *codePage
+	maxRuns int // of a file in memory
+	info    tree.Info
+
+	tablePieces *lately.Cache[tableKey, []byte]
+	folders     *lately.Cache[uint64, *names]
+	entries     *lately.Cache[int64, []byte] // pieces of folders by their place
+}
+
+var (
+	_ tree.FileSystem = (*volume)(nil)
+	_ tree.Counter    = (*volume)(nil)
+)
+
+func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
+	page, err := codePageOf(o.CodePage)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readBoot(r)
+	if err != nil {
+		return nil, err
+	}
+	memory := cmp.Or(o.Memory, defaultMemory)
+	v := &volume{boot: b, r: r, page: page, maxRuns: int(max(memory/8/runCost, 64)),
+		tablePieces: lately.New[tableKey, []byte](memory / 4),
+		folders:     lately.New[uint64, *names](memory / 4),
+		entries:     lately.New[int64, []byte](memory / 8),
+	}
+	v.describe()
+	return v, nil
+}
+
+// Root returns the number of the root folder.
+func (v *volume) Root() uint64 { return rootIno }

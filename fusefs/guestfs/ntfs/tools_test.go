@@ -1,0 +1,105 @@
+package ntfs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// need skips a test where a tool is missing, or fails it on a machine that
+// promised to have everything.
+func need(t testing.TB, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(t, tool)
+		}
+	}
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("HOLDFAST_CI") == "1" {
+		t.Fatalf("needs %s", what)
+	}
+	t.Skipf("needs %s", what)
+}
+
+// makeNTFS makes an image of so many MiB.
+func makeNTFS(t testing.TB, mib int64, options ...string) string {
+	t.Helper()
+	need(t, "mkntfs", "ntfs-3g", "umount")
+	if os.Geteuid() != 0 {
+		missing(t, "root, to mount through ntfs-3g")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		missing(t, "/dev/fuse")
+	}
+	image := filepath.Join(t.TempDir(), "ntfs.img")
+	f, err := os.Create(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(mib << 20); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"-F", "-Q", "-q", "-L", "Daten"}, options...)
+	if out, err := exec.Command("mkntfs", append(args, image)...).CombinedOutput(); err != nil {
+		t.Fatalf("mkntfs: %v: %s", err, out)
+	}
+	return image
+}
+
+// mounted mounts an image through ntfs-3g for as long as during takes. The
+// mount is gone and all written when it returns, and also when the test fails or is killed.
+func mounted(t testing.TB, image, options string, during func(dir string)) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command("ntfs-3g", "-o", "no_detach,"+options, image, dir)
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	var said strings.Builder
+	server.Stdout, server.Stderr = &said, &said
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		_ = server.Wait()
+		close(gone)
+	}()
+	defer func() {
+		_ = exec.Command("umount", dir).Run()
+		select {
+		case <-gone:
+		case <-time.After(30 * time.Second):
+			_ = exec.Command("umount", "-l", dir).Run()
+			_ = server.Process.Kill()
+			<-gone
+			t.Error("ntfs-3g did not end within 30 s")
+		}
+	}()
+	for deadline := time.Now().Add(20 * time.Second); !isMounted(dir); time.Sleep(2 * time.Millisecond) {
+		select {
+		case <-gone:
+			t.Fatalf("ntfs-3g ended: %s", said.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("ntfs-3g did not mount within 20 s: %s", said.String())
+		}
+	}
+	during(dir)
+}
+
+func isMounted(dir string) bool {
+	table, err := os.ReadFile("/proc/self/mounts")
+	return err == nil && strings.Contains(string(table), " "+dir+" fuse")
+}
