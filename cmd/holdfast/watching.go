@@ -20,8 +20,15 @@ type watcher struct {
 // asked is how it is.
 const statusPatience = 15 * time.Second
 
-// watching returns who knows how a vault stands.
+// watching returns who knows how a vault stands: the daemon that owns it, if that can be asked for
+// a status, or else this process.
 func (k *console) watching(ctx context.Context, vault, stateDir string) (*watcher, func(), error) {
+	if w := k.daemonOf(ctx, vault); w != nil {
+		if ops, ok := w.Operations.(api.Watching); ok {
+			return &watcher{ops, w.vault}, w.close, nil
+		}
+		w.close()
+	}
 	open, err := k.vaultOptions(ctx)
 	if err != nil {
 		return nil, nil, err
