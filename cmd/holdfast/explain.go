@@ -105,6 +105,9 @@ func (k *console) report(err error) int {
 		}
 		return exitDone
 	}
+	if ended := (*endedError)(nil); errors.As(err, &ended) {
+		return ended.code
+	}
 	code, hint := explain(err)
 	k.say("error: %s", strings.TrimSpace(err.Error()))
 	if hint != "" {

@@ -127,6 +127,22 @@ func classifyUse(err error) (kind string, exit int, hint string) {
 	case errors.Is(err, blockstore.ErrFull):
 		return "vault-full", exitFull, "make room in the vault's file system; the recovery points in it are whole and can be restored"
 	}
+	return classifyGuest(err)
+}
+
+// classifyGuest knows what a guest, or what runs it, cannot do.
+func classifyGuest(err error) (kind string, exit int, hint string) {
+	var short *quiesce.NotReachedError
+	switch {
+	case errors.As(err, &short):
+		return "not-consistent", exitFailed, "see to the guest agent (`holdfast doctor MACHINE` says whether it answers), or let backups fall back: --otherwise fall-back"
+	case errors.Is(err, qemu.ErrTooOld), errors.Is(err, libvirt.ErrTooOld):
+		return "qemu-too-old", exitFailed, "back it up while it is off, or bring QEMU to 5.2 and libvirt to 6.10 or newer"
+	case errors.Is(err, qemu.ErrScratch):
+		return "scratch-full", exitFailed, "the guest was not harmed; give it a scratch folder with more room (--scratch), or more of it (--scratch-cap)"
+	case errors.Is(err, qemu.ErrDenied):
+		return "scratch-denied", exitFailed, "AppArmor or SELinux keeps QEMU from the scratch folder: the README says which lines give leave"
+	}
 	return classifyFailure(err)
 }
 

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+// watcher is who knows how all stands.
+type watcher struct {
+	api.Watching
+	vault string // how it knows the vault
+}
+
+// statusPatience is how long a call into the file system of a vault may take when all that is
+// asked is how it is.
+const statusPatience = 15 * time.Second
+
+// watching returns who knows how a vault stands: the daemon that owns it, if that can be asked for
+// a status, or else this process.
+func (k *console) watching(ctx context.Context, vault, stateDir string) (*watcher, func(), error) {
+	if w := k.daemonOf(ctx, vault); w != nil {
+		if ops, ok := w.Operations.(api.Watching); ok {
+			return &watcher{ops, w.vault}, w.close, nil
+		}
+		w.close()
+	}
+	open, err := k.vaultOptions(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// A vault that hangs is a part of the answer.
+	open.Patience, open.Hung = statusPatience, func(error) {}
+	table, err := jobs.Open(jobs.Options{Explain: service.Explain})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := service.New(service.Options{
+		Vaults: &service.OneVault{Path: vault, Options: blockstore.OwnOptions{Options: open}, Say: func(text string) { k.say("%s", text) }},
+		Jobs:   table, Tool: toolName(), Host: hostSeed(), StateDir: stateDir,
+	})
+	return &watcher{s, vault}, func() { table.Close(context.WithoutCancel(ctx)) }, nil
+}
