@@ -21,6 +21,11 @@ func (k *console) forgetting(ctx context.Context, path string, wait time.Duratio
 	if err != nil {
 		return err
 	}
+	giveBack, err := k.borrow(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
 		Options: open, Wait: wait, Waiting: k.waiting, Reclaim: true,
 	})

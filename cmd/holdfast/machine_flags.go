@@ -66,6 +66,11 @@ func (k *console) owning(ctx context.Context, path string, wait time.Duration, d
 	if err != nil {
 		return err
 	}
+	giveBack, err := k.borrow(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{Options: open, Wait: wait, Waiting: k.waiting})
 	if err != nil {
 		return leaving(ctx, orUnreachable(path, err), "nothing was changed")

@@ -115,6 +115,11 @@ func copyVault(ctx context.Context, k *console, o vaultCopy) error {
 	if o.own.Unlock, err = o.toUnlocker(ctx, k, src, o.own.Unlock); err != nil {
 		return err
 	}
+	giveBack, err := k.borrow(ctx, o.to)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	dst, err := blockstore.Own(ctx, o.to, o.own)
 	if err != nil {
 		return leaving(ctx, orUnreachable(o.to, err), "nothing was copied")

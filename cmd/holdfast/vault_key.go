@@ -234,6 +234,11 @@ func withOwner(k *console, c *cli.Context, do func(*blockstore.Owner) error) err
 		return err
 	}
 	o.MinFree = -1 // what these commands write is small
+	giveBack, err := k.borrow(c.Context, path)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	v, err := blockstore.Own(c.Context, path, o)
 	if err != nil {
 		return leaving(c.Context, orUnreachable(path, err), "nothing was changed")

@@ -36,7 +36,12 @@ seldom needed, since a backup does so by itself when it cannot open the index.`,
 }
 
 func rebuildIndex(ctx context.Context, k *console, path string, o blockstore.OwnOptions, quiet bool) error {
-	err := k.measure("index", false, quiet, func(set func(done, total int64)) error {
+	giveBack, err := k.borrow(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	err = k.measure("index", false, quiet, func(set func(done, total int64)) error {
 		return blockstore.RebuildIndex(ctx, path, o, func(packs, total int) { set(int64(packs), int64(total)) })
 	})
 	if err != nil {

@@ -66,6 +66,11 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 	if err != nil {
 		return err
 	}
+	giveBack, err := k.borrow(ctx, o.vault)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	t, err := blockstore.TakeOver(ctx, o.vault, blockstore.TakeOverOptions{Options: open, NewID: o.newID})
 	if err != nil {
 		return orUnreachable(o.vault, err)
