@@ -165,7 +165,7 @@ func (v *volume) folderChain(self entry) (*chain, error) {
 	}
 	c.once.Do(c.walk)
 	switch {
-	case c.err == nil && int64(c.end)*v.cluster > maxFolder && v.cluster < maxFolder:
+	case c.err == nil && int64(c.end)*v.cluster > maxFolder:
 		c.err = c.corrupt("it has more than %d bytes", maxFolder)
 	case c.ended:
 		c.err = nil

@@ -31,11 +31,13 @@ type volume struct {
 	info  tree.Info
 	used  usage
 
-	records *lately.Cache[int64, []byte]    // pieces of the file table by number
-	inodes  *lately.Cache[uint64, *inode]   // by record number
-	runs    *lately.Cache[runsKey, []run]   // decoded mapping pairs
-	blocks  *lately.Cache[blockKey, []byte] // index blocks, checked
-	units   *lately.Cache[unitKey, []byte]  // decompressed
+	records *lately.Cache[int64, []byte]  // pieces of the file table by number
+	inodes  *lately.Cache[uint64, *inode] // by record number
+	runs    *lately.Cache[runsKey, []run] // decoded mapping pairs
+	// Records that others go on in, by number.
+	extensions *lately.Cache[uint64, *record]
+	blocks     *lately.Cache[blockKey, []byte] // index blocks, checked
+	units      *lately.Cache[unitKey, []byte]  // decompressed
 }
 
 var (
@@ -53,11 +55,12 @@ func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
 	}
 	memory := cmp.Or(o.Memory, defaultMemory)
 	v := &volume{boot: b, r: r, size: size,
-		records: lately.New[int64, []byte](memory / 4),
-		inodes:  lately.New[uint64, *inode](memory / 8),
-		runs:    lately.New[runsKey, []run](memory / 8),
-		blocks:  lately.New[blockKey, []byte](memory / 8),
-		units:   lately.New[unitKey, []byte](memory / 8),
+		records:    lately.New[int64, []byte](memory / 4),
+		inodes:     lately.New[uint64, *inode](memory / 16),
+		extensions: lately.New[uint64, *record](memory / 16),
+		runs:       lately.New[runsKey, []run](memory / 8),
+		blocks:     lately.New[blockKey, []byte](memory / 8),
+		units:      lately.New[unitKey, []byte](memory / 8),
 	}
 	if err := v.openTable(memory / 8); err != nil {
 		return nil, err

@@ -87,7 +87,20 @@ func (v *volume) attribute(n *inode, e listed) (attribute, int64, error) {
 	if e.ref&numberMask == n.number {
 		return v.continuation(n.number, e, func(uint64) (*record, error) { return n.record, nil })
 	}
-	return v.continuation(n.number, e, v.recordOf)
+	return v.continuation(n.number, e, v.extension)
+}
+
+// extension returns a record that another one goes on in. These are kept, since
+// one holds many parts.
+func (v *volume) extension(number uint64) (*record, error) {
+	if r, ok := v.extensions.Get(number); ok {
+		return r, nil
+	}
+	r, err := v.recordOf(number)
+	if err == nil {
+		v.extensions.Put(number, r, v.boot.record+inodeCost*int64(1+len(r.attrs)))
+	}
+	return r, err
 }
 
 // standard is $STANDARD_INFORMATION.

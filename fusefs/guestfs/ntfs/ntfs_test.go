@@ -46,6 +46,7 @@ func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
 			})
 			v := openImage(t, image)
 			t.Logf("%d paths", equal(t, want, reading(t, v)))
+			equal(t, want, reading(t, openWith(t, image, tree.Options{Memory: 100_000}))) // hardly anything is kept
 			info := v.Info()
 			if used := int64(room.Blocks-room.Bfree) * room.Frsize; info.Used != used || info.BlockSize != int(room.Bsize) {
 				t.Errorf("%+v; ntfs-3g says %d bytes used in blocks of %d", info, used, room.Bsize)

@@ -236,6 +236,11 @@ func xattrsOf(t testing.TB, v tree.FileSystem, ino uint64) string {
 // openImage opens an image; it is closed when the test ends.
 func openImage(t testing.TB, image string) tree.FileSystem {
 	t.Helper()
+	return openWith(t, image, tree.Options{})
+}
+
+func openWith(t testing.TB, image string, o tree.Options) tree.FileSystem {
+	t.Helper()
 	f, err := os.Open(image)
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +253,7 @@ func openImage(t testing.TB, image string) tree.FileSystem {
 	if !Format.Probe(f, info.Size()) {
 		t.Fatal("it is not recognized")
 	}
-	v, err := Format.Open(f, info.Size(), tree.Options{})
+	v, err := Format.Open(f, info.Size(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,11 +86,17 @@ func (v *volume) sizes(n *inode) (size, allocated int64, err error) {
 	return a.size, a.total, nil
 }
 
+// maxNames is how many names Windows gives a file: 1024 links, each with a short name.
+const maxNames = 2048
+
 // links counts the names of a file, without the short ones that stand beside
-// long ones. Where they cannot be read it is what the record says.
+// long ones. Where they cannot be read, or are more than can be, it is what the record says.
 func (v *volume) links(n *inode) uint32 {
-	links := uint32(0)
-	for _, e := range n.parts(kindFileName, "") {
+	links, names := uint32(0), n.parts(kindFileName, "")
+	if len(names) > maxNames {
+		return uint32(n.record.links)
+	}
+	for _, e := range names {
 		a, _, err := v.attribute(n, e)
 		if err != nil {
 			return uint32(n.record.links)

@@ -45,10 +45,10 @@ func (s *stream) keptUnit(begin int64) ([]byte, error) {
 
 // readUnit reads the compression unit at off into p. A unit without a hole is
 // not compressed, one that is all hole is zeros; else what lies before its hole
-// is what it was compressed to.
+// is what it was compressed to. What was not allocated is a hole as well.
 func (s *stream) readUnit(p []byte, off int64) error {
 	written := int64(0)
-	for written < s.unit {
+	for written < s.unit && (written == 0 || off+written < s.head.alloc) {
 		at, n, err := s.extent(off + written)
 		if err != nil {
 			return err
