@@ -2,7 +2,6 @@ package ntfs
 
 import (
 	"fmt"
-	"io"
 	"unicode"
 )
 
@@ -14,27 +13,27 @@ type upcase [1 << 16]uint16
 // for it, and err says why: names then may be found by searching only.
 func (v *volume) loadUpcase() (*upcase, error) {
 	u := new(upcase)
-	b := make([]byte, 2*len(u))
-	n, err := v.inode(upcaseRecord)
-	var s *stream
-	if err == nil {
-		s, err = v.stream(n, kindData, "")
-	}
-	if err == nil && s.size != int64(len(b)) {
-		err = fmt.Errorf("the table of upper case has %d bytes", s.size)
-	}
-	if err == nil {
-		_, err = s.ReadAt(b, 0)
-	}
+	b, err := v.upcaseBytes(2 * len(u))
 	for i := range u {
-		if u[i] = le.Uint16(b[2*i:]); err != nil && err != io.EOF {
+		if err != nil {
 			u[i] = unicodeUpper(uint16(i))
+		} else {
+			u[i] = le.Uint16(b[2*i:])
 		}
 	}
-	if err == io.EOF {
-		err = nil
-	}
 	return u, err
+}
+
+func (v *volume) upcaseBytes(size int) ([]byte, error) {
+	n, err := v.inode(upcaseRecord)
+	if err != nil {
+		return nil, err
+	}
+	b, err := v.value(n, kindData, "", int64(size))
+	if err == nil && len(b) != size {
+		err = fmt.Errorf("it has %d bytes, not %d", len(b), size)
+	}
+	return b, err
 }
 
 func unicodeUpper(c uint16) uint16 {
