@@ -2,6 +2,7 @@ package fat
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
@@ -191,4 +193,34 @@ func FuzzVolume(f *testing.F) {
 		i := int(which) % len(all)
 		examine(t, mutate(all[i], where[i], edits))
 	})
+}
+
+// TestManyMayReadAtOnce reads one open file, and looks up names, from several
+// goroutines; the race detector looks on.
+func TestManyMayReadAtOnce(t *testing.T) {
+	t.Parallel()
+	v := openBytes(t, smallImage(t, 4300, "-F", "16", "-s", "1"), tree.Options{})
+	f, err := v.Open(find(t, v, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := random(60_000)
+	var group errgroup.Group
+	for i := range 4 {
+		group.Go(func() error {
+			p := make([]byte, 30_000)
+			if _, err := f.ReadAt(p, int64(i)*10_000); err != nil || !bytes.Equal(p, want[i*10_000:][:30_000]) {
+				return fmt.Errorf("read %d: %v", i, err)
+			}
+			ino, err := v.Lookup(v.Root(), "A.TXT")
+			if err != nil {
+				return err
+			}
+			_, err = v.Stat(ino)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
 }

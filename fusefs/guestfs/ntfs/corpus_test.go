@@ -90,7 +90,7 @@ func (m *maker) ordinary(large int) {
 	m.sparse("sparse", 3<<20+77, map[int64][]byte{0: m.random(100), 1 << 20: m.random(70000), 2<<20 + 5: m.random(3)})
 	m.sparse("grown", 700_000, map[int64][]byte{0: m.random(10_000)})
 	m.sparse("hole", 1<<22+1, nil)
-	for _, name := range []string{"ümläut", "日本語.txt", "emoji 😀", "trailing dot.", "con", `back\slash`, "a:b*c?", "UPPER", "upper", strings.Repeat("x", 255)} {
+	for _, name := range []string{"ümläut", "日本語.txt", "emoji 😀", "half of one \xed\xa0\xbd", "trailing dot.", "con", `back\slash`, "a:b*c?", "UPPER", "upper", strings.Repeat("x", 255)} {
 		m.write("names/"+name, []byte(name))
 	}
 	m.must(os.Link(m.path("resident"), m.path("sub/second name")))
