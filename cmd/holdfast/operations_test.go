@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +15,10 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/server"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -50,13 +53,42 @@ func newHost(t *testing.T) *host {
 	if err == nil {
 		err = service.Announce(y.env["HOLDFAST_RUN"], []service.Announced{a})
 	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(y.env["HOLDFAST_RUN"], service.SocketName), nil, 0o600)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.serve()
 	return h
+}
+
+// serve lets the daemon listen until the test ends.
+func (h *host) serve() {
+	h.t.Helper()
+	state := h.env["HOLDFAST_STATE"]
+	grants, err := access.Open(filepath.Join(state, "access"), access.Options{UID: os.Geteuid()})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	audit, err := access.OpenLog(filepath.Join(state, "audit"), access.LogOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s, err := server.New(server.Config{Operations: h.ops, Access: grants, Audit: audit, Explain: service.Explain, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	l, err := server.ListenUnix(filepath.Join(h.env["HOLDFAST_RUN"], service.SocketName), "")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	go func() { over <- s.Serve(ctx, l) }()
+	h.t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-over, audit.Close()); err != nil {
+			h.t.Error(err)
+		}
+	})
 }
 
 // through runs words with the daemon.
@@ -72,12 +104,16 @@ func (h *host) through(code int, words ...string) outcome {
 func (h *host) throughCtx(ctx context.Context, words ...string) outcome {
 	var out, err bytes.Buffer
 	k := &console{work: 10, out: &out, err: &err, getenv: func(n string) string { return h.env[n] }, local: time.UTC}
-	k.dial = func(string) (api.Operations, func(), error) {
+	k.dial = func(socket string) (api.Operations, func(), error) {
 		h.calls++
 		if h.deaf {
-			return nil, nil, errors.New("connection refused")
+			socket += "-none"
 		}
-		return h.ops, func() {}, nil
+		c, err := api.NewClient(api.ClientOptions{Socket: socket})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
 	}
 	k.locked = func(string) bool { return h.away }
 	code := run(ctx, k, words)

@@ -20,11 +20,28 @@ func (t *Table) dispatch() {
 	}
 	for _, low := range []bool{false, true} {
 		for _, j := range slices.Clone(t.queue) {
+			if t.full(low) {
+				break
+			}
 			if j.spec.Low == low && t.mayBegin(j) {
 				t.begin(j)
 			}
 		}
 	}
+}
+
+// full tells whether as many jobs of a priority run as may; t.mu is held.
+func (t *Table) full(low bool) bool {
+	n := 0
+	for _, r := range t.running {
+		if r.spec.Low == low {
+			n++
+		}
+	}
+	if low {
+		return n >= t.o.Low
+	}
+	return n >= t.o.Running
 }
 
 // mayBegin tells whether a job's turn has come; t.mu is held.
