@@ -200,7 +200,11 @@ func TestADiskIsReadInRangesAndBreaksOffWhereItIsDamaged(t *testing.T) {
 			t.Errorf("%v: %d bytes, %v", at, len(got), err)
 		}
 	}
-	if n := len(st.entries(t)); n != 1 {
+	head := st.ask(st.secret(t, "restorer"), "HEAD", base+"/vaults/main/machines/web1/points/latest/disks/vda", "")
+	if head.Code != 200 || head.Header().Get("Content-Length") != fmt.Sprint(len(diskBytes)) || head.Body.Len() > 0 {
+		t.Errorf("HEAD: %d %v, %d bytes", head.Code, head.Header(), head.Body.Len())
+	}
+	if n := len(st.entries(t)); n != 2 { // of each of the two readers
 		t.Errorf("one reading in ranges left %d lines in the audit log", n)
 	}
 	if _, err := c.DiskContent(t.Context(), "main", "web1", "latest", "vda", int64(len(diskBytes)), 1); err == nil {
