@@ -53,7 +53,7 @@ type console struct {
 // newConsole returns the console of this process.
 func newConsole() *console {
 	k := &console{
-		guard: keepFromDumps, locked: lockedAway,
+		guard: keepFromDumps, locked: lockedAway, dial: dialDaemon,
 		out: os.Stdout, err: os.Stderr, getenv: os.Getenv, exit: os.Exit, local: time.Local,
 		outTerm:  term.IsTerminal(int(os.Stdout.Fd())),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",

@@ -72,7 +72,7 @@ func (c *Client) Follow(ctx context.Context, id string, fn func(JobEvent) error)
 			return nil
 		case errors.As(err, &stopped):
 			return stopped.error
-		case errors.As(err, &p) && p.Status < 500 && p.Status != http.StatusTooManyRequests, errors.As(err, &p) && heard:
+		case errors.As(err, &p) && (heard || !passing(p.Status)):
 			return err
 		case ctx.Err() != nil:
 			return err
@@ -89,6 +89,11 @@ func (c *Client) Follow(ctx context.Context, id string, fn func(JobEvent) error)
 			return c.broken(ctx, ctx.Err())
 		}
 	}
+}
+
+// passing tells whether a status of HTTP says that it is worth asking again.
+func passing(status int) bool {
+	return status == http.StatusTooManyRequests || status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout
 }
 
 // followOnce follows a job over one connection; heard tells whether an event came.

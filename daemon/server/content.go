@@ -106,11 +106,6 @@ func (s *section) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo sends in large pieces, which the vault reads faster than small ones.
-func (s *section) WriteTo(w io.Writer) (int64, error) {
-	return io.CopyBuffer(w, struct{ io.Reader }{s}, make([]byte, 1<<20))
-}
-
 // reads remembers for a while what was read by whom, so that a reading in many ranges is one
 // line of the audit log.
 type reads struct {

@@ -48,7 +48,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(out, badRequest(http.StatusBadRequest, r.Method+" takes no body", ""))
 		return
 	}
-	who, p := s.authenticate(r)
+	who, p := s.authenticate(out, r)
 	if p != nil {
 		w.Header().Set("Connection", "close")
 		if p.Status == http.StatusUnauthorized {
@@ -70,13 +70,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // authenticate tells who asks: the peer of a Unix socket, or the bearer of a token.
-func (s *Server) authenticate(r *http.Request) (*access.Principal, *api.Problem) {
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*access.Principal, *api.Problem) {
 	if p, ok := r.Context().Value(peerKey).(peer); ok && p.local {
 		return s.c.Access.Peer(p.id), nil
 	}
 	source := access.Source(r.RemoteAddr)
 	if wait := s.logins.Wait(source); wait > 0 {
-		return nil, tooMany(nil, wait, "too many logins failed from "+source)
+		return nil, tooMany(w, wait, "too many logins failed from "+source)
 	}
 	kind, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(kind, "Bearer") {

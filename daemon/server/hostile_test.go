@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +119,7 @@ func TestTheOperationsAreToldThatABearerOfATokenIsNotTrusted(t *testing.T) {
 func TestASlowOrHugeRequestIsEndedAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	st := newSite(t, func(c *Config) { c.Limits.Arrive = 150 * time.Millisecond })
+	st := newSite(t, func(c *Config) { c.Limits.Arrive = 300 * time.Millisecond })
 	path := st.run(t)
 	for _, row := range []struct{ name, text, want string }{
 		{"no headers", "", ""},
@@ -130,15 +130,11 @@ func TestASlowOrHugeRequestIsEndedAndOthersGoOn(t *testing.T) {
 		{"huge headers", "GET " + base + "/whoami HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", "431"},
 		{"no HTTP", "\x16\x03\x01 hello", "400"},
 	} {
-		c, err := net.Dial("unix", path)
-		if err != nil {
-			t.Fatal(err)
+		line := ""
+		for try := 0; try == 0 || try < 20 && !strings.Contains(line, row.want); try++ { // a busy machine may be slow itself
+			line = firstLine(t, path, row.text)
 		}
-		c.SetDeadline(time.Now().Add(30 * time.Second))
-		go io.WriteString(c, row.text) // ends when the connection does
-		got, _ := io.ReadAll(c)        // to its end, which the server makes
-		c.Close()
-		if line, _, _ := strings.Cut(string(got), "\r\n"); !strings.Contains(line, row.want) {
+		if !strings.Contains(line, row.want) {
 			t.Errorf("%s: %q", row.name, line)
 		}
 	}
@@ -147,34 +143,47 @@ func TestASlowOrHugeRequestIsEndedAndOthersGoOn(t *testing.T) {
 	}
 }
 
+// firstLine sends text over a connection of its own, and returns the first line of what comes
+// until the server ends it.
+func firstLine(t *testing.T, path, text string) string {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	go io.WriteString(c, text) // ends when the connection does
+	got, err := io.ReadAll(c)
+	if os.IsTimeout(err) {
+		t.Fatalf("%.80q is waited for still", text)
+	}
+	line, _, _ := strings.Cut(string(got), "\r\n")
+	return line
+}
+
+// deadlines is an answer that notes until when the request has to arrive.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.read = append(d.read, t)
+	return nil
+}
+
 func TestAnAnswerMayTakeLongerThanARequestMay(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
-	st := newSite(t, func(c *Config) {
-		c.Limits.Arrive = 50 * time.Millisecond
-		c.Lend = nil
-	})
-	st.fake.events = make(chan api.JobEvent)
-	c := dial(t, st.run(t))
-	got := make(chan string)
-	over := make(chan error, 1)
-	go func() {
-		over <- c.Follow(t.Context(), "j-web1", func(e api.JobEvent) error { got <- e.Job.Phase; return nil })
-	}()
-	<-got
-	time.Sleep(200 * time.Millisecond) // several times as long as a request may take to arrive
-	j := fakeJob("web1")
-	j.Phase = "late"
-	st.fake.events <- api.JobEvent{Job: j}
-	if phase := <-got; phase != "late" {
-		t.Errorf("it was told of %q", phase)
-	}
-	close(st.fake.events)
-	if err := <-over; err != nil {
-		t.Error(err)
-	}
-	if calls := st.fake.called(); !slices.Equal(calls, []string{"Job", "Follow"}) {
-		t.Errorf("the connection was made again: %v", calls)
+	st := newSite(t, nil)
+	for _, row := range []struct{ method, path, body string }{{"GET", "/jobs/j-web1/events", ""}, {"GET", "/vaults", ""}, {"POST", "/jobs", `{"kind":"sweep","vault":"main"}`}} {
+		r := httptest.NewRequest(row.method, base+row.path, strings.NewReader(row.body))
+		r.Header.Set("Authorization", "Bearer "+st.secret(t, "admin"))
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		st.ServeHTTP(w, r)
+		if n := len(w.read); w.Code != 200 || n < 2 || w.read[0].IsZero() || !w.read[n-1].IsZero() {
+			t.Errorf("%s %s: %d, to arrive until %v", row.method, row.path, w.Code, w.read)
+		}
 	}
 }
 

@@ -38,6 +38,14 @@ type failure struct{ *api.Problem }
 // GetStatus is the status of HTTP.
 func (f failure) GetStatus() int { return f.Status }
 
+// GetHeaders says when to ask again, of what is too many.
+func (f failure) GetHeaders() http.Header {
+	if f.Status == http.StatusTooManyRequests {
+		return http.Header{"Retry-After": {"10"}}
+	}
+	return nil
+}
+
 // MarshalJSON writes the problem alone.
 func (f failure) MarshalJSON() ([]byte, error) { return json.Marshal(f.Problem) }
 
