@@ -47,7 +47,7 @@ func (n hashNode) sum(seed uint32) uint32 {
 	}
 	crc := crc32c(seed, n.b[:n.at+n.count*hashEntry])
 	crc = crc32c(crc, tail[:4])
-	return crc32c(crc, []byte{0, 0, 0, 0})
+	return crc32c(crc, zeros)
 }
 
 func (n hashNode) storedSum() uint32 {

@@ -123,7 +123,7 @@ func (s *logScan) tailHolds(b []byte) bool {
 	}
 	end := len(b) - 4
 	crc := crc32c(s.j.seed, b[:end])
-	return crc32c(crc, []byte{0, 0, 0, 0}) == be.Uint32(b[end:])
+	return crc32c(crc, zeros) == be.Uint32(b[end:])
 }
 
 // tag is an entry of a descriptor block: where a block of the log belongs.
@@ -291,7 +291,7 @@ func (s *logScan) commitHolds(b []byte) bool {
 	switch {
 	case s.j.checked():
 		crc := crc32c(s.j.seed, b[:0x10])
-		crc = crc32c(crc, []byte{0, 0, 0, 0})
+		crc = crc32c(crc, zeros)
 		return crc32c(crc, b[0x14:]) == be.Uint32(b[0x10:])
 	case s.j.compat&journalCompatChecksum != 0:
 		kind, size, sum := b[0xC], b[0xD], be.Uint32(b[0x10:])
