@@ -28,7 +28,7 @@ func probe(r io.ReaderAt, size int64) bool {
 	if foreign(r, b) {
 		return false
 	}
-	_, ok := findBackup(r, size, b[:superSize])
+	_, ok := findBackup(r, size, b[superOffset:])
 	return ok
 }
 

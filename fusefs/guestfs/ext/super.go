@@ -160,22 +160,39 @@ func readSuper(r io.ReaderAt, size int64) (s super, damage, err error) {
 }
 
 // findBackup looks where mke2fs puts copies: at the beginning of groups 1, 3, 5, 7
-// and 9 for each size of blocks, groups being as large as a bitmap block allows.
+// and 9, for each size of blocks. Groups are as large as a bitmap block allows, or,
+// with bigalloc, sixteen times that; or as large as the damaged superblock b says.
 func findBackup(r io.ReaderAt, size int64, b []byte) (super, bool) {
+	hint := decodeSuper(b)
+	if le.Uint32(b[0x18:]) <= maxLogBlock && hint.blocksPerGroup != 0 {
+		if s, ok := findCopy(r, size, hint.blockSize, int64(hint.blocksPerGroup)*hint.blockSize); ok {
+			return s, true
+		}
+	}
 	for log := range maxLogBlock + 1 {
 		block := int64(1024) << log
-		for _, group := range []int64{1, 3, 5, 7, 9} {
-			at := group * 8 * block * block
-			if log == 0 {
-				at += block // its first group begins with block 1
-			}
-			if at+superSize > size || readFull(r, b, at) != nil {
-				break
-			}
-			s, err := parseSuper(b, at)
-			if err == nil && s.blockSize == block && int64(s.group) == group && s.blocks <= uint64(size/block) {
+		for _, clusters := range []int64{1, 16} {
+			if s, ok := findCopy(r, size, block, 8*block*block*clusters); ok {
 				return s, true
 			}
+		}
+	}
+	return super{}, false
+}
+
+func findCopy(r io.ReaderAt, size, block, group int64) (super, bool) {
+	b := make([]byte, superSize)
+	for _, n := range []int64{1, 3, 5, 7, 9} {
+		at := n * group
+		if at+superSize > size || readFull(r, b, at) != nil {
+			break
+		}
+		s, err := parseSuper(b, at)
+		if err != nil && block == 1024 && readFull(r, b, at+block) == nil {
+			s, err = parseSuper(b, at+block) // its first group begins with block 1
+		}
+		if err == nil && s.blockSize == block && int64(s.group) == n && s.blocks <= uint64(size/block) {
+			return s, true
 		}
 	}
 	return super{}, false
