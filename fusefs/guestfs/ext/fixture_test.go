@@ -89,7 +89,11 @@ func TestMutatedFastCommitsNeitherCrashNorRunAway(t *testing.T) {
 	}
 	area := b[int64(at)*v.sb.blockSize:][:48*v.sb.blockSize]
 	whole := bytes.Clone(area)
-	for i := range 1500 {
+	mutants := 800
+	if raceDetector {
+		mutants = 80
+	}
+	for i := range mutants {
 		copy(area, whole)
 		for k := range 1 + i%3 {
 			p := (i*7919 + k*104_729) % (int(v.sb.blockSize) * (4 + i%44))

@@ -106,8 +106,10 @@ func TestMutatedImagesNeitherCrashNorRunAway(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10; used > 256 {
+	if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10; used > 256 && !raceDetector {
 		t.Errorf("it took %d MiB", used)
+	} else {
+		t.Logf("it took %d MiB", used)
 	}
 }
 
@@ -118,7 +120,11 @@ func examineMutants(t *testing.T) {
 		if whole < 120 {
 			t.Fatalf("image %d: only %d entries are readable before anything is changed", n, whole)
 		}
-		for range 500 {
+		mutants := 250
+		if raceDetector {
+			mutants = 25
+		}
+		for range mutants {
 			data := make([]byte, 5*(1+r.IntN(12)))
 			for i := range data {
 				data[i] = byte(r.Uint32())

@@ -167,6 +167,10 @@ func TestABlockMapThatNamesItselfEnds(t *testing.T) {
 	}
 	le.PutUint32(raw[4:], 0)
 	le.PutUint32(raw[0x6C:], 4) // 16 GiB
+	le.PutUint32(p.b[1024+4:], 1<<31)
+	le.PutUint32(p.b[1024+0x20:], 1<<13)
+	groups := uint32(1<<31+1<<13-1-1) / (1 << 13)
+	le.PutUint32(p.b[1024:], groups*p.super.inodesPerGroup) // a superblock that says there are as many
 	v := p.volume(t)
 	f, err := v.Open(uint64(ino))
 	if err != nil {

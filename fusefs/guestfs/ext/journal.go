@@ -172,7 +172,7 @@ func (j *journal) list(in *inode, memory int64) error {
 	if err != nil {
 		return err
 	}
-	if j.total = uint64(size / v.sb.blockSize); j.total > v.sb.blocks {
+	if j.total = uint64(size / v.sb.blockSize); j.total > v.present() {
 		return damagedInode(in.number, "a journal of %d blocks", j.total)
 	}
 	m, err := v.mapping(in)

@@ -132,11 +132,11 @@ func (s *super) check(b []byte, at int64) error {
 		return superDamage(at, "%d blocks in a group", s.blocksPerGroup)
 	case s.inodesPerGroup == 0 || int64(s.inodesPerGroup) > 8*s.blockSize:
 		return superDamage(at, "%d inodes in a group", s.inodesPerGroup)
-	case s.blocks >= 1<<48 || uint64(s.firstData) >= s.blocks || s.firstData > 1:
+	case s.blocks > 1<<62/uint64(s.blockSize) || s.blocks >= 1<<48 || uint64(s.firstData) >= s.blocks || s.firstData > 1:
 		return superDamage(at, "%d blocks, the first at %d", s.blocks, s.firstData)
 	}
 	groups := (s.blocks - uint64(s.firstData) + uint64(s.blocksPerGroup) - 1) / uint64(s.blocksPerGroup)
-	if groups*uint64(s.inodesPerGroup) != uint64(s.inodes) {
+	if groups >= 1<<32 || groups*uint64(s.inodesPerGroup) != uint64(s.inodes) {
 		return superDamage(at, "%d inodes in %d groups of %d", s.inodes, groups, s.inodesPerGroup)
 	}
 	s.groups = uint32(groups)
