@@ -28,7 +28,7 @@ func probe(r io.ReaderAt, size int64) bool {
 	if foreign(r, b) {
 		return false
 	}
-	_, ok := findBackup(r, size, b[superOffset:])
+	_, ok := findBackup(r, size, b[superOffset:], 1) // few reads: most volumes are something else
 	return ok
 }
 

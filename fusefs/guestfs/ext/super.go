@@ -153,26 +153,26 @@ func readSuper(r io.ReaderAt, size int64) (s super, damage, err error) {
 			return s, nil, nil
 		}
 	}
-	if s, ok := findBackup(r, size, b); ok {
+	if s, ok := findBackup(r, size, b, 1, 3, 5, 7, 9); ok {
 		return s, err, nil
 	}
 	return super{}, nil, err
 }
 
-// findBackup looks where mke2fs puts copies: at the beginning of groups 1, 3, 5, 7
+// findBackup looks where mke2fs puts copies, at the beginning of groups 1, 3, 5, 7
 // and 9, for each size of blocks. Groups are as large as a bitmap block allows, or,
 // with bigalloc, sixteen times that; or as large as the damaged superblock b says.
-func findBackup(r io.ReaderAt, size int64, b []byte) (super, bool) {
+func findBackup(r io.ReaderAt, size int64, b []byte, groups ...int64) (super, bool) {
 	hint := decodeSuper(b)
 	if le.Uint32(b[0x18:]) <= maxLogBlock && hint.blocksPerGroup != 0 {
-		if s, ok := findCopy(r, size, hint.blockSize, int64(hint.blocksPerGroup)*hint.blockSize); ok {
+		if s, ok := findCopy(r, size, hint.blockSize, int64(hint.blocksPerGroup)*hint.blockSize, groups); ok {
 			return s, true
 		}
 	}
 	for log := range maxLogBlock + 1 {
 		block := int64(1024) << log
 		for _, clusters := range []int64{1, 16} {
-			if s, ok := findCopy(r, size, block, 8*block*block*clusters); ok {
+			if s, ok := findCopy(r, size, block, 8*block*block*clusters, groups); ok {
 				return s, true
 			}
 		}
@@ -180,9 +180,9 @@ func findBackup(r io.ReaderAt, size int64, b []byte) (super, bool) {
 	return super{}, false
 }
 
-func findCopy(r io.ReaderAt, size, block, group int64) (super, bool) {
+func findCopy(r io.ReaderAt, size, block, group int64, groups []int64) (super, bool) {
 	b := make([]byte, superSize)
-	for _, n := range []int64{1, 3, 5, 7, 9} {
+	for _, n := range groups {
 		at := n * group
 		if at+superSize > size || readFull(r, b, at) != nil {
 			break
