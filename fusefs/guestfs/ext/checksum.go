@@ -16,11 +16,17 @@ var (
 // before and after, beginning with all ones.
 func crc32c(crc uint32, p []byte) uint32 { return ^crc32.Update(^crc, castagnoli, p) }
 
+// crc32cWord continues it with four bytes. (A slice of them would be allocated.)
 func crc32cWord(crc, word uint32) uint32 {
-	var b [4]byte
-	le.PutUint32(b[:], word)
-	return crc32c(crc, b[:])
+	crc ^= word
+	for range 4 {
+		crc = crc>>8 ^ castagnoli[byte(crc)]
+	}
+	return crc
 }
+
+// zeros stand for a checksum in what it is computed of.
+var zeros = make([]byte, 4)
 
 const allOnes = ^uint32(0)
 

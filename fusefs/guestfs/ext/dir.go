@@ -133,7 +133,7 @@ func (v *volume) stored(in *inode, visit func(dirent) bool) (all bool, err error
 		}
 		end := min(r.end(), total)
 		for ; r.data && at < end; at++ {
-			if seen++; seen > v.sb.blocks {
+			if seen++; seen > v.present() {
 				return true, damagedInode(in.number, "the folder has more blocks than the volume")
 			}
 			more, blockErr := v.blockEntries(in, at, r.physical+at-r.logical, visit)

@@ -28,7 +28,7 @@ func probe(r io.ReaderAt, size int64) bool {
 	if foreign(r, b) {
 		return false
 	}
-	_, ok := findBackup(r, size, b[:superSize])
+	_, ok := findBackup(r, size, b[superOffset:], 1) // few reads: most volumes are something else
 	return ok
 }
 
@@ -82,6 +82,12 @@ func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
 	}
 	v.replay(damage != nil, o.Memory/4)
 	v.describe() // the journal may have held a newer superblock
+	if v.sb.state&stateErrors != 0 {
+		v.note("the guest had found errors in it and not repaired them")
+	}
+	if v.info.Size > size {
+		v.note("the file system is larger than its volume (%d of %d bytes): what lies behind the end is missing", size, v.info.Size)
+	}
 	root, err := v.inode(rootIno)
 	if err != nil {
 		return nil, fmt.Errorf("open ext file system: %w", err)

@@ -114,16 +114,14 @@ func (v *volume) groupAt(block uint64, g uint32) (group, error) {
 }
 
 func (s *super) descSum(b []byte, g uint32) uint16 {
-	var number [4]byte
-	le.PutUint32(number[:], g)
 	if s.hasCsum() {
-		crc := crc32c(s.csumSeed, number[:])
+		crc := crc32cWord(s.csumSeed, g)
 		crc = crc32c(crc, b[:0x1E])
-		crc = crc32c(crc, []byte{0, 0})
+		crc = crc32c(crc, zeros[:2])
 		return uint16(crc32c(crc, b[0x20:]))
 	}
 	crc := crc16(0xFFFF, s.uuid[:])
-	crc = crc16(crc, number[:])
+	crc = crc16(crc, le.AppendUint32(nil, g))
 	crc = crc16(crc, b[:0x1E])
 	return crc16(crc, b[0x20:])
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
@@ -166,6 +167,10 @@ func TestABlockMapThatNamesItselfEnds(t *testing.T) {
 	}
 	le.PutUint32(raw[4:], 0)
 	le.PutUint32(raw[0x6C:], 4) // 16 GiB
+	le.PutUint32(p.b[1024+4:], 1<<31)
+	le.PutUint32(p.b[1024+0x20:], 1<<13)
+	groups := uint32(1<<31+1<<13-1-1) / (1 << 13)
+	le.PutUint32(p.b[1024:], groups*p.super.inodesPerGroup) // a superblock that says there are as many
 	v := p.volume(t)
 	f, err := v.Open(uint64(ino))
 	if err != nil {
@@ -234,8 +239,9 @@ func TestNamesThatWouldEscapeAreErrorsOfTheirEntry(t *testing.T) {
 // TestDamageToTheSuperblockIsMadeGoodByItsCopies wipes and bends the first one.
 func TestDamageToTheSuperblockIsMadeGoodByItsCopies(t *testing.T) {
 	t.Parallel()
-	for _, options := range []string{"-t ext4 -b 1024", "-t ext4 -b 1024 -O sparse_super2", "-t ext3 -b 1024", "-t ext4 -b 1024 -O meta_bg,^resize_inode"} {
-		image := mkfs(t, 24<<20, strings.Fields(options)...)
+	for _, options := range []string{"-t ext4 -b 1024", "-t ext4 -b 1024 -O sparse_super2", "-t ext3 -b 1024", "-t ext4 -b 1024 -O meta_bg,^resize_inode",
+		"-t ext4 -b 1024 -O bigalloc -C 16384", "-t ext4 -b 1024 -g 4096 -O ^resize_inode"} {
+		image := mkfs(t, 160<<20, strings.Fields(options)...)
 		whole, err := os.ReadFile(image)
 		if err != nil {
 			t.Fatal(err)
@@ -246,6 +252,9 @@ func TestDamageToTheSuperblockIsMadeGoodByItsCopies(t *testing.T) {
 			"no magic number":          func(b []byte) { b[1024+0x38] = 0 },
 			"a million inodes a group": func(b []byte) { le.PutUint32(b[1024+0x28:], 1<<20); sealSuper(b) },
 		} {
+			if strings.HasPrefix(name, "wiped") && strings.Contains(options, "-g") {
+				continue // nothing tells any more how large groups are
+			}
 			b := bytes.Clone(whole)
 			harm(b)
 			if !Format.Probe(bytes.NewReader(b), int64(len(b))) {
@@ -335,4 +344,61 @@ func TestAVolumeCutShortIsReadAsFarAsItGoes(t *testing.T) {
 	for n := 0; n < len(p.b); n += 17_000 {
 		examine(p.b[:n], true)
 	}
+}
+
+// TestNamesAreFoundWhereTheHashTreeIsOfNoUse spoils its root in several ways.
+func TestNamesAreFoundWhereTheHashTreeIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(root []byte){
+		"an unknown hash":          func(root []byte) { root[28] = 99 },
+		"too many levels":          func(root []byte) { root[30] = 9 },
+		"leaves past its end":      func(root []byte) { le.PutUint32(root[36:], 1<<20); le.PutUint32(root[44:], 1<<20) },
+		"its root is its own leaf": func(root []byte) { root[30] = 2; clear(root[36:40]); clear(root[44:48]) },
+		"more pairs than fit":      func(root []byte) { le.PutUint16(root[34:], 5000) },
+	} {
+		p := sample(t, 2)
+		large := p.find(t, "/large")
+		harm(p.block(p.node(t, placeFolder, large).block))
+		v := p.volume(t)
+		found := 0
+		for e, err := range v.ReadDir(uint64(large)) {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if ino, err := v.Lookup(uint64(large), e.Name); ino == e.Ino && err == nil {
+				found++
+			}
+		}
+		if found != 120 {
+			t.Errorf("%s: %d of 120 names are found", name, found)
+		}
+	}
+}
+
+// TestManyReadersShareAVolume with caches so small that pages come and go.
+func TestManyReadersShareAVolume(t *testing.T) {
+	t.Parallel()
+	p := sample(t, 0)
+	fsys, err := Format.Open(bytes.NewReader(p.b), int64(len(p.b)), tree.Options{Memory: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := fsys.(*volume)
+	want := harmless(v)
+	var group sync.WaitGroup
+	for range 6 {
+		group.Go(func() {
+			for path, is := range harmless(v) {
+				if want[path] != is {
+					t.Errorf("%s: %s, want %s", path, is, want[path])
+				}
+			}
+			for _, name := range []string{"file", "far", "link"} {
+				if _, err := v.Lookup(v.Root(), name); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -27,6 +27,8 @@ type hashNode struct {
 func openHashNode(b []byte, recordLength func([]byte) int) (hashNode, bool) {
 	n := hashNode{b: b}
 	switch {
+	case len(b) == 0:
+		return n, false
 	case le.Uint32(b) == 0 && recordLength(b) == len(b):
 		n.at = hashNodeAt
 	case recordLength(b) == 12 && recordLength(b[12:]) == len(b)-12 && le.Uint32(b[24:]) == 0 && b[29] == 8:
@@ -47,7 +49,7 @@ func (n hashNode) sum(seed uint32) uint32 {
 	}
 	crc := crc32c(seed, n.b[:n.at+n.count*hashEntry])
 	crc = crc32c(crc, tail[:4])
-	return crc32c(crc, []byte{0, 0, 0, 0})
+	return crc32c(crc, zeros)
 }
 
 func (n hashNode) storedSum() uint32 {
@@ -154,7 +156,7 @@ func (w *hashWalk) search(n hashNode, level int) bool {
 			if !w.leaf(n.child(i)) {
 				return false
 			}
-		} else if next, ok := w.node(n.child(i)); !ok || !w.search(next, level-1) {
+		} else if next, ok := w.node(n.child(i)); !ok || next.at != hashNodeAt || !w.search(next, level-1) {
 			return false
 		}
 		if w.found != 0 || w.leaves > maxCollisions || i+1 < n.count && n.hash(i+1)&^1 != w.hash {
@@ -167,7 +169,7 @@ func (w *hashWalk) search(n hashNode, level int) bool {
 func (w *hashWalk) leaf(logical uint64) bool {
 	w.leaves++
 	b, ok := w.block(logical)
-	if !ok {
+	if _, inner := openHashNode(b, w.v.recordLength); !ok || inner {
 		return false
 	}
 	_, err := w.v.walkEntries(w.in, b, logical, func(d dirent) bool {

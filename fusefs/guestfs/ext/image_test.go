@@ -3,12 +3,14 @@ package ext
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +38,7 @@ func tool(t testing.TB, name string, args ...string) string {
 }
 
 func try(name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C.UTF-8", "MKE2FS_SKIP_CHECK_MSG=1")
@@ -100,7 +102,10 @@ func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 		options = "," + options
 	}
 	if out, err := try("mount", "-t", "ext4", "-o", "loop"+options, image, dir); err != nil {
-		t.Skipf("this kernel does not mount it: %s", out) // no loop devices, or a feature that it lacks
+		if plain := mountsPlain(); plain != nil {
+			missing(t, "images cannot be mounted here: %v", plain)
+		}
+		t.Skipf("this kernel lacks a feature: %s", out)
 	}
 	done := false
 	unmount = func() {
@@ -120,6 +125,26 @@ func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 	t.Cleanup(unmount)
 	return dir, unmount
 }
+
+// mountsPlain tells whether images can be mounted at all.
+var mountsPlain = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "holdfast-ext-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	image, on := filepath.Join(dir, "image"), filepath.Join(dir, "on")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 8<<20), os.Mkdir(on, 0o700)); err != nil {
+		return err
+	}
+	if out, err := try("mke2fs", "-q", "-F", "-t", "ext4", image); err != nil {
+		return errors.New(out)
+	}
+	if out, err := try("mount", "-o", "loop", image, on); err != nil {
+		return errors.New(out)
+	}
+	return syscall.Unmount(on, 0)
+})
 
 // opened opens an image with the reader that is tested.
 func opened(t testing.TB, image string, o tree.Options) *volume {

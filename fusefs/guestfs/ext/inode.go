@@ -101,7 +101,7 @@ func (s *super) seeded() bool { return s.hasCsum() || s.incompat&incompatEAInode
 // sum computes the checksum of an inode and returns the one it has. An inode
 // without the upper half has the lower 16 bits of it.
 func (in *inode) sum() (got, want uint32) {
-	zero := []byte{0, 0}
+	zero := zeros[:2]
 	crc := crc32c(in.seed, in.raw[:0x7C])
 	crc = crc32c(crc, zero)
 	crc = crc32c(crc, in.raw[0x7E:classicInodeSize])

@@ -172,7 +172,7 @@ func (j *journal) list(in *inode, memory int64) error {
 	if err != nil {
 		return err
 	}
-	if j.total = uint64(size / v.sb.blockSize); j.total > v.sb.blocks {
+	if j.total = uint64(size / v.sb.blockSize); j.total > v.present() {
 		return damagedInode(in.number, "a journal of %d blocks", j.total)
 	}
 	m, err := v.mapping(in)
@@ -221,7 +221,7 @@ func (j *journal) parseSuper(b []byte) error {
 	if j.checked() {
 		j.seed = crc32c(allOnes, b[0x30:0x40])
 		crc := crc32c(allOnes, b[:0xFC])
-		crc = crc32c(crc, []byte{0, 0, 0, 0})
+		crc = crc32c(crc, zeros)
 		if b[0x50] != 4 || crc32c(crc, b[0x100:0x400]) != be.Uint32(b[0xFC:]) {
 			return errors.New("its superblock has another checksum")
 		}

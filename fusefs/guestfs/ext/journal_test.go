@@ -252,3 +252,49 @@ func sealJournal(b []byte) {
 	crc = crc32c(crc, []byte{0, 0, 0, 0})
 	be.PutUint32(b[0xFC:], crc32c(crc, b[0x100:0x400]))
 }
+
+// TestDamageWithinTheJournalIsSaid tells what was torn when the guest stopped, which
+// is as it should be, from what had been committed.
+func TestDamageWithinTheJournalIsSaid(t *testing.T) {
+	t.Parallel()
+	image := mkfs(t, 24<<20, "-t", "ext4", "-b", "1024")
+	dir := scratch(t)
+	data := filepath.Join(dir, "data")
+	os.WriteFile(data, pattern(1, 64<<10), 0o600)
+	script := filepath.Join(dir, "script")
+	os.WriteFile(script, []byte("jo -c -v 3\njw -b 5000-5009 "+data+"\njw -b 5010-5019 "+data+"\njc\n"), 0o600)
+	tool(t, "debugfs", "-w", "-f", script, image)
+	whole, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := (&patient{b: whole}).volume(t).openJournal(16 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(n uint64) int64 { p, _ := j.physical(j.start + n); return int64(p) * 1024 }
+	for _, c := range []struct {
+		name  string
+		harm  func(b []byte)
+		count int    // blocks replayed
+		note  string // "" for none
+	}{
+		{"whole", func(b []byte) {}, 20, ""},
+		{"the second transaction has no commit block", func(b []byte) { clear(b[at(23) : at(23)+1024]) }, 10, ""},
+		{"its descriptor is torn, too", func(b []byte) { clear(b[at(23) : at(23)+1024]); b[at(12)+500] ^= 1 }, 10, ""},
+		{"its descriptor is damaged", func(b []byte) { b[at(12)+500] ^= 1 }, 10, "yet it was committed"},
+		{"its commit block is damaged", func(b []byte) { b[at(23)+0x30] ^= 1 }, 10, "its commit block has another checksum"},
+		{"a block of content is damaged", func(b []byte) { b[at(4)] ^= 1 }, 19, "1 blocks in the journal"},
+	} {
+		b := bytes.Clone(whole)
+		c.harm(b)
+		v := (&patient{b: b}).volume(t)
+		o, ok := v.dev.(*overlay)
+		if !ok || len(o.copies) != c.count || v.info.Journal != tree.Replayed {
+			t.Errorf("%s: %d blocks are replayed, want %d; %+v", c.name, len(o.copies), c.count, v.info)
+		}
+		if notes := strings.Join(v.info.Notes, "\n"); !strings.Contains(notes, c.note) || (notes == "") != (c.note == "") {
+			t.Errorf("%s: %q", c.name, notes)
+		}
+	}
+}

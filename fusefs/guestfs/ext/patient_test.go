@@ -41,9 +41,10 @@ var sampleImages = []struct{ options, journal string }{
 	{"-t ext4 -b 1024 -O ^inline_data,ea_inode,casefold -E encoding=utf8", ""},
 	{"-t ext2 -b 1024", ""},
 	{"-t ext4 -b 4096 -O ^metadata_csum,uninit_bg,bigalloc", ""},
+	{"-t ext3 -b 1024", "jo"}, // a journal without checksums
 }
 
-var samples [4]struct {
+var samples [5]struct {
 	once sync.Once
 	b    []byte
 }

@@ -132,11 +132,11 @@ func (s *super) check(b []byte, at int64) error {
 		return superDamage(at, "%d blocks in a group", s.blocksPerGroup)
 	case s.inodesPerGroup == 0 || int64(s.inodesPerGroup) > 8*s.blockSize:
 		return superDamage(at, "%d inodes in a group", s.inodesPerGroup)
-	case s.blocks >= 1<<48 || uint64(s.firstData) >= s.blocks || s.firstData > 1:
+	case s.blocks > 1<<62/uint64(s.blockSize) || s.blocks >= 1<<48 || uint64(s.firstData) >= s.blocks || s.firstData > 1:
 		return superDamage(at, "%d blocks, the first at %d", s.blocks, s.firstData)
 	}
 	groups := (s.blocks - uint64(s.firstData) + uint64(s.blocksPerGroup) - 1) / uint64(s.blocksPerGroup)
-	if groups*uint64(s.inodesPerGroup) != uint64(s.inodes) {
+	if groups >= 1<<32 || groups*uint64(s.inodesPerGroup) != uint64(s.inodes) {
 		return superDamage(at, "%d inodes in %d groups of %d", s.inodes, groups, s.inodesPerGroup)
 	}
 	s.groups = uint32(groups)
@@ -153,29 +153,46 @@ func readSuper(r io.ReaderAt, size int64) (s super, damage, err error) {
 			return s, nil, nil
 		}
 	}
-	if s, ok := findBackup(r, size, b); ok {
+	if s, ok := findBackup(r, size, b, 1, 3, 5, 7, 9); ok {
 		return s, err, nil
 	}
 	return super{}, nil, err
 }
 
-// findBackup looks where mke2fs puts copies: at the beginning of groups 1, 3, 5, 7
-// and 9 for each size of blocks, groups being as large as a bitmap block allows.
-func findBackup(r io.ReaderAt, size int64, b []byte) (super, bool) {
+// findBackup looks where mke2fs puts copies, at the beginning of groups 1, 3, 5, 7
+// and 9, for each size of blocks. Groups are as large as a bitmap block allows, or,
+// with bigalloc, sixteen times that; or as large as the damaged superblock b says.
+func findBackup(r io.ReaderAt, size int64, b []byte, groups ...int64) (super, bool) {
+	hint := decodeSuper(b)
+	if le.Uint32(b[0x18:]) <= maxLogBlock && hint.blocksPerGroup != 0 {
+		if s, ok := findCopy(r, size, hint.blockSize, int64(hint.blocksPerGroup)*hint.blockSize, groups); ok {
+			return s, true
+		}
+	}
 	for log := range maxLogBlock + 1 {
 		block := int64(1024) << log
-		for _, group := range []int64{1, 3, 5, 7, 9} {
-			at := group * 8 * block * block
-			if log == 0 {
-				at += block // its first group begins with block 1
-			}
-			if at+superSize > size || readFull(r, b, at) != nil {
-				break
-			}
-			s, err := parseSuper(b, at)
-			if err == nil && s.blockSize == block && int64(s.group) == group && s.blocks <= uint64(size/block) {
+		for _, clusters := range []int64{1, 16} {
+			if s, ok := findCopy(r, size, block, 8*block*block*clusters, groups); ok {
 				return s, true
 			}
+		}
+	}
+	return super{}, false
+}
+
+func findCopy(r io.ReaderAt, size, block, group int64, groups []int64) (super, bool) {
+	b := make([]byte, superSize)
+	for _, n := range groups {
+		at := n * group
+		if at+superSize > size || readFull(r, b, at) != nil {
+			break
+		}
+		s, err := parseSuper(b, at)
+		if err != nil && block == 1024 && readFull(r, b, at+block) == nil {
+			s, err = parseSuper(b, at+block) // its first group begins with block 1
+		}
+		if err == nil && s.blockSize == block && int64(s.group) == n && s.blocks <= uint64(size/block) {
+			return s, true
 		}
 	}
 	return super{}, false

@@ -95,12 +95,12 @@ func (s *logScan) step() (more bool, err error) {
 	switch kind := be.Uint32(b[4:]); kind {
 	case blockDescriptor:
 		if !s.tailHolds(b) {
-			return false, nil // left over from an older use of the log, or torn
+			return false, s.torn(at)
 		}
 		return s.descriptor(bytes.Clone(b))
 	case blockRevoke:
 		if !s.tailHolds(b) {
-			return false, nil
+			return false, s.torn(at)
 		}
 		return true, s.revoke(b)
 	case blockCommit:
@@ -123,7 +123,23 @@ func (s *logScan) tailHolds(b []byte) bool {
 	}
 	end := len(b) - 4
 	crc := crc32c(s.j.seed, b[:end])
-	return crc32c(crc, []byte{0, 0, 0, 0}) == be.Uint32(b[end:])
+	return crc32c(crc, zeros) == be.Uint32(b[end:])
+}
+
+// torn ends the log at a block with another checksum. The last that the guest was
+// writing may be like that; it is damage when the transaction was committed.
+func (s *logScan) torn(at uint64) error {
+	for ; s.left > 0; s.advance() {
+		b, err := s.j.read(s.at)
+		if err != nil {
+			return err
+		}
+		if be.Uint32(b) == journalMagic && be.Uint32(b[4:]) == blockCommit && be.Uint32(b[8:]) == s.seq && s.commitHolds(b) {
+			s.damage = fmt.Sprintf("block %d of it has another checksum, yet it was committed", at)
+			return nil
+		}
+	}
+	return nil
 }
 
 // tag is an entry of a descriptor block: where a block of the log belongs.
@@ -291,7 +307,7 @@ func (s *logScan) commitHolds(b []byte) bool {
 	switch {
 	case s.j.checked():
 		crc := crc32c(s.j.seed, b[:0x10])
-		crc = crc32c(crc, []byte{0, 0, 0, 0})
+		crc = crc32c(crc, zeros)
 		return crc32c(crc, b[0x14:]) == be.Uint32(b[0x10:])
 	case s.j.compat&journalCompatChecksum != 0:
 		kind, size, sum := b[0xC], b[0xD], be.Uint32(b[0x10:])

@@ -103,7 +103,7 @@ func xattrSum(seed uint32, n uint64, b []byte) uint32 {
 	le.PutUint64(number[:], n)
 	crc := crc32c(seed, number[:])
 	crc = crc32c(crc, b[:0x10])
-	crc = crc32c(crc, []byte{0, 0, 0, 0})
+	crc = crc32c(crc, zeros)
 	return crc32c(crc, b[0x14:])
 }
 

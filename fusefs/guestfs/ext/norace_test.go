@@ -1,0 +1,5 @@
+//go:build !race
+
+package ext
+
+const raceDetector = false
