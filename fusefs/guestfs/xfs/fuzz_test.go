@@ -1,43 +1,84 @@
 package xfs
 
 import (
+	"context"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
+// base is a real image that mutants are made of.
+type base struct {
+	image []byte
+	super *super
+	where []int64
+}
+
+func bases(t testing.TB) (all []base) {
+	t.Helper()
+	for _, name := range []string{"v5-ci", "v5-dirty", "v4", "v4-dirty"} {
+		image, _ := fixture(t, name)
+		s, err := parseSuper(image[:sectorSize], 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, base{image, s, places(image)})
+	}
+	return all
+}
+
+// mutant reads all of an image that was changed as data says.
+func (b base) mutant(t testing.TB, data []byte) {
+	e := &edited{base: b.image, pages: map[int64][]byte{}}
+	e.edit(b.super, b.where, data[:min(len(data), 8*200)])
+	readAll(t, e, int64(len(b.image)), tree.Options{Memory: 16 << 20})
+}
+
 // FuzzImages changes real images, makes their checksums right again and reads all
 // that is left.
 func FuzzImages(f *testing.F) {
-	type base struct {
-		image []byte
-		super *super
-		where []int64
+	all := bases(f)
+	for i := range 8 {
+		f.Add(uint8(i), []byte{0, 0, byte(i), 4, byte(i), 7, 7, 7})
 	}
-	var bases []base
-	for _, name := range []string{"v5-ci", "v5-dirty", "v4", "v4-dirty"} {
-		image, _ := fixture(f, name)
-		s, err := parseSuper(image[:sectorSize], 0)
-		if err != nil {
-			f.Fatal(err)
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) { all[int(which)%len(all)].mutant(t, data) })
+}
+
+// The child has a deadline, and what it took of memory is known when it is gone.
+func TestMutantsOfRealImagesNeitherHangNorTakeMuchMemory(t *testing.T) {
+	t.Parallel()
+	const child = "XFS_MUTANTS"
+	if os.Getenv(child) != "" {
+		all := bases(t)
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range 600 {
+			b := make([]byte, 8*(1+r.IntN(60)))
+			for i := range b {
+				b[i] = byte(r.Uint32())
+			}
+			all[i%len(all)].mutant(t, b)
 		}
-		bases = append(bases, base{image, s, places(image)})
+		return
 	}
-	r := rand.New(rand.NewPCG(1, 2))
-	for i := range 120 {
-		b := make([]byte, 8*(1+r.IntN(60)))
-		for i := range b {
-			b[i] = byte(r.Uint32())
-		}
-		f.Add(uint8(i), b)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestMutantsOfRealImages", "-test.count", "1")
+	c.Env = append(os.Environ(), child+"=1", "GOMEMLIMIT=400MiB")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%.3000s", err, out)
 	}
-	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		b := bases[int(which)%len(bases)]
-		e := &edited{base: b.image, pages: map[int64][]byte{}}
-		e.edit(b.super, b.where, data[:min(len(data), 8*200)])
-		readAll(t, e, int64(len(b.image)), tree.Options{Memory: 16 << 20})
-	})
+	usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage)
+	const images = 4 * 40 << 20
+	if took := usage.Maxrss << 10; !ok || took > images+(256<<20) {
+		t.Errorf("it took %d MiB, of which the images are %d", took>>20, images>>20)
+	} else {
+		t.Logf("it took %d MiB, of which the images are %d", took>>20, images>>20)
+	}
 }
 
 // FuzzPieces decodes what lies in an inode or a log, of which any byte may be
