@@ -140,8 +140,12 @@ func (f *fork) eachAttribute(take func(attribute) bool) error {
 		if err != nil || !more || b.next == 0 {
 			return err
 		}
+		_, last := f.leafHashes(b)
 		if b, err = f.nextLeaf(b, f.v.block, &hops); err != nil {
 			return err
+		}
+		if first, _ := f.leafHashes(b); first < last {
+			return corrupt(f.what, b.at, "the hashes of its leaves do not ascend")
 		}
 	}
 	return err

@@ -44,6 +44,19 @@ func (f *fork) leafAttributes(b hashBlock, low, high uint32, take func(attribute
 	return i == b.count, nil
 }
 
+// leafHashes are the lowest and the highest hash of a leaf, zeros where it is empty.
+func (f *fork) leafHashes(b hashBlock) (first, last uint32) {
+	header := attrLeafHeaderV4
+	if f.v.v5 {
+		header = attrLeafHeaderV5
+	}
+	entries, err := b.entries(header, 8)
+	if err != nil || b.count == 0 {
+		return 0, 0
+	}
+	return be.Uint32(entries), be.Uint32(entries[len(entries)-8:])
+}
+
 // leafAttribute decodes what a leaf has at an offset: length of the value, length
 // of the name, name, value; or the value's place, its length, length of the name,
 // name.

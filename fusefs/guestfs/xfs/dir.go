@@ -23,6 +23,8 @@ const (
 
 	dirUnused = 0xffff // in place of the first two bytes of an entry
 	dirAlign  = 8
+
+	maxBadBlocks = 1000 // of a folder, after which no more of it is read
 )
 
 // entryTypes are the types that directories hold, by their number.
@@ -103,7 +105,9 @@ var errEnough = fmt.Errorf("no more entries are wanted")
 // blocks gives the entries of a folder that is kept in blocks, in order.
 func (d *directory) blocks(give func(dirEntry) bool) error {
 	var first error
+	bad := 0
 	unit := uint64(d.v.dirBlock / d.v.block)
+	most := uint64(d.v.size/int64(d.v.block)) + unit
 	limit := min(dirIndexAt, uint64(d.ino.size)) / uint64(d.v.block)
 	seen := uint64(0)
 	for at := uint64(0); at < limit; at += unit {
@@ -118,8 +122,8 @@ func (d *directory) blocks(give func(dirEntry) bool) error {
 			break
 		}
 		at = max(at, e.off/unit*unit)
-		if seen += unit; seen > d.v.blocks+unit {
-			return corrupt(d.what, d.at, "it has more blocks than the file system")
+		if seen += unit; seen > most {
+			return corrupt(d.what, d.at, "it has more blocks than the volume")
 		}
 		b, err := d.block(at)
 		if err == nil {
@@ -130,6 +134,11 @@ func (d *directory) blocks(give func(dirEntry) bool) error {
 		}
 		if err != nil && first == nil {
 			first = err
+		}
+		if err != nil {
+			if bad++; bad == maxBadBlocks {
+				break
+			}
 		}
 	}
 	return first

@@ -106,7 +106,7 @@ func mount(t testing.TB, image, options string) (dir string, unmount func()) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-t", "xfs", "-o", "loop"}
+	args := []string{"-t", "xfs", "-o", "loop,nouuid"} // copies are mounted beside each other
 	if options != "" {
 		args[3] += "," + options
 	}

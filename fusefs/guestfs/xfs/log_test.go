@@ -37,7 +37,10 @@ func shutDown(t testing.TB, dir string, how uint32) {
 // load does so many things to a mounted file system, some of them followed by a
 // sync, so that the log has records of all sizes.
 func load(t testing.TB, dir string, seed uint64, n int) {
-	p := filler{t, dir, rand.New(rand.NewPCG(seed, 1))}
+	filler{t, dir, rand.New(rand.NewPCG(seed, 1)), false}.load(n)
+}
+
+func (p filler) load(n int) {
 	for i := range 8 {
 		p.must(os.MkdirAll(p.path(fmt.Sprintf("d%d", i)), 0o755))
 	}

@@ -8,6 +8,7 @@ import (
 const (
 	logBuffers  = 8 // records that may be on their way to the disk at once
 	maxHeads    = 32
+	maxSteps    = 4 << 20   // records that are passed on the way to a head, over all that are tried
 	nearWindow  = 512 << 10 // in which the last record begins
 	leastWindow = 256 << 10
 )
@@ -35,8 +36,9 @@ func (j *journal) find() (span, error) {
 	if err != nil {
 		return span{}, err
 	}
+	steps := 0
 	for i, head := range heads {
-		if i == maxHeads {
+		if i == maxHeads || steps > maxSteps {
 			break
 		}
 		data, whole, err := j.load(head)
@@ -49,7 +51,7 @@ func (j *journal) find() (span, error) {
 		if head.ops == 1 && len(data) >= opHeader && data[9]&opUnmount != 0 {
 			return span{head, head, true}, nil
 		}
-		tail, ok, err := j.chain(head, heads)
+		tail, ok, err := j.chain(head, heads, &steps)
 		if err != nil {
 			return span{}, err
 		}
@@ -152,13 +154,13 @@ func (j *journal) scan(from, n int64) ([]record, error) {
 
 // chain follows the records from the tail of one to it, and reports whether they
 // touch without a gap. Those near the head, which may be torn, are read as well.
-func (j *journal) chain(head record, near []record) (tail record, ok bool, err error) {
+func (j *journal) chain(head record, near []record, steps *int) (tail record, ok bool, err error) {
 	check := map[uint64]bool{}
 	for _, r := range near {
 		check[r.lsn] = true
 	}
 	sector, last := int64(uint32(head.tail)), uint64(0)
-	for passed := int64(0); passed <= j.sectors; {
+	for passed := int64(0); passed <= j.sectors && *steps <= maxSteps; *steps++ {
 		r, ok, err := j.head(sector)
 		if err != nil || !ok || r.lsn < head.tail || r.lsn <= last || r.lsn > head.lsn {
 			return tail, false, err

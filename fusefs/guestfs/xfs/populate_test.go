@@ -15,9 +15,10 @@ import (
 
 // filler fills a mounted file system with one of everything.
 type filler struct {
-	t    testing.TB
-	dir  string
-	rand *rand.Rand
+	t     testing.TB
+	dir   string
+	rand  *rand.Rand
+	plain bool // what it writes can be compressed
 }
 
 func (p filler) must(err error) {
@@ -34,6 +35,9 @@ func (p filler) path(parts ...string) string {
 // text is so many bytes that no compression or chance makes equal to others.
 func (p filler) text(n int) []byte {
 	b := make([]byte, n)
+	if p.plain {
+		return append(b[:0], strings.Repeat(fmt.Sprintf("%016x\n", p.rand.Uint64()), n/17+1)[:n]...)
+	}
 	for i := 0; i+8 <= n; i += 8 {
 		binary.LittleEndian.PutUint64(b[i:], p.rand.Uint64())
 	}
@@ -50,7 +54,11 @@ func (p filler) file(name string, b []byte) string {
 // folder gets.
 func populate(t testing.TB, dir string, entries int) {
 	t.Helper()
-	p := filler{t, dir, rand.New(rand.NewPCG(7, 7))}
+	filler{t, dir, rand.New(rand.NewPCG(7, 7)), false}.everything(entries)
+}
+
+func (p filler) everything(entries int) {
+	p.t.Helper()
 	p.files()
 	p.folders(entries)
 	p.links()
