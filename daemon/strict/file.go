@@ -138,3 +138,6 @@ func atLine(err error) error {
 	}
 	return err
 }
+
+// Start is the line on which the file, or section, begins.
+func (f *File) Start() int { return lineOf(f.body) }

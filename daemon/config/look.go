@@ -1,0 +1,109 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// lookTimeout is how long a file of the configuration may take to answer.
+const lookTimeout = 3 * time.Second
+
+// Look says what of what the configuration names is not there, or may not be used: what
+// a daemon would find out when it starts. What does not answer is left alone after a while.
+func (c *Config) Look(getenv func(string) string) (doubts []string) {
+	doubt := func(what string, err error) {
+		if err != nil {
+			doubts = append(doubts, fmt.Sprintf("%s: %v", what, err))
+		}
+	}
+	for i := range c.Vaults {
+		v := &c.Vaults[i]
+		doubt("vault "+v.Path, there(v.Path))
+		for _, f := range append([]string{v.PassphraseFile}, v.Identity...) {
+			if f != "" {
+				doubt("vault "+v.Path, secret(f))
+			}
+		}
+		if v.Credential != "" {
+			if _, err := v.CredentialFile(getenv); err != nil {
+				doubt("vault "+v.Path, err)
+			}
+		}
+	}
+	for _, f := range []string{c.Listen.Certificate, c.Listen.Key, c.Scratch.Folder, c.Mount.At} {
+		if f != "" {
+			doubt(f, there(f))
+		}
+	}
+	for _, g := range []string{c.Group, c.Mount.Group} {
+		if g != "" {
+			_, err := GroupID(g)
+			doubt("group "+g, err)
+		}
+	}
+	return doubts
+}
+
+// CredentialFile is where systemd put the vault's credential.
+func (v *Vault) CredentialFile(getenv func(string) string) (string, error) {
+	dir := getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return "", fmt.Errorf("credential %s: systemd gave none; LoadCredential=%s:FILE in the unit does", v.Credential, v.Credential)
+	}
+	return filepath.Join(dir, v.Credential), nil
+}
+
+// GroupID is the number of a group, by name or number.
+func GroupID(name string) (int, error) {
+	g, err := user.LookupGroup(name)
+	if err == nil {
+		name = g.Gid
+	}
+	id, e := strconv.ParseUint(name, 10, 31)
+	if e != nil {
+		return 0, fmt.Errorf("there is no group %.40q on this host", name)
+	}
+	return int(id), nil
+}
+
+// there tells whether a path can be looked at, in time.
+func there(path string) error {
+	answer := make(chan error, 1)
+	go func() { // left behind where the file system does not answer
+		_, err := os.Stat(path)
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		return short(err)
+	case <-time.After(lookTimeout):
+		return errors.New("its file system does not answer")
+	}
+}
+
+// secret is there of a file that nobody else should read.
+func secret(path string) error {
+	if err := there(path); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	st, err := os.Stat(path)
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s: others may read it (%v): chmod 600", path, st.Mode().Perm())
+	}
+	return nil
+}
+
+// short leaves the path out that is said already.
+func short(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
