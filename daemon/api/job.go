@@ -99,6 +99,7 @@ type BackupOptions struct {
 	IncludeSecrets bool     `json:"include_secrets,omitempty"`
 	Scratch        Scratch  `json:"scratch,omitzero"`
 	Rate           int64    `json:"rate,omitempty"`                 // bytes a second that are read at most; 0: no limit
+	WriteRate      int64    `json:"write_rate,omitempty"`           // bytes a second that are added to the vault at most; 0: no limit
 	MaxDuration    int64    `json:"max_duration_seconds,omitempty"` // 0: without end
 }
 
