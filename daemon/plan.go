@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // situation is all that the schedule of one vault is decided by: nothing is asked
@@ -26,6 +27,24 @@ type situation struct {
 	busy     bool // a backup waits or runs
 
 	pruned time.Time // when points were last looked at for pruning; zero: never
+
+	timetables map[string]policy.Timetable // of policies, by name, as far as they were needed
+}
+
+// timetable is that of a policy on this host; ok is false where it makes no sense.
+func (s *situation) timetable(p blockstore.Policy) (t policy.Timetable, ok bool) {
+	if t, ok = s.timetables[p.Name]; ok {
+		return t, true
+	}
+	t, err := service.Timetable(p, s.host)
+	if err != nil {
+		return t, false
+	}
+	if s.timetables == nil {
+		s.timetables = map[string]policy.Timetable{}
+	}
+	s.timetables[p.Name] = t
+	return t, true
 }
 
 // machineFacts are what is known of a machine when it is decided.

@@ -25,8 +25,8 @@ func (s *situation) backup(m *machineFacts) (*order, time.Time) {
 	if err != nil || !ok || p.Schedule == "" || m.machine.Protected == nil {
 		return nil, time.Time{}
 	}
-	t, err := service.Timetable(p, s.host)
-	if err != nil || m.waits() {
+	t, ok := s.timetable(p)
+	if !ok || m.waits() {
 		return nil, time.Time{}
 	}
 	if at := s.retryAt(m, p, t); !at.IsZero() {
