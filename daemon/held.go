@@ -1,0 +1,305 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/config"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+const (
+	// vaultPatience is how long the file system of a vault may take for a call: its jobs
+	// fail within a minute.
+	vaultPatience = 40 * time.Second
+	// openPatience is how long something waits for a vault that is being opened.
+	openPatience = 15 * time.Second
+	// firstReopen is how long after a failure a vault is opened again; each further pause is
+	// twice as long, up to longestReopen.
+	firstReopen   = 5 * time.Second
+	longestReopen = 5 * time.Minute
+)
+
+// LentError reports a vault that a command has for itself for a while.
+type LentError struct{ Vault string }
+
+func (e *LentError) Error() string {
+	return fmt.Sprintf("vault %s is lent to a command that needs it for itself", e.Vault)
+}
+
+// Unwrap makes it a kind of being busy.
+func (e *LentError) Unwrap() error { return syscall.EBUSY }
+
+// heldVault is one vault that this process owns, or tries to: opened, and opened again
+// whenever that failed or its file system hung. Safe for concurrent use.
+type heldVault struct {
+	log     *slog.Logger
+	own     func(ctx context.Context, path string, o blockstore.OwnOptions) (*blockstore.Owner, error)
+	options func(config.Vault) (blockstore.OwnOptions, error)
+	told    func() // called whenever it was opened or left
+	pauses  func(failures int) time.Duration
+
+	poke chan struct{} // has the loop look again at once; of capacity 1
+
+	mu      sync.Mutex
+	conf    config.Vault
+	id      blockstore.VaultID // as it was when it was open last; "" before
+	name    string
+	current *opened
+	problem error     // why it is not open; nil while nothing is known yet
+	since   time.Time // of the problem
+	lent    bool
+	changed chan struct{} // closed when any of this changes
+}
+
+// opened is a vault while it is open.
+type opened struct {
+	owner   *blockstore.Owner
+	reclaim bool          // it is full: room can be made in it, and nothing stored
+	hung    chan struct{} // closed when its file system does not answer
+	hang    error         // set before that
+	users   sync.WaitGroup
+	once    sync.Once
+}
+
+func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
+	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, poke: make(chan struct{}, 1), changed: make(chan struct{}),
+		pauses: func(failures int) time.Duration { return min(firstReopen<<min(failures-1, 10), longestReopen) }}
+}
+
+// hold keeps the vault open until ctx ends, and leaves it then: when nobody uses it any
+// more, or within some time.
+func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
+	failures := 0
+	for {
+		wait := time.Duration(-1)
+		h.mu.Lock()
+		needed := h.current == nil && !h.lent
+		h.mu.Unlock()
+		if needed {
+			if err := h.open(ctx); err != nil && ctx.Err() == nil {
+				failures++
+				wait = h.pauses(failures)
+				h.failed(err, failures, wait)
+			} else {
+				failures = 0
+			}
+		}
+		var again <-chan time.Time
+		if wait >= 0 {
+			timer := time.NewTimer(wait)
+			again = timer.C
+			defer timer.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			h.leave(errors.New("the daemon is ending"), leave)
+			return
+		case <-h.hungNow():
+			h.leave(h.hangError(), 0)
+		case <-h.poke:
+		case <-again:
+		}
+	}
+}
+
+// open opens the vault; one that is full is opened so that room can be made in it.
+func (h *heldVault) open(ctx context.Context) error {
+	h.mu.Lock()
+	conf := h.conf
+	h.mu.Unlock()
+	o, err := h.options(conf)
+	if err != nil {
+		return err
+	}
+	c := &opened{hung: make(chan struct{})}
+	warn := o.Warn
+	o.Warn = func(text string) {
+		h.log.Warn(text)
+		if warn != nil {
+			warn(text)
+		}
+	}
+	o.Patience = vaultPatience
+	o.Hung = func(err error) {
+		c.once.Do(func() {
+			c.hang = err
+			close(c.hung)
+		})
+	}
+	c.owner, err = h.own(ctx, conf.Path, o)
+	if errors.Is(err, blockstore.ErrFull) {
+		h.log.Warn("the vault is full: nothing is stored in it until there is room", "error", err)
+		o.Reclaim, c.reclaim = true, true
+		c.owner, err = h.own(ctx, conf.Path, o)
+	}
+	if err != nil {
+		return err
+	}
+	info := c.owner.Info()
+	h.log.Info("vault is open", "id", info.ID, "name", info.Name)
+	h.set(func() { h.current, h.problem, h.id, h.name = c, nil, info.ID, info.Name })
+	return nil
+}
+
+// failed notes and tells why the vault cannot be opened; the same is not told each time.
+func (h *heldVault) failed(err error, failures int, again time.Duration) {
+	h.mu.Lock()
+	same := h.problem != nil && h.problem.Error() == err.Error()
+	h.mu.Unlock()
+	level := slog.LevelError
+	if same && failures > 1 {
+		level = slog.LevelDebug
+	}
+	h.log.Log(context.Background(), level, "vault cannot be opened, others go on", "error", err, "again_in", again.String())
+	h.set(func() {
+		if h.problem == nil {
+			h.since = time.Now()
+		}
+		h.problem = err
+	})
+}
+
+// set changes the state and tells who waits for that.
+func (h *heldVault) set(change func()) {
+	h.mu.Lock()
+	change()
+	close(h.changed)
+	h.changed = make(chan struct{})
+	h.mu.Unlock()
+	h.told()
+}
+
+func (h *heldVault) look() {
+	select {
+	case h.poke <- struct{}{}:
+	default:
+	}
+}
+
+// hungNow is closed when the vault that is open hangs; nil where none is open.
+func (h *heldVault) hungNow() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current == nil {
+		return nil
+	}
+	return h.current.hung
+}
+
+func (h *heldVault) hangError() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current == nil {
+		return nil
+	}
+	return h.current.hang
+}
+
+// leave closes the vault once nobody uses it any more, or after a time.
+func (h *heldVault) leave(why error, patience time.Duration) {
+	h.mu.Lock()
+	c := h.current
+	h.mu.Unlock()
+	if c == nil {
+		return
+	}
+	h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
+	idle := make(chan struct{})
+	go func() { // left behind where somebody's call never returns
+		c.users.Wait()
+		close(idle)
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-c.hung:
+	case <-timer.C:
+	}
+	if err := c.owner.Close(); err != nil {
+		h.log.Error("leaving the vault failed", "error", err)
+		return
+	}
+	h.log.Info("vault is closed")
+}
+
+// take returns the open vault for use, until release is called. One that is being opened is
+// waited for a little.
+func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err error) {
+	timer := time.NewTimer(openPatience)
+	defer timer.Stop()
+	for {
+		h.mu.Lock()
+		c, problem, changed, lent, path := h.current, h.problem, h.changed, h.lent, h.conf.Path
+		if c != nil {
+			c.users.Add(1)
+			h.mu.Unlock()
+			return c, sync.OnceFunc(c.users.Done), nil
+		}
+		h.mu.Unlock()
+		switch {
+		case lent:
+			return nil, nil, &LentError{path}
+		case problem != nil:
+			return nil, nil, fmt.Errorf("vault %s is not open: %w", path, problem)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-timer.C:
+			return nil, nil, fmt.Errorf("vault %s is still being opened", path)
+		}
+	}
+}
+
+// use calls do with the vault, and returns its error, or that the vault hangs as soon as it does:
+// do is left behind then.
+func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blockstore.Owner) error) error {
+	c, release, err := h.take(ctx)
+	if err != nil {
+		return err
+	}
+	if c.reclaim && to == service.ToStore {
+		release()
+		if c, release, err = h.afresh(ctx); err != nil {
+			return err
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer release()
+		done <- do(c.owner)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-c.hung:
+	}
+	select { // it is told so itself, mostly
+	case err := <-done:
+		return err
+	case <-time.After(time.Second):
+		return c.hang
+	}
+}
+
+// afresh opens a vault again that was full, to see whether there is room now.
+func (h *heldVault) afresh(ctx context.Context) (*opened, func(), error) {
+	h.leave(nil, openPatience)
+	h.set(func() { h.problem = nil })
+	h.look()
+	c, release, err := h.take(ctx)
+	if err == nil && c.reclaim {
+		release()
+		err = fmt.Errorf("vault %s: %w", h.conf.Path, blockstore.ErrFull)
+	}
+	return c, release, err
+}
