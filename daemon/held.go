@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -64,8 +65,8 @@ type opened struct {
 	reclaim bool          // it is full: room can be made in it, and nothing stored
 	hung    chan struct{} // closed when its file system does not answer
 	hang    error         // set before that
-	users   sync.WaitGroup
 	once    sync.Once
+	users   int // guarded by heldVault.mu
 }
 
 func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
@@ -91,21 +92,29 @@ func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
 				failures = 0
 			}
 		}
-		var again <-chan time.Time
-		if wait >= 0 {
-			timer := time.NewTimer(wait)
-			again = timer.C
-			defer timer.Stop()
-		}
-		select {
-		case <-ctx.Done():
+		h.await(ctx, wait)
+		if ctx.Err() != nil {
 			h.leave(errors.New("the daemon is ending"), leave)
 			return
-		case <-h.hungNow():
-			h.leave(h.hangError(), 0)
-		case <-h.poke:
-		case <-again:
 		}
+	}
+}
+
+// await returns when there is something to do: after a time that is not negative, at the
+// latest. A vault that hangs is left.
+func (h *heldVault) await(ctx context.Context, wait time.Duration) {
+	var again <-chan time.Time
+	if wait >= 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		again = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-h.hungNow():
+		h.leave(h.hangError(), 0)
+	case <-h.poke:
+	case <-again:
 	}
 }
 
@@ -211,18 +220,9 @@ func (h *heldVault) leave(why error, patience time.Duration) {
 		return
 	}
 	h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
-	idle := make(chan struct{})
-	go func() { // left behind where somebody's call never returns
-		c.users.Wait()
-		close(idle)
-	}()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-c.hung:
-	case <-timer.C:
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	h.idle(ctx, c) // else those that use it get errors
 	if err := c.owner.Close(); err != nil {
 		h.log.Error("leaving the vault failed", "error", err)
 		return
@@ -239,9 +239,9 @@ func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err er
 		h.mu.Lock()
 		c, problem, changed, lent, path := h.current, h.problem, h.changed, h.lent, h.conf.Path
 		if c != nil {
-			c.users.Add(1)
+			c.users++
 			h.mu.Unlock()
-			return c, sync.OnceFunc(c.users.Done), nil
+			return c, sync.OnceFunc(func() { h.give(c) }), nil
 		}
 		h.mu.Unlock()
 		switch {
@@ -260,6 +260,36 @@ func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err er
 	}
 }
 
+// give ends a use that take began.
+func (h *heldVault) give(c *opened) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.users--; c.users == 0 {
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+}
+
+// idle returns nil when nobody uses an open vault any more, which nobody can take by now; it
+// does not wait for one that hangs.
+func (h *heldVault) idle(ctx context.Context, c *opened) error {
+	for {
+		h.mu.Lock()
+		users, changed := c.users, h.changed
+		h.mu.Unlock()
+		if users == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.hung:
+			return c.hang
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // use calls do with the vault, and returns its error, or that the vault hangs as soon as it does:
 // do is left behind then.
 func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blockstore.Owner) error) error {
@@ -273,21 +303,34 @@ func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blocks
 			return err
 		}
 	}
+	return unlessHung(c.hung, func() error { return c.hang }, func() error {
+		defer release()
+		return do(c.owner)
+	})
+}
+
+// unlessHung returns what do returns, or why soon after hung is closed: do is left behind
+// then. A panic of do is an error, since it is not its caller's goroutine that panics.
+func unlessHung(hung <-chan struct{}, why func() error, do func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		defer release()
-		done <- do(c.owner)
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("internal error, please report it: %v\n%s", p, debug.Stack())
+			}
+		}()
+		done <- do()
 	}()
 	select {
 	case err := <-done:
 		return err
-	case <-c.hung:
+	case <-hung:
 	}
 	select { // it is told so itself, mostly
 	case err := <-done:
 		return err
 	case <-time.After(time.Second):
-		return c.hang
+		return why()
 	}
 }
 

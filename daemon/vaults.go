@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/config"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+// vaults are those that this process holds, for its service. Safe for concurrent use.
+type vaults struct {
+	log     *slog.Logger
+	options func(config.Vault) (blockstore.OwnOptions, error)
+	told    func() // called whenever a vault was opened or left, or is not held any more
+	leave   time.Duration
+
+	mu   sync.Mutex
+	all  []*heldVault
+	stop map[*heldVault]context.CancelFunc
+	wait sync.WaitGroup // for their loops
+}
+
+var _ service.Vaults = (*vaults)(nil)
+
+// set holds the vaults of a configuration: those that are new from now on, others as before,
+// and no more those that are not in it, which are closed when what uses them has ended.
+func (vs *vaults) set(ctx context.Context, confs []config.Vault) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.stop == nil {
+		vs.stop = map[*heldVault]context.CancelFunc{}
+	}
+	keep := []*heldVault{}
+	for _, c := range confs {
+		i := slices.IndexFunc(vs.all, func(h *heldVault) bool { return filepath.Clean(h.config().Path) == filepath.Clean(c.Path) })
+		if i >= 0 {
+			vs.all[i].reconfigure(c)
+			keep = append(keep, vs.all[i])
+			continue
+		}
+		h := newHeldVault(c, vs.log)
+		h.options, h.told = vs.options, vs.told
+		ctx, cancel := context.WithCancel(ctx)
+		vs.stop[h] = cancel
+		vs.wait.Go(func() { h.hold(ctx, vs.leave) })
+		keep = append(keep, h)
+	}
+	for _, h := range vs.all {
+		if !slices.Contains(keep, h) {
+			vs.stop[h]()
+			delete(vs.stop, h)
+		}
+	}
+	vs.all = keep
+}
+
+// reconfigure makes a configuration that of a vault: its schedules count at once; how it is
+// opened, when it is opened next.
+func (h *heldVault) reconfigure(c config.Vault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conf = c
+}
+
+func (h *heldVault) config() config.Vault {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.conf
+}
+
+// known is how the vault is named.
+func (h *heldVault) known() service.Known {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := service.Known{ID: h.id, Name: h.conf.Name, Path: h.conf.Path}
+	if k.Name == "" {
+		k.Name = h.name
+	}
+	return k
+}
+
+func (vs *vaults) list() []*heldVault {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return slices.Clone(vs.all)
+}
+
+// List is part of service.Vaults.
+func (vs *vaults) List(context.Context) ([]service.Known, error) {
+	var all []service.Known
+	for _, h := range vs.list() {
+		all = append(all, h.known())
+	}
+	return all, nil
+}
+
+// Find is part of service.Vaults. Where there is one vault, nothing names it, too.
+func (vs *vaults) Find(_ context.Context, vault string) (service.Known, error) {
+	h, err := vs.find(vault)
+	if err != nil {
+		return service.Known{}, err
+	}
+	return h.known(), nil
+}
+
+func (vs *vaults) find(vault string) (*heldVault, error) {
+	all := vs.list()
+	if vault == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	for _, by := range []func(service.Known) bool{
+		func(k service.Known) bool { return string(k.ID) == vault },
+		func(k service.Known) bool { return k.Path == vault || filepath.Clean(vault) == filepath.Clean(k.Path) },
+		func(k service.Known) bool { return k.Name == vault },
+	} {
+		var found []*heldVault
+		for _, h := range all {
+			if vault != "" && by(h.known()) {
+				found = append(found, h)
+			}
+		}
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			return nil, fmt.Errorf("%d vaults of this daemon are called %.64q: name it by its path or id", len(found), vault)
+		}
+	}
+	return nil, fmt.Errorf("vault %.200q is none of this daemon's: %w", vault, blockstore.ErrNotVault)
+}
+
+// Read is part of service.Vaults. A vault that this process does not own, for whatever reason, is
+// read all the same, if it can be.
+func (vs *vaults) Read(ctx context.Context, vault string, do func(*blockstore.Vault) error) error {
+	h, err := vs.find(vault)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	open := h.current != nil
+	problem, path := h.problem, h.conf.Path
+	h.mu.Unlock()
+	var hang *blockstore.HangError
+	if open || problem == nil || errors.As(problem, &hang) {
+		err := h.use(ctx, service.ToNote, func(o *blockstore.Owner) error { return do(o.Vault) })
+		var lent *LentError
+		if !errors.As(err, &lent) {
+			return err
+		}
+	}
+	return h.read(ctx, path, do)
+}
+
+// read opens the vault for one reading.
+func (h *heldVault) read(ctx context.Context, path string, do func(*blockstore.Vault) error) error {
+	o, err := h.options(h.config())
+	if err != nil {
+		return err
+	}
+	open := o.Options
+	open.Patience = vaultPatience
+	hung := make(chan struct{})
+	var why error
+	var once sync.Once
+	open.Hung = func(err error) {
+		once.Do(func() {
+			why = err
+			close(hung)
+		})
+	}
+	v, err := blockstore.Open(ctx, path, open)
+	if err != nil {
+		return service.OrUnreachable(path, err)
+	}
+	return unlessHung(hung, func() error { return why }, func() error {
+		defer v.Close()
+		return do(v)
+	})
+}
+
+// Own is part of service.Vaults.
+func (vs *vaults) Own(ctx context.Context, vault string, to service.Purpose, do func(*blockstore.Owner) error) error {
+	h, err := vs.find(vault)
+	if err != nil {
+		return err
+	}
+	return h.use(ctx, to, do)
+}
+
+// lend leaves a vault to another process until release is called. What uses it is waited for
+// until ctx ends; meanwhile, and while it is lent, nobody else gets it.
+func (vs *vaults) lend(ctx context.Context, vault string) (release func(), err error) {
+	h, err := vs.find(vault)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	if h.lent {
+		h.mu.Unlock()
+		return nil, &LentError{h.config().Path}
+	}
+	h.lent = true
+	c := h.current
+	h.mu.Unlock()
+	release = sync.OnceFunc(func() {
+		h.set(func() { h.lent, h.problem = false, nil })
+		h.look()
+	})
+	if c == nil {
+		return release, nil
+	}
+	h.set(func() { h.current = nil })
+	if err := h.idle(ctx, c); err != nil {
+		h.set(func() { h.current = c }) // it never was closed
+		release()
+		return nil, fmt.Errorf("vault %s cannot be lent: it is in use still: %w", h.config().Path, err)
+	}
+	if err := c.owner.Close(); err != nil {
+		release()
+		return nil, fmt.Errorf("lend the vault: %w", err)
+	}
+	h.log.Info("vault is lent")
+	return release, nil
+}
