@@ -125,6 +125,19 @@ func (v *Vault) CheckHeld(m Machine) error {
 	return fmt.Errorf("machine %s: %w by host %s until %s", m.Name, ErrMachineHeld, h.Host, h.Until.Format(time.RFC3339))
 }
 
+// MachineHolds returns until when each machine is held that is held now; the empty id stands
+// for all machines.
+func (v *Vault) MachineHolds(now time.Time) (map[MachineID]time.Time, error) {
+	held := map[MachineID]time.Time{}
+	err := v.eachMachineHold(func(_ string, h MachineHold) error {
+		if h.Until.After(now) && h.Until.After(held[h.Machine]) {
+			held[h.Machine] = h.Until
+		}
+		return nil
+	})
+	return held, err
+}
+
 func (v *Vault) eachMachineHold(fn func(name string, h MachineHold) error) error {
 	names, err := v.dir.List(heldDir)
 	if err != nil {

@@ -21,6 +21,7 @@ type vaults struct {
 	options func(config.Vault) (blockstore.OwnOptions, error)
 	told    func() // called whenever a vault was opened or left, or is not held any more
 	leave   time.Duration
+	pauses  func(failures int) time.Duration // between attempts to open one; nil: the usual
 
 	mu   sync.Mutex
 	all  []*heldVault
@@ -48,6 +49,9 @@ func (vs *vaults) set(ctx context.Context, confs []config.Vault) {
 		}
 		h := newHeldVault(c, vs.log)
 		h.options, h.told = vs.options, vs.told
+		if vs.pauses != nil {
+			h.pauses = vs.pauses
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		vs.stop[h] = cancel
 		vs.wait.Go(func() { h.hold(ctx, vs.leave) })

@@ -32,7 +32,7 @@ func createVault(t *testing.T, name string) string {
 func holding(t *testing.T, paths ...string) *vaults {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	vs := &vaults{log: quiet(), told: func() {}, leave: time.Minute,
+	vs := &vaults{log: quiet(), told: func() {}, leave: time.Minute, pauses: func(int) time.Duration { return 5 * time.Millisecond },
 		options: func(config.Vault) (blockstore.OwnOptions, error) { return blockstore.OwnOptions{MinFree: -1}, nil }}
 	t.Cleanup(func() {
 		cancel()
@@ -84,10 +84,6 @@ func TestAVaultThatIsMissingIsHeldAsSoonAsItIsThere(t *testing.T) {
 	vs := holding(t, there, late)
 	if err := owning(t, vs, there); err != nil {
 		t.Fatal(err)
-	}
-	for _, h := range vs.list() {
-		h.pauses = func(int) time.Duration { return 5 * time.Millisecond }
-		h.look()
 	}
 	if err := owning(t, vs, late); err == nil || !strings.Contains(err.Error(), "is not open") {
 		t.Fatalf("%v", err)
