@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 const (
 	// lookAgain is how long nothing is decided about a vault, at most.
 	lookAgain = time.Minute
-	// lookAgainAt is how long a vault is left alone after something was decided about it.
+	// leftAlone is how long a vault is left alone after something was decided about it.
 	leftAlone = time.Second
 )
 
@@ -105,9 +106,10 @@ func (s *scheduler) run(ctx context.Context) {
 
 // turn begins to decide where that is due, and returns when to turn again.
 func (s *scheduler) turn(ctx context.Context) time.Duration {
+	now := s.clock()
+	s.cancelWhatIsLate(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.clock()
 	if s.epoch.IsZero() || now.Before(s.seen.Add(-time.Second)) {
 		if !s.epoch.IsZero() {
 			s.log.Warn("the clock went back", "from", s.seen, "to", now)
@@ -115,11 +117,10 @@ func (s *scheduler) turn(ctx context.Context) time.Duration {
 		s.epoch = now
 	}
 	s.seen = now
-	s.cancelWhatIsLate(now)
 	wait := lookAgain
 	held := s.vaults.list()
 	for h := range s.of {
-		if !contains(held, h) {
+		if !slices.Contains(held, h) {
 			delete(s.of, h)
 		}
 	}
@@ -143,15 +144,6 @@ func (s *scheduler) turn(ctx context.Context) time.Duration {
 		wait = min(wait, max(0, e.at.Sub(now)))
 	}
 	return max(wait, s.pause/10)
-}
-
-func contains(list []*heldVault, h *heldVault) bool {
-	for _, x := range list {
-		if x == h {
-			return true
-		}
-	}
-	return false
 }
 
 // decide gathers what is known of a vault, starts what is due, and notes when to look again.
@@ -225,13 +217,18 @@ func (o *order) taskKind() string {
 	return o.request.Kind
 }
 
-// cancelWhatIsLate cancels jobs whose window has ended; s.mu is held.
+// cancelWhatIsLate cancels jobs whose window has ended.
 func (s *scheduler) cancelWhatIsLate(now time.Time) {
+	late := map[string]ending{}
+	s.mu.Lock()
 	for id, e := range s.ends {
-		if now.Before(e.at) {
-			continue
+		if !now.Before(e.at) {
+			delete(s.ends, id)
+			late[id] = e
 		}
-		delete(s.ends, id)
+	}
+	s.mu.Unlock()
+	for id, e := range late {
 		if err := s.jobs.Cancel(id, e.why); err != nil {
 			s.log.Warn("a job whose window ended cannot be cancelled", "job", id, "error", err)
 		}

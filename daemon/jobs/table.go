@@ -54,9 +54,10 @@ type Spec struct {
 	Attempt int       // 0: the first
 	RetryOf string
 
-	Low   bool          // waits for others and lets them go before
-	Alone []string      // only one job at a time runs of those that have one of these in common
-	Limit time.Duration // it is cancelled after so long; 0: never
+	Low      bool          // waits for others and lets them go before
+	Priority int           // of those that wait, the higher one begins first
+	Alone    []string      // only one job at a time runs of those that have one of these in common
+	Limit    time.Duration // it is cancelled after so long; 0: never
 
 	// Do is the body. It returns soon after ctx ends. Result is what it returns, also beside an
 	// error, unless that is nil.
@@ -74,7 +75,8 @@ type Table struct {
 	mu      sync.Mutex
 	closed  bool
 	jobs    map[string]*job
-	queue   []*job           // in the order in which they were asked for
+	inVault func(string) int // instead of o.Vault; nil: that counts
+	queue   []*job           // of higher priority first, then in the order in which they were asked for
 	running []*job           //
 	held    map[string]int   // vaults of which no job begins
 	moved   chan struct{}    // closed whenever queue or running changed
@@ -189,7 +191,11 @@ func (t *Table) Start(s Spec) (api.Job, error) {
 		j.over = true
 		defer j.end(api.JobInterrupted, nil, t.o.Explain(ErrInterrupted))
 	default:
-		t.queue = append(t.queue, j)
+		i := slices.IndexFunc(t.queue, func(q *job) bool { return q.spec.Priority < s.Priority })
+		if i < 0 {
+			i = len(t.queue)
+		}
+		t.queue = slices.Insert(t.queue, i, j)
 		t.dispatch()
 	}
 	t.mu.Unlock()
@@ -229,6 +235,18 @@ func (t *Table) Cancel(id string, why error) error {
 		cancel(why)
 	}
 	return nil
+}
+
+// SetLimits changes how many jobs run at once, and how many of them in each vault, by its key; 0 there: as
+// many as at once. Those that run go on.
+func (t *Table) SetLimits(running int, vault func(key string) int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if running > 0 {
+		t.o.Running = running
+	}
+	t.inVault = vault
+	t.dispatch()
 }
 
 // Hold keeps jobs of a vault from beginning until release is called; those that run go on.

@@ -61,7 +61,11 @@ func (t *Table) mayBegin(j *job) bool {
 		}
 	}
 	if !j.spec.Low {
-		return same < t.o.Running && (t.o.Vault <= 0 || inVault < t.o.Vault)
+		most := t.o.Vault
+		if t.inVault != nil {
+			most = t.inVault(j.head.Vault)
+		}
+		return same < t.o.Running && (most <= 0 || inVault < most)
 	}
 	first := slices.ContainsFunc(t.queue, func(q *job) bool { return !q.spec.Low && t.held[q.head.Vault] == 0 })
 	return same < t.o.Low && (!first || t.o.Clock().Sub(j.head.Queued.Time) > lowPatience)

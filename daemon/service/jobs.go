@@ -14,13 +14,14 @@ import (
 
 // How says for whom a job is started, and how urgent it is, where that is not a person's word of now.
 type How struct {
-	By      string // as [api.Job]
-	Policy  string // whose demands a backup fulfils; "": those of the machine's record
-	Due     time.Time
-	Attempt int
-	RetryOf string
-	Low     bool          // it gives way to other jobs
-	Limit   time.Duration // 0: none
+	By       string // as [api.Job]
+	Policy   string // whose demands a backup fulfils; "": those of the machine's record
+	Due      time.Time
+	Attempt  int
+	RetryOf  string
+	Low      bool          // it gives way to other jobs
+	Priority int           // of jobs that wait, the higher one begins first
+	Limit    time.Duration // 0: none
 }
 
 // errCancelled is wrapped by the cause of the end of a job that somebody cancelled.
@@ -57,7 +58,7 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (api.Job
 		alone[i] = q.Vault + " " + alone[i]
 	}
 	return s.jobs.Start(jobs.Spec{
-		Request: q, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Limit: h.Limit, Alone: alone,
+		Request: q, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone,
 		Do: func(ctx context.Context, r *jobs.Report) (any, error) { return do(ctx, r, q) },
 	})
 }
