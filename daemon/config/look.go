@@ -107,3 +107,13 @@ func short(err error) error {
 	}
 	return err
 }
+
+// Sealed tells whether any vault is opened by a key.
+func (c *Config) Sealed() bool {
+	for _, v := range c.Vaults {
+		if v.PassphraseFile != "" || v.Credential != "" || len(v.Identity) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/config"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/fusefs"
+)
+
+// unmountPatience is how long a mount that somebody uses is waited for before it is taken
+// out of sight.
+const unmountPatience = 3 * time.Second
+
+// mounts show the points of each vault in a folder. The zero mounts show none.
+type mounts struct {
+	stop context.CancelFunc
+	wait sync.WaitGroup
+}
+
+// set mounts each vault as soon as it is open, until end.
+func (m *mounts) set(d *Daemon, conf config.Mount) {
+	if conf.At == "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	for _, h := range d.vaults.list() {
+		m.wait.Go(func() {
+			if err := d.mount(ctx, h, conf); err != nil && ctx.Err() == nil {
+				d.log.Error("the points of a vault are not shown", "vault", h.known().Name, "error", err)
+			}
+		})
+	}
+}
+
+// end takes the mounts away; those that somebody uses are out of sight then.
+func (m *mounts) end(*Daemon) {
+	if m.stop != nil {
+		m.stop()
+		m.wait.Wait()
+		m.stop = nil
+	}
+}
+
+// mount shows a vault until ctx ends, with a reader of its own: the vault's owner may
+// be replaced meanwhile.
+func (d *Daemon) mount(ctx context.Context, h *heldVault, conf config.Mount) error {
+	if err := h.awaitOpen(ctx); err != nil {
+		return err
+	}
+	known := h.known()
+	own, err := d.ownOptions(h.config())
+	if err != nil {
+		return err
+	}
+	log := d.log.With("vault", known.Name)
+	open := own.Options
+	open.Hung = func(err error) { log.Error("reads from the mount wait", "error", err) }
+	v, err := blockstore.Open(ctx, known.Path, open)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	o := fusefs.Options{AllowOther: conf.AllowOther, Describe: func(p *blockstore.Point) any { return service.DescribePoint(p) }, Log: log, Busy: func(err error) { log.Warn("the mount is in use", "error", err) }}
+	if conf.Group != "" {
+		if o.Group, err = config.GroupID(conf.Group); err != nil {
+			return err
+		}
+	}
+	at := filepath.Join(conf.At, known.Name)
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the mount: %w", err)
+	}
+	s, err := fusefs.Mount(ctx, at, fusefs.FromVault(v), o)
+	if err != nil {
+		return err
+	}
+	log.Info("points are shown", "at", at)
+	gone := make(chan struct{})
+	go func() { // ends with the mount
+		s.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		if ctx.Err() == nil {
+			log.Warn("somebody took the mount away: it comes back with a reload", "at", at)
+		}
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-gone:
+	case <-time.After(unmountPatience):
+		log.Warn("the mount is taken out of sight while it is in use", "at", at)
+		return s.UnmountLazily()
+	}
+	return nil
+}
+
+// awaitOpen returns when the vault is open, or was.
+func (h *heldVault) awaitOpen(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		known, changed := h.id != "", h.changed
+		h.mu.Unlock()
+		if known {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (h *heldVault) isOpen() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.current != nil
+}
