@@ -48,6 +48,7 @@ type console struct {
 	meter    *meter // that is drawing, nil: none
 	warnings int    // that were printed
 	second   func() // before a second signal ends the process, nil: nothing
+	hungUp   func() // when a hang-up is signalled; nil: it ends the command
 }
 
 // newConsole returns the console of this process.
@@ -104,6 +105,30 @@ func (k *console) onSecondSignal(do func()) (undo func()) {
 		defer k.mu.Unlock()
 		k.second = nil
 	}
+}
+
+// onHangup has do called when a hang-up is signalled, which ends nothing then, until the
+// function that it returns is called.
+func (k *console) onHangup(do func()) (undo func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hungUp = do
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.hungUp = nil
+	}
+}
+
+// hangup does what is to be done then, and tells whether that is anything.
+func (k *console) hangup() bool {
+	k.mu.Lock()
+	do := k.hungUp
+	k.mu.Unlock()
+	if do != nil {
+		do()
+	}
+	return do != nil
 }
 
 // secondSignal does what is to be done then, nothing where nobody asked.

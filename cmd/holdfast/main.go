@@ -34,18 +34,23 @@ func untilSignalled(words []string) int {
 	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		select {
-		case <-signals:
-			cancel()
-		case <-ended:
-			return
-		}
-		select {
-		case s := <-signals:
-			k.secondSignal()
-			signal.Reset()
-			syscall.Kill(os.Getpid(), s.(syscall.Signal)) // as if it had never been caught
-		case <-ended:
+		for first := true; ; {
+			select {
+			case s := <-signals:
+				switch {
+				case s == syscall.SIGHUP && k.hangup():
+				case first:
+					first = false
+					cancel()
+				default:
+					k.secondSignal()
+					signal.Reset()
+					syscall.Kill(os.Getpid(), s.(syscall.Signal)) // as if it had never been caught
+					return
+				}
+			case <-ended:
+				return
+			}
 		}
 	}()
 	code := run(ctx, k, words)

@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -86,16 +86,7 @@ func policyOf(c *cli.Context, name string, t service.PolicyText) (blockstore.Pol
 }
 
 // hostZone is the name of this host's time zone, UTC where it has none.
-func hostZone(k *console) string {
-	if z := strings.TrimPrefix(k.getenv("TZ"), ":"); z != "" && !strings.HasPrefix(z, "/") {
-		return z
-	}
-	target, err := os.Readlink("/etc/localtime")
-	if _, name, ok := strings.Cut(target, "zoneinfo/"); err == nil && ok {
-		return name
-	}
-	return "UTC"
-}
+func hostZone(k *console) string { return daemon.HostZone(k.getenv) }
 
 // effortRows say with what effort a policy is followed; what is as usual is not said.
 func effortRows(p api.Policy) (rows [][]string) {

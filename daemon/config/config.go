@@ -74,13 +74,16 @@ type Log struct {
 	Level  string `yaml:"level"`  // debug, info, warn or error
 }
 
+// usualGroup is that of the package.
+const usualGroup = "holdfast"
+
 // Defaults is what a file that says nothing means, on a host of a time zone.
 func Defaults(zone string) Config {
 	if zone == "" {
 		zone = "UTC"
 	}
 	return Config{
-		State: "/var/lib/holdfast", Run: "/run/holdfast", Group: "holdfast", Vaults: []Vault{}, RestoreFolders: []string{},
+		State: "/var/lib/holdfast", Run: "/run/holdfast", Group: usualGroup, Vaults: []Vault{}, RestoreFolders: []string{},
 		Jobs:   Jobs{AtOnce: 2, ReadDepth: 8, ShutdownLimit: "1m", History: "90d", HistoryMost: 20_000},
 		Memory: "128MiB", Log: Log{Format: "text", Level: "info"},
 	}

@@ -42,7 +42,7 @@ func (c *Config) Look(getenv func(string) string) (doubts []string) {
 		}
 	}
 	for _, g := range []string{c.Group, c.Mount.Group} {
-		if g != "" {
+		if g != "" && g != usualGroup { // without that one, the socket is root's
 			_, err := GroupID(g)
 			doubt("group "+g, err)
 		}
