@@ -63,7 +63,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	d.mounts.end(d)
 	leaveVaults()
 	d.vaults.wait.Wait()
-	service.Announce(d.conf().Run, nil) // the socket is gone, that is told too
+	service.Announce(d.conf().Run, []service.Announced{}) // the socket is gone, that is told too
 	d.log.Info("daemon has ended")
 	return err
 }
@@ -146,7 +146,8 @@ func (d *Daemon) reload(holding context.Context) {
 	for _, key := range restartFor(old, &conf) {
 		d.log.Warn("a change of the configuration takes a restart", "key", key)
 	}
-	conf.State, conf.Run, conf.Group, conf.Listen, conf.Memory, conf.RestoreFolders = old.State, old.Run, old.Group, old.Listen, old.Memory, old.RestoreFolders
+	conf.State, conf.Run, conf.Group, conf.GroupRole = old.State, old.Run, old.Group, old.GroupRole
+	conf.Listen, conf.Memory, conf.RestoreFolders = old.Listen, old.Memory, old.RestoreFolders
 	d.current.Store(&conf)
 	d.level.Set(levelOf(conf.Log.Level))
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
@@ -161,7 +162,7 @@ func (d *Daemon) reload(holding context.Context) {
 
 // restartFor names what is different and counts only after a restart.
 func restartFor(a, b *config.Config) (keys []string) {
-	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "listen": a.Listen != b.Listen, "memory": a.Memory != b.Memory,
+	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "group-role": a.GroupRole != b.GroupRole, "listen": a.Listen != b.Listen, "memory": a.Memory != b.Memory,
 		"restore-folders": fmt.Sprint(a.RestoreFolders) != fmt.Sprint(b.RestoreFolders), "log.format": a.Log.Format != b.Log.Format} {
 		if differs {
 			keys = append(keys, key)

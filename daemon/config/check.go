@@ -43,6 +43,7 @@ func (c *Config) wrong() (all []fault) {
 	bad(c.memory(), "memory")
 	bad(oneOf(c.Log.Format, "text", "json"), "log", "format")
 	bad(oneOf(c.Log.Level, "debug", "info", "warn", "error"), "log", "level")
+	bad(oneOf(c.GroupRole, "none", "viewer", "restorer", "operator", "admin"), "group-role")
 	c.Scratch.wrong(bad)
 	c.Mount.wrong(bad)
 	c.Listen.wrong(bad)

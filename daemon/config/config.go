@@ -8,6 +8,7 @@ type Config struct {
 	State          string   `yaml:"state"`           // folder of what this host remembers
 	Run            string   `yaml:"run"`             // folder of the socket, and of what tells commands of this daemon
 	Group          string   `yaml:"group"`           // whose members may use the socket; empty: nobody but root and the daemon's user
+	GroupRole      string   `yaml:"group-role"`      // of its members, for all machines: none, viewer, restorer, operator or admin
 	Vaults         []Vault  `yaml:"vaults"`          // that it owns
 	Listen         Listen   `yaml:"listen"`          // beside the socket
 	RestoreFolders []string `yaml:"restore-folders"` // below which clients may have files restored
@@ -83,7 +84,7 @@ func Defaults(zone string) Config {
 		zone = "UTC"
 	}
 	return Config{
-		State: "/var/lib/holdfast", Run: "/run/holdfast", Group: usualGroup, Vaults: []Vault{}, RestoreFolders: []string{},
+		State: "/var/lib/holdfast", Run: "/run/holdfast", Group: usualGroup, GroupRole: "viewer", Vaults: []Vault{}, RestoreFolders: []string{},
 		Jobs:   Jobs{AtOnce: 2, ReadDepth: 8, ShutdownLimit: "1m", History: "90d", HistoryMost: 20_000},
 		Memory: "128MiB", Log: Log{Format: "text", Level: "info"},
 	}
