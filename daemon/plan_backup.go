@@ -30,7 +30,7 @@ func (s *situation) backup(m *machineFacts) (*order, time.Time) {
 		return nil, time.Time{}
 	}
 	if at := s.retryAt(m, p, t); !at.IsZero() {
-		if at = latest(at, m.heldUntil); at.After(s.now) {
+		if at.After(s.now) {
 			return nil, at
 		}
 		o := s.order(m, p, t, s.past(m.last.Queued.Time))
@@ -107,8 +107,8 @@ func (s *situation) retryAt(m *machineFacts, p blockstore.Policy, t policy.Timet
 	default:
 		return time.Time{}
 	}
-	at = t.Window.Open(at)
-	if next := t.Next(began(j)); !next.IsZero() && !next.After(latest(at, s.now)) {
+	at = t.Window.Open(latest(at, m.heldUntil, s.now))
+	if next := t.Next(began(j)); !next.IsZero() && !next.After(at) {
 		return time.Time{}
 	}
 	return at

@@ -27,7 +27,7 @@ func (s *situation) prune(backups bool) (*order, time.Time) {
 	for i := range s.machines {
 		m := &s.machines[i]
 		j := m.last
-		if j == nil || j.Ended == nil || j.State != api.JobCompleted && j.State != api.JobWarnings || !s.past(j.Ended.Time).After(since) {
+		if j == nil || j.Ended == nil || j.State != api.JobCompleted && j.State != api.JobWarnings || s.past(j.Ended.Time).Before(since) { // to the second
 			continue
 		}
 		if p, ok, err := service.PolicyFor(m.machine, s.policies); err != nil || !ok || policy.Retention(p.Keep).IsZero() {
