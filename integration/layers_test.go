@@ -103,7 +103,7 @@ var testArrows = map[string][]string{
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
-	"integration":     {"integration/guest", "quiesce/qga/agenttest"},
+	"integration":     {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
 	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
 	"quiesce/libvirt": {"integration/guest"},
 	"quiesce/qemu":    {"integration/guest"},
