@@ -118,7 +118,7 @@ func (s *Service) allow(ctx context.Context, q api.JobRequest) error {
 	}
 	if r := q.Restore; r != nil && !s.registered(r.Folder) {
 		return &NotAllowed{fmt.Sprintf("%s may not restore to %s", c.Name, r.Folder),
-			"name a folder below one of restore_folders of the daemon's configuration, or restore it yourself from the mount"}
+			"name a folder below one of restore-folders of the daemon's configuration, or restore it yourself from the mount"}
 	}
 	return nil
 }
