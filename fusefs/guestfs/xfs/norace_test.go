@@ -1,0 +1,8 @@
+//go:build !race
+
+package xfs
+
+const (
+	raced   = false
+	mutants = 400
+)
