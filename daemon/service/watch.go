@@ -18,8 +18,7 @@ import (
 var _ api.Watching = (*Service)(nil)
 
 const (
-	// vaultPatience is how long a vault may take to tell how it is, before what was known of it
-	// last is told instead.
+	// vaultPatience is the usual [Options.Patience].
 	vaultPatience = 30 * time.Second
 	// hostPatience is how long all VMs of the host together may take to answer.
 	hostPatience = 15 * time.Second
@@ -76,7 +75,7 @@ func (s *Service) patiently(ctx context.Context, k Known, now time.Time) (status
 		err      error
 	}
 	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(ctx, vaultPatience)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Patience)
 	defer cancel()
 	go func() {
 		var a answer
@@ -94,10 +93,10 @@ func (s *Service) patiently(ctx context.Context, k Known, now time.Time) (status
 		}
 		problem = a.err.Error()
 		if errors.Is(a.err, context.DeadlineExceeded) {
-			problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+			problem = fmt.Sprintf("it did not answer for %v", s.o.Patience)
 		}
 	case <-ctx.Done():
-		problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+		problem = fmt.Sprintf("it did not answer for %v", s.o.Patience)
 	}
 	v := api.Vault{ID: string(k.ID), Name: k.Name, Path: k.Path}
 	if v.Name == "" {
