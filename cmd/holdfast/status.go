@@ -39,8 +39,8 @@ when that was. ` + "`holdfast ignore NAME`" + ` is for what needs no protection.
 				return err
 			}
 			how, err := k.listing(c)
-			if err != nil {
-				return err
+			if err != nil && !k.hasDaemon() {
+				return err // with a daemon, all its vaults are meant
 			}
 			if how.json && c.Bool("nagios") {
 				return usagef("--json and --nagios exclude each other")
@@ -65,7 +65,7 @@ func (e *endedError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 
 // showStatus prints a status.
 func showStatus(ctx context.Context, k *console, o statusOptions) error {
-	w, done, err := k.watching(ctx, o.vault, o.stateDir)
+	w, done, err := k.watching(ctx, o.vault, o.stateDir, true)
 	if err != nil {
 		return err
 	}

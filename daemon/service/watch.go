@@ -27,7 +27,7 @@ const (
 // Status tells how machines and vaults are, and remembers it in the state folder, as far as that
 // can be written to.
 func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
-	known, err := s.known(ctx, q.Vault)
+	only, known, err := s.known(ctx, q.Vault)
 	if err != nil {
 		return api.Status{}, err
 	}
@@ -47,6 +47,9 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	if !q.NoHost {
 		s.keep(&all, f.Before)
 	}
+	if only.Key() != "" {
+		all = status.InVault(all, string(only.ID), only.Path)
+	}
 	if q.Machine == "" {
 		return all, nil
 	}
@@ -57,13 +60,18 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	return one, nil
 }
 
-// known are the vaults that a query is about.
-func (s *Service) known(ctx context.Context, vault string) ([]Known, error) {
-	if vault == "" {
-		return s.vaults.List(ctx)
+// known are the vaults that a query is about: all, so that no VM is taken for unprotected which another one protects,
+// and the one that is asked for; none of that: every one.
+func (s *Service) known(ctx context.Context, vault string) (only Known, all []Known, err error) {
+	all, err = s.vaults.List(ctx)
+	if vault == "" || err != nil {
+		return only, all, err
 	}
-	k, err := s.vaults.Find(ctx, vault)
-	return []Known{k}, err
+	only, err = s.vaults.Find(ctx, vault)
+	if !slices.ContainsFunc(all, func(k Known) bool { return k.Key() == only.Key() }) {
+		all = append(all, only)
+	}
+	return only, all, err
 }
 
 // patiently reads the facts of a vault. One that does not answer in time, or cannot be read, has a problem
