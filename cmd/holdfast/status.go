@@ -29,7 +29,7 @@ when that was. ` + "`holdfast ignore NAME`" + ` is for what needs no protection.
 		UsageText: "holdfast status --vault /srv/vault\nholdfast status --machine web1\nholdfast status --nagios\nholdfast status --json | jq -r '.reasons[]'",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "machine", Usage: "`MACHINE`: all about one"},
-			&cli.BoolFlag{Name: "all", Usage: "list all machines, however many are well"},
+			&cli.BoolFlag{Name: "all", Usage: "list all reasons and machines, however many there are"},
 			&cli.BoolFlag{Name: "nagios", Usage: "one line and the exit code of a plugin of Nagios: 0 well, 1 look, 2 at risk, 3 unknown"},
 			&cli.BoolFlag{Name: "no-host", Usage: "do not ask for the VMs of this host"},
 			stateFlag(), jsonFlag(), localFlag(),
@@ -114,12 +114,8 @@ func (k *console) showStatus(s api.Status, o statusOptions) error {
 		words = paint(yellow, fmt.Sprintf("nothing is at risk, %s", counted(len(s.Warnings), "warning")))
 	}
 	k.raw("%s at %s: %s\n", s.Host, k.moment(s.Time.Time, o.local), words)
-	for _, r := range s.Reasons {
-		k.raw("  %s\n", paint(red, "! "+r))
-	}
-	for _, w := range s.Warnings {
-		k.raw("  %s\n", paint(yellow, "- "+w))
-	}
+	k.list(s.Reasons, o.all, func(text string) string { return paint(red, "! "+text) })
+	k.list(s.Warnings, o.all, func(text string) string { return paint(yellow, "- "+text) })
 	for i := range s.Vaults {
 		k.showVaultStatus(&s.Vaults[i], o.local)
 	}
@@ -128,6 +124,20 @@ func (k *console) showStatus(s api.Status, o statusOptions) error {
 		return k.table(oneMachine(k, &s.Machines[0], o.local))
 	}
 	return k.showMachines(s.Machines, o)
+}
+
+// fewLines are as many as are spelled out of reasons, and of warnings.
+const fewLines = 12
+
+// list prints a few texts, or all, a line each.
+func (k *console) list(texts []string, all bool, line func(string) string) {
+	for i, text := range texts {
+		if i == fewLines && !all {
+			k.raw("  ... and %d more: --all lists them\n", len(texts)-i)
+			return
+		}
+		k.raw("  %s\n", line(text))
+	}
 }
 
 func (k *console) showMachines(machines []api.MachineStatus, o statusOptions) error {
