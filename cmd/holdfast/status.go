@@ -142,11 +142,16 @@ func (k *console) list(texts []string, all bool, line func(string) string) {
 
 func (k *console) showMachines(machines []api.MachineStatus, o statusOptions) error {
 	rows := [][]string{{"MACHINE", "POLICY", "", "LAST GOOD", "AGE", "RPO", "NEXT", "CONSISTENCY", "MODE", "PROTECTED", "TREND", "VM"}}
-	well := 0
+	well, more := 0, 0
 	for i := range machines {
 		m := &machines[i]
-		if len(machines) > fewMachines && !o.all && len(m.Reasons)+len(m.Warnings) == 0 {
+		switch {
+		case len(machines) <= fewMachines, o.all:
+		case len(m.Reasons)+len(m.Warnings) == 0:
 			well++
+			continue
+		case len(rows) > fewMachines:
+			more++
 			continue
 		}
 		rows = append(rows, machineRow(k, m, o.local))
@@ -156,6 +161,9 @@ func (k *console) showMachines(machines []api.MachineStatus, o statusOptions) er
 		if err := k.table(rows, 4, 5, 9, 10); err != nil {
 			return err
 		}
+	}
+	if more > 0 {
+		k.raw("%s more of which something is to be said: --all lists them\n", counted(more, "machine"))
 	}
 	if well > 0 {
 		k.raw("%s of which nothing is to be said: --all lists them\n", counted(well, "machine"))

@@ -102,12 +102,15 @@ func TestAStatusFitsOnAScreen(t *testing.T) {
 		st.Reasons = append(st.Reasons, "machine web: late")
 		st.Machines = append(st.Machines, api.MachineStatus{Name: "web"})
 	}
+	for i := range 50 {
+		st.Machines[4*i].AtRisk, st.Machines[4*i].Reasons = true, []string{"late"}
+	}
 	var out bytes.Buffer
 	k := &console{out: &out, getenv: func(string) string { return "" }}
 	if err := k.showStatus(st, statusOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(out.String(), "\n"); n > 24 || !strings.Contains(out.String(), "... and 188 more: --all lists them") || !strings.Contains(out.String(), "200 machines of which nothing") {
+	if n := strings.Count(out.String(), "\n"); n > 50 || !strings.Contains(out.String(), "... and 188 more: --all lists them") || !strings.Contains(out.String(), "150 machines of which nothing") || !strings.Contains(out.String(), "20 machines more") {
 		t.Errorf("%d lines:\n%s", n, &out)
 	}
 	out.Reset()
