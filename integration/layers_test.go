@@ -17,7 +17,7 @@ const module = "github.com/holdfast-backup/holdfast"
 // lies below it. A package that is not listed may import none and be imported by
 // none.
 var arrows = map[string][]string{
-	"cmd/holdfast": {"daemon", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
+	"cmd/holdfast": {"daemon", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
 		"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 

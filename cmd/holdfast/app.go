@@ -24,7 +24,7 @@ func newApp(k *console) *cli.App {
 			group("Machines", doctorCommand(k)),
 			group("Policies", policyCommand(k)), group("Policies", applyCommand(k)), group("Policies", pruneCommand(k)),
 			group("Look", statusCommand(k)), group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
-			group("Look", reportCommand(k)), group("Look", ignoreCommand(k)),
+			group("Look", reportCommand(k)), group("Look", ignoreCommand(k)), group("Look", notifyCommand(k)),
 			group("Restore", restoreCommand(k)),
 			group("Jobs", jobsCommand(k)), group("Jobs", jobCommand(k)),
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),

@@ -27,7 +27,7 @@ folder of this host. Without a name, it is printed.`,
 			if err != nil {
 				return err
 			}
-			w, done, err := k.watching(c.Context, c.String("vault"), dir)
+			w, done, err := k.watching(c.Context, c.String("vault"), dir, false)
 			if err != nil {
 				return err
 			}

@@ -57,7 +57,7 @@ now: what dropping all its points would free.`,
 }
 
 func reportUsage(ctx context.Context, k *console, o listing, q api.UsageQuery, asCSV bool) error {
-	w, done, err := k.watching(ctx, o.vault, "")
+	w, done, err := k.watching(ctx, o.vault, "", true)
 	if err != nil {
 		return err
 	}

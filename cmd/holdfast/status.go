@@ -29,7 +29,7 @@ when that was. ` + "`holdfast ignore NAME`" + ` is for what needs no protection.
 		UsageText: "holdfast status --vault /srv/vault\nholdfast status --machine web1\nholdfast status --nagios\nholdfast status --json | jq -r '.reasons[]'",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "machine", Usage: "`MACHINE`: all about one"},
-			&cli.BoolFlag{Name: "all", Usage: "list all machines, however many are well"},
+			&cli.BoolFlag{Name: "all", Usage: "list all reasons and machines, however many there are"},
 			&cli.BoolFlag{Name: "nagios", Usage: "one line and the exit code of a plugin of Nagios: 0 well, 1 look, 2 at risk, 3 unknown"},
 			&cli.BoolFlag{Name: "no-host", Usage: "do not ask for the VMs of this host"},
 			stateFlag(), jsonFlag(), localFlag(),
@@ -39,8 +39,8 @@ when that was. ` + "`holdfast ignore NAME`" + ` is for what needs no protection.
 				return err
 			}
 			how, err := k.listing(c)
-			if err != nil {
-				return err
+			if err != nil && !k.hasDaemon() {
+				return err // with a daemon, all its vaults are meant
 			}
 			if how.json && c.Bool("nagios") {
 				return usagef("--json and --nagios exclude each other")
@@ -65,7 +65,7 @@ func (e *endedError) Error() string { return fmt.Sprintf("exit code %d", e.code)
 
 // showStatus prints a status.
 func showStatus(ctx context.Context, k *console, o statusOptions) error {
-	w, done, err := k.watching(ctx, o.vault, o.stateDir)
+	w, done, err := k.watching(ctx, o.vault, o.stateDir, true)
 	if err != nil {
 		return err
 	}
@@ -114,12 +114,8 @@ func (k *console) showStatus(s api.Status, o statusOptions) error {
 		words = paint(yellow, fmt.Sprintf("nothing is at risk, %s", counted(len(s.Warnings), "warning")))
 	}
 	k.raw("%s at %s: %s\n", s.Host, k.moment(s.Time.Time, o.local), words)
-	for _, r := range s.Reasons {
-		k.raw("  %s\n", paint(red, "! "+r))
-	}
-	for _, w := range s.Warnings {
-		k.raw("  %s\n", paint(yellow, "- "+w))
-	}
+	k.list(s.Reasons, o.all, func(text string) string { return paint(red, "! "+text) })
+	k.list(s.Warnings, o.all, func(text string) string { return paint(yellow, "- "+text) })
 	for i := range s.Vaults {
 		k.showVaultStatus(&s.Vaults[i], o.local)
 	}
@@ -130,13 +126,32 @@ func (k *console) showStatus(s api.Status, o statusOptions) error {
 	return k.showMachines(s.Machines, o)
 }
 
+// fewLines are as many as are spelled out of reasons, and of warnings.
+const fewLines = 12
+
+// list prints a few texts, or all, a line each.
+func (k *console) list(texts []string, all bool, line func(string) string) {
+	for i, text := range texts {
+		if i == fewLines && !all {
+			k.raw("  ... and %d more: --all lists them\n", len(texts)-i)
+			return
+		}
+		k.raw("  %s\n", line(text))
+	}
+}
+
 func (k *console) showMachines(machines []api.MachineStatus, o statusOptions) error {
 	rows := [][]string{{"MACHINE", "POLICY", "", "LAST GOOD", "AGE", "RPO", "NEXT", "CONSISTENCY", "MODE", "PROTECTED", "TREND", "VM"}}
-	well := 0
+	well, more := 0, 0
 	for i := range machines {
 		m := &machines[i]
-		if len(machines) > fewMachines && !o.all && len(m.Reasons)+len(m.Warnings) == 0 {
+		switch {
+		case len(machines) <= fewMachines, o.all:
+		case len(m.Reasons)+len(m.Warnings) == 0:
 			well++
+			continue
+		case len(rows) > fewMachines:
+			more++
 			continue
 		}
 		rows = append(rows, machineRow(k, m, o.local))
@@ -146,6 +161,9 @@ func (k *console) showMachines(machines []api.MachineStatus, o statusOptions) er
 		if err := k.table(rows, 4, 5, 9, 10); err != nil {
 			return err
 		}
+	}
+	if more > 0 {
+		k.raw("%s more of which something is to be said: --all lists them\n", counted(more, "machine"))
 	}
 	if well > 0 {
 		k.raw("%s of which nothing is to be said: --all lists them\n", counted(well, "machine"))

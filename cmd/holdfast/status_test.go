@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"os"
@@ -92,6 +93,30 @@ func TestUsageIsReportedForABill(t *testing.T) {
 	s.must(exitDone, "report", "usage", "--month", "1999-01", "--json").says(t, `"machines": []`)
 	s.must(exitUsage, "report", "usage", "--month", "1999").says(t, "write, for example, 2026-11")
 	s.must(exitNotFound, "report", "usage", "--machine", "nobody")
+}
+
+func TestAStatusFitsOnAScreen(t *testing.T) {
+	t.Parallel()
+	st := api.Status{AtRisk: true}
+	for range 200 {
+		st.Reasons = append(st.Reasons, "machine web: late")
+		st.Machines = append(st.Machines, api.MachineStatus{Name: "web"})
+	}
+	for i := range 50 {
+		st.Machines[4*i].AtRisk, st.Machines[4*i].Reasons = true, []string{"late"}
+	}
+	var out bytes.Buffer
+	k := &console{out: &out, getenv: func(string) string { return "" }}
+	if err := k.showStatus(st, statusOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "\n"); n > 50 || !strings.Contains(out.String(), "... and 188 more: --all lists them") || !strings.Contains(out.String(), "150 machines of which nothing") || !strings.Contains(out.String(), "20 machines more") {
+		t.Errorf("%d lines:\n%s", n, &out)
+	}
+	out.Reset()
+	if err := k.showStatus(st, statusOptions{all: true}); err != nil || strings.Count(out.String(), "\n") < 400 {
+		t.Errorf("%v, %d lines", err, strings.Count(out.String(), "\n"))
+	}
 }
 
 func TestColoursAreForTerminalsAlone(t *testing.T) {

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -21,13 +24,20 @@ type watcher struct {
 const statusPatience = 15 * time.Second
 
 // watching returns who knows how a vault stands: the daemon that owns it, if that can be asked for
-// a status, or else this process.
-func (k *console) watching(ctx context.Context, vault, stateDir string) (*watcher, func(), error) {
-	if w := k.daemonOf(ctx, vault); w != nil {
+// a status, or else this process. Without a vault, a daemon of this host is asked about all its own.
+func (k *console) watching(ctx context.Context, vault, stateDir string, needsVault bool) (*watcher, func(), error) {
+	w := k.daemonOf(ctx, vault)
+	if vault == "" {
+		w = k.anyDaemon(ctx)
+	}
+	if w != nil {
 		if ops, ok := w.Operations.(api.Watching); ok {
 			return &watcher{ops, w.vault}, w.close, nil
 		}
 		w.close()
+	}
+	if vault == "" && needsVault {
+		return nil, nil, usagef("no vault is named").hinted("give --vault PATH, or set HOLDFAST_VAULT")
 	}
 	open, err := k.vaultOptions(ctx)
 	if err != nil {
@@ -44,4 +54,25 @@ func (k *console) watching(ctx context.Context, vault, stateDir string) (*watche
 		Jobs:   table, Tool: toolName(), Host: hostSeed(), StateDir: stateDir,
 	})
 	return &watcher{s, vault}, func() { table.Close(context.WithoutCancel(ctx)) }, nil
+}
+
+// hasDaemon tells whether there is a socket of a daemon on this host.
+func (k *console) hasDaemon() bool {
+	return !k.withoutDaemon() && slices.ContainsFunc(k.runDirs(), func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, service.SocketName))
+		return err == nil
+	})
+}
+
+// anyDaemon is a daemon of this host, whatever vaults it owns; nil: none answers.
+func (k *console) anyDaemon(ctx context.Context) *worker {
+	if !k.hasDaemon() {
+		return nil
+	}
+	for _, dir := range k.runDirs() {
+		if _, err := os.Stat(filepath.Join(dir, service.SocketName)); err == nil {
+			return k.reach(ctx, dir, "")
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -69,6 +70,10 @@ type Options struct {
 	StateDir string
 	Guard    quiesce.Guard // of freezes
 
+	// Patience is how long a vault may take to tell how it is, before what was known of it last
+	// is told instead; 0: 30 s.
+	Patience time.Duration
+
 	// RestoreFolders are those in which, or below which, who is not trusted may have points restored to.
 	RestoreFolders []string
 }
@@ -89,6 +94,9 @@ var (
 
 // New returns a service. Whoever made the vaults and the table closes them.
 func New(o Options) *Service {
+	if o.Patience <= 0 {
+		o.Patience = vaultPatience
+	}
 	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs}
 	s.journal = sync.OnceValues(func() (*quiesce.Journal, error) {
 		if o.StateDir == "" {

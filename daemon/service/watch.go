@@ -18,8 +18,7 @@ import (
 var _ api.Watching = (*Service)(nil)
 
 const (
-	// vaultPatience is how long a vault may take to tell how it is, before what was known of it
-	// last is told instead.
+	// vaultPatience is the usual [Options.Patience].
 	vaultPatience = 30 * time.Second
 	// hostPatience is how long all VMs of the host together may take to answer.
 	hostPatience = 15 * time.Second
@@ -28,7 +27,7 @@ const (
 // Status tells how machines and vaults are, and remembers it in the state folder, as far as that
 // can be written to.
 func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
-	known, err := s.known(ctx, q.Vault)
+	only, known, err := s.known(ctx, q.Vault)
 	if err != nil {
 		return api.Status{}, err
 	}
@@ -48,6 +47,9 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	if !q.NoHost {
 		s.keep(&all, f.Before)
 	}
+	if only.Key() != "" {
+		all = status.InVault(all, string(only.ID), only.Path)
+	}
 	if q.Machine == "" {
 		return all, nil
 	}
@@ -58,13 +60,18 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	return one, nil
 }
 
-// known are the vaults that a query is about.
-func (s *Service) known(ctx context.Context, vault string) ([]Known, error) {
-	if vault == "" {
-		return s.vaults.List(ctx)
+// known are the vaults that a query is about: all, so that no VM is taken for unprotected which another one protects,
+// and the one that is asked for; none of that: every one.
+func (s *Service) known(ctx context.Context, vault string) (only Known, all []Known, err error) {
+	all, err = s.vaults.List(ctx)
+	if vault == "" || err != nil {
+		return only, all, err
 	}
-	k, err := s.vaults.Find(ctx, vault)
-	return []Known{k}, err
+	only, err = s.vaults.Find(ctx, vault)
+	if !slices.ContainsFunc(all, func(k Known) bool { return k.Key() == only.Key() }) {
+		all = append(all, only)
+	}
+	return only, all, err
 }
 
 // patiently reads the facts of a vault. One that does not answer in time, or cannot be read, has a problem
@@ -76,7 +83,7 @@ func (s *Service) patiently(ctx context.Context, k Known, now time.Time) (status
 		err      error
 	}
 	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(ctx, vaultPatience)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Patience)
 	defer cancel()
 	go func() {
 		var a answer
@@ -94,10 +101,10 @@ func (s *Service) patiently(ctx context.Context, k Known, now time.Time) (status
 		}
 		problem = a.err.Error()
 		if errors.Is(a.err, context.DeadlineExceeded) {
-			problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+			problem = fmt.Sprintf("it did not answer for %v", s.o.Patience)
 		}
 	case <-ctx.Done():
-		problem = fmt.Sprintf("it did not answer for %v", vaultPatience)
+		problem = fmt.Sprintf("it did not answer for %v", s.o.Patience)
 	}
 	v := api.Vault{ID: string(k.ID), Name: k.Name, Path: k.Path}
 	if v.Name == "" {

@@ -30,7 +30,7 @@ func Compose(f Facts) api.Status {
 	s.VMs = unprotectedVMs(&f)
 	sum(&s)
 	if f.Unasked != "" {
-		s.Warnings = append(s.Warnings, "not every VM of this host could be asked: "+f.Unasked)
+		s.Warnings = append(s.Warnings, notAsked+f.Unasked)
 	}
 	return s
 }
@@ -78,6 +78,28 @@ func Only(s api.Status, machine string) (api.Status, bool) {
 	sum(&s)
 	return s, len(left) > 0
 }
+
+// InVault leaves one vault in a status, by its id or, where that is not known, its path, with its
+// machines and the VMs of the host.
+func InVault(s api.Status, id, path string) api.Status {
+	vaults, machines, names := []api.VaultStatus{}, []api.MachineStatus{}, map[string]bool{}
+	for _, v := range s.Vaults {
+		if id != "" && v.ID == id || (id == "" || v.ID == "") && v.Path == path {
+			vaults, names[v.Name] = append(vaults, v), true
+		}
+	}
+	for _, m := range s.Machines {
+		if names[m.Vault] {
+			machines = append(machines, m)
+		}
+	}
+	s.Vaults, s.Machines, s.Reasons, s.Warnings = vaults, machines, []string{}, slices.DeleteFunc(slices.Clone(s.Warnings), func(w string) bool { return !strings.HasPrefix(w, notAsked) })
+	sum(&s)
+	return s
+}
+
+// notAsked begins the warning that VMs of the host did not answer.
+const notAsked = "not every VM of this host could be asked: "
 
 // keptStatus is what is known of a vault that cannot be read, and of its machines.
 func keptStatus(v *VaultFacts, before *api.Status, now time.Time) (api.VaultStatus, []api.MachineStatus) {

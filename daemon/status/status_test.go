@@ -192,6 +192,20 @@ func TestSinceWhenAMachineIsUnprotectedIsRemembered(t *testing.T) {
 	if !ok || len(one.Reasons) != 1 || !one.AtRisk || len(one.Vaults) != 1 {
 		t.Errorf("%+v %v", one, ok)
 	}
+	other := wellVault(healthy())
+	other.Vault = api.Vault{ID: "bb", Name: "other", Path: "/srv/o"}
+	other.HeldUntil = now.AddDate(1, 0, 0)
+	facts.Vaults, facts.Unasked = append(facts.Vaults, other), "no answer"
+	both := Compose(facts)
+	for _, c := range []struct {
+		id, path          string
+		machines, reasons int
+		warnings          int
+	}{{"aa", "", 1, 2, 1}, {"bb", "x", 1, 2, 2}, {"", "/srv/o", 1, 2, 2}, {"cc", "/srv/o", 0, 1, 1}} {
+		if s := InVault(both, c.id, c.path); len(s.Machines) != c.machines || len(s.Reasons) != c.reasons || len(s.Warnings) != c.warnings || len(s.VMs) != 1 {
+			t.Errorf("%+v: %d machines, %q, %q", c, len(s.Machines), s.Reasons, s.Warnings)
+		}
+	}
 	if _, ok := Only(third, "web2"); ok {
 		t.Error("there is no web2")
 	}
