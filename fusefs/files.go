@@ -50,11 +50,7 @@ func (n *filesNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 
 // enter fills out with the root of a volume.
 func (t *tree) enter(p *blockstore.Point, volume string, out *fuse.EntryOut) syscall.Errno {
-	slot, err := t.guests.slotOf(p, volume)
-	if err != nil {
-		return t.errno(err, p, filesName+"/"+volume)
-	}
-	n, errno := t.raw.node(guestBit | slot<<inodeBits)
+	n, errno := t.raw.inode(t.guests.show(p, volume), 0)
 	if errno != 0 {
 		return errno
 	}

@@ -41,6 +41,15 @@ func guestTrees() (root, srv *treetest.FS) {
 	sparse := root.File("sparse", strings.Repeat("a", 8192)+strings.Repeat("\x00", 1<<20)+strings.Repeat("b", 5000))
 	sparse.Holes = []gtree.Extent{{Off: 8192, Len: 1 << 20}}
 	sparse.Allocated = 8192 + 8192
+	far := root.File("far", "far away") // as NTFS counts: sequence numbers in the upper bits
+	delete(root.Nodes, far.Ino)
+	for i := range root.Nodes[2].Entries {
+		if e := &root.Nodes[2].Entries[i]; e.Name == "far" {
+			e.Ino |= 0xffff << 48
+			far.Ino = e.Ino
+		}
+	}
+	root.Nodes[far.Ino] = far
 	bad := root.File("broken/bad", "")
 	bad.Err = &gtree.CorruptError{What: "inode 77", Why: "of the test", At: 4096}
 	locked := root.File("broken/locked", "")
@@ -99,6 +108,7 @@ drwxr-xr-x 0 0 0 1 2026-11-01 02:03:04.567890123 +0000`)
 	expect(t, m, in+"test vda/home/ann -ef vda/home/ann2 && echo same; test vda/etc/fstab -ef vdb/www/index || echo other", "same\nother")
 	expect(t, m, in+"ls vda/nothing 2>&1 || ls vda/nothing 2>&1 || true", strings.Repeat("ls: cannot access 'vda/nothing': No such file or directory\n", 2))
 	expect(t, m, in+"stat -c %b vda/sparse; T=$(mktemp -p /dev/shm); cp vda/sparse $T; cmp vda/sparse $T; stat -c %b $T; rm $T", "32\n32")
+	expect(t, m, in+"cat vda/far", "far away")
 	expect(t, m, in+"stat -f -c '%S %b' vda", "4096 256")
 	expect(t, m, in+"cat vda/dev/sda1 2>&1 || true", "cat: vda/dev/sda1: Permission denied") // nodev
 	expect(t, m, in+"touch vda/new 2>&1 || true", "touch: cannot touch 'vda/new': Read-only file system")
@@ -233,7 +243,7 @@ func TestDamageOfAGuestHarmsItsPathAloneAndIsLogged(t *testing.T) {
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	m, _ := mount(t, guestVault(set, root, srv), o)
 	expect(t, m, "cd $M/web/latest/files/vda/broken; ls; cat bad 2>&1 || true; cat locked 2>&1 || true; ls -l .. | wc -l",
-		"bad\nlocked\ncat: bad: Input/output error\ncat: locked: Operation not supported\n12")
+		"bad\nlocked\ncat: bad: Input/output error\ncat: locked: Operation not supported\n13")
 	if l := log.with("inode 77"); len(l) != 1 || !strings.Contains(l[0], "volume=vda") {
 		t.Errorf("logged: %q", l)
 	}
@@ -255,7 +265,7 @@ func TestGuestsThatAreNotUsedAreLetGo(t *testing.T) {
 	count := func() (open, guests int) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		for _, s := range g.slots {
+		for _, s := range g.volumes {
 			if s.at != nil {
 				open++
 			}

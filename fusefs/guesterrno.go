@@ -21,7 +21,7 @@ const maxGuestFaults = 20
 //	damaged by the guest, or hostile    EIO, logged
 //	not to be read here                 EOPNOTSUPP, logged
 //	anything else                       as errno has it
-func (t *tree) guestErrno(err error, s *slot) syscall.Errno {
+func (t *tree) guestErrno(err error, s *shown) syscall.Errno {
 	var corrupt *gtree.CorruptError
 	switch {
 	case err == nil:
@@ -42,7 +42,7 @@ func (t *tree) guestErrno(err error, s *slot) syscall.Errno {
 	return t.errno(err, s.point, filesName+"/"+s.volume)
 }
 
-func (t *tree) guestFault(err error, s *slot, msg string) {
+func (t *tree) guestFault(err error, s *shown, msg string) {
 	key := fmt.Sprintf("guest %s %s", s.point.ID, s.volume)
 	if !t.faults.first(key + err.Error()) {
 		return

@@ -10,7 +10,7 @@ import (
 // resolved is where the absolute target of a link lies in the mount: on the volume that
 // the guest has there or, of a volume that is not part of the guest's root, on that
 // volume. A target that the point does not hold stays as it is.
-func (t *tree) resolved(s *slot, target string) string {
+func (t *tree) resolved(s *shown, target string) string {
 	folder := t.folderOf(s.point)
 	if folder == "" {
 		return target

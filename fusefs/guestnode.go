@@ -2,7 +2,6 @@ package fusefs
 
 import (
 	"errors"
-	"fmt"
 	iofs "io/fs"
 	"strings"
 	"syscall"
@@ -14,7 +13,7 @@ import (
 )
 
 // The kernel names a guest's inode by a number that says all: the upper bit, the slot
-// of its volume, the inode within. So nothing is kept for the millions that a walk
+// of its volume, the lower bits of the inode's own number. So nothing is kept for the millions that a walk
 // touches, and forgetting them is nothing to do.
 //
 // Inode numbers that programs see are those of the guest, multiplied and moved by a
@@ -22,8 +21,8 @@ import (
 // volumes of a mount, which is one device to programs, do not.
 const (
 	guestBit  = 1 << 63
-	slotBits  = 20
-	inodeBits = 43
+	slotBits  = 23
+	inodeBits = 40
 	inoFactor = 0x5851f42d4c957f2d // odd, so that no two inodes of a volume meet
 )
 
@@ -33,20 +32,23 @@ func isGuest(node uint64) bool { return node&guestBit != 0 }
 // guestNode is an inode of a volume.
 type guestNode struct {
 	raw  *guestTree
-	s    *slot
-	n    uint64 // of the slot
+	s    *shown
 	ino  uint64
 	fsys gtree.FileSystem
 }
 
 // node finds what the kernel means. Errors are logged.
 func (r *guestTree) node(id uint64) (*guestNode, syscall.Errno) {
-	n := id &^ guestBit >> inodeBits
-	s := r.t.guests.slot(n)
-	if s == nil {
+	s, ino, ok := r.t.guests.inode(id)
+	if !ok {
 		return nil, syscall.ESTALE
 	}
-	g := &guestNode{raw: r, s: s, n: n, ino: id & (1<<inodeBits - 1)}
+	return r.inode(s, ino)
+}
+
+// inode is node for one that has no name yet.
+func (r *guestTree) inode(s *shown, ino uint64) (*guestNode, syscall.Errno) {
+	g := &guestNode{raw: r, s: s, ino: ino}
 	var err error
 	if g.fsys, err = r.t.guests.open(s); err != nil {
 		return nil, g.errno(err)
@@ -56,26 +58,18 @@ func (r *guestTree) node(id uint64) (*guestNode, syscall.Errno) {
 
 func (n *guestNode) errno(err error) syscall.Errno { return n.raw.t.guestErrno(err, n.s) }
 
-// id is the kernel's name for another inode of the volume.
-func (n *guestNode) id(ino uint64) (uint64, error) {
-	if ino >= 1<<inodeBits {
-		return 0, &gtree.UnsupportedError{What: fmt.Sprintf("inode %d", ino), Why: "its number is larger than a mount can name"}
-	}
-	return guestBit | n.n<<inodeBits | ino, nil
-}
-
 // inoOf is the inode number that programs see.
-func (s *slot) inoOf(ino uint64) uint64 {
+func (s *shown) inoOf(ino uint64) uint64 {
 	n := (s.base + ino*inoFactor) &^ guestBit
 	if n <= rootIno {
-		return ino + rootIno + 1
+		return n + rootIno + 1
 	}
 	return n
 }
 
 // entry answers a lookup of an inode.
 func (n *guestNode) entry(ino uint64, out *fuse.EntryOut) error {
-	id, err := n.id(ino)
+	id, err := n.raw.t.guests.node(n.s, ino)
 	if err != nil {
 		return err
 	}

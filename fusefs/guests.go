@@ -26,20 +26,21 @@ type guests struct {
 	formats []gtree.Format // nil: all
 	now     func() time.Time
 
-	mu     sync.Mutex // guards what follows, never held while a volume is read
-	points map[blockstore.PointID]*guestfs.Guest
-	slots  []*slot // each volume that was ever looked up
-	byKey  map[slotKey]uint64
+	mu      sync.Mutex // guards what follows, never held while a volume is read
+	points  map[blockstore.PointID]*guestfs.Guest
+	volumes []*shown // each that was ever looked up
+	byName  map[volumeName]*shown
+	slots   []slot
+	bySlot  map[slot]uint64 // their numbers
 }
 
-type slotKey struct {
+type volumeName struct {
 	point  blockstore.PointID
 	volume string
 }
 
-// slot is a volume of a point. Its number is part of the kernel's names for what lies
-// in it, so it is never given to another. The volume itself comes and goes.
-type slot struct {
+// shown is a volume of a point that was looked up. The volume itself comes and goes.
+type shown struct {
 	point  *blockstore.Point
 	volume string
 	base   uint64 // of inode numbers
@@ -48,8 +49,18 @@ type slot struct {
 	used time.Time       // guarded by guests.mu
 }
 
+// slot is a volume with the upper bits of its inode numbers: with few exceptions there is
+// one for each volume, since these bits are zero. NTFS counts in them how often a record was
+// used. A slot's number is part of the kernel's names for inodes, so it is never given to
+// another.
+type slot struct {
+	*shown
+	upper uint64
+}
+
 func newGuests(v Vault, formats []gtree.Format) *guests {
-	return &guests{vault: v, formats: formats, now: time.Now, points: map[blockstore.PointID]*guestfs.Guest{}, byKey: map[slotKey]uint64{}}
+	return &guests{vault: v, formats: formats, now: time.Now, points: map[blockstore.PointID]*guestfs.Guest{},
+		byName: map[volumeName]*shown{}, bySlot: map[slot]uint64{}}
 }
 
 // guest returns the guest of a point. No file system is opened by that.
@@ -94,40 +105,49 @@ func (d *lazyDisk) ReadAt(p []byte, off int64) (int, error) {
 	return disk.ReadAt(p, off)
 }
 
-// maxSlots bounds volumes that one mount can show, by the bits that a node's name has
-// for them.
-const maxSlots = 1 << slotBits
-
 var errSlots = errors.New("more volumes were looked into than one mount can name: unmount and mount again")
 
-// slotOf returns the number of a volume.
-func (g *guests) slotOf(p *blockstore.Point, volume string) (uint64, error) {
+// show returns what is known of a volume.
+func (g *guests) show(p *blockstore.Point, volume string) *shown {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	key := slotKey{p.ID, volume}
-	n, ok := g.byKey[key]
-	if ok {
-		return n, nil
+	name := volumeName{p.ID, volume}
+	if g.byName[name] == nil {
+		g.byName[name] = &shown{point: p, volume: volume, base: ino(kindVolume, string(p.ID), volume)}
+		g.volumes = append(g.volumes, g.byName[name])
 	}
-	if n = uint64(len(g.slots)); n >= maxSlots {
-		return 0, errSlots
-	}
-	g.slots = append(g.slots, &slot{point: p, volume: volume, base: ino(kindVolume, string(p.ID), volume)})
-	g.byKey[key] = n
-	return n, nil
+	return g.byName[name]
 }
 
-func (g *guests) slot(n uint64) *slot {
+// node is the kernel's name for an inode of a volume.
+func (g *guests) node(s *shown, ino uint64) (uint64, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if n >= uint64(len(g.slots)) {
-		return nil
+	key := slot{s, ino >> inodeBits}
+	n, ok := g.bySlot[key]
+	if !ok {
+		if n = uint64(len(g.slots)); n >= 1<<slotBits {
+			return 0, errSlots
+		}
+		g.slots = append(g.slots, key)
+		g.bySlot[key] = n
 	}
-	return g.slots[n]
+	return guestBit | n<<inodeBits | ino&(1<<inodeBits-1), nil
+}
+
+// inode is what the kernel means by a name.
+func (g *guests) inode(node uint64) (s *shown, ino uint64, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := node &^ guestBit >> inodeBits
+	if n >= uint64(len(g.slots)) {
+		return nil, 0, false
+	}
+	return g.slots[n].shown, g.slots[n].upper<<inodeBits | node&(1<<inodeBits-1), true
 }
 
 // open returns the file system of s, which may be open already.
-func (g *guests) open(s *slot) (gtree.FileSystem, error) {
+func (g *guests) open(s *shown) (gtree.FileSystem, error) {
 	g.mu.Lock()
 	v, guest := s.at, g.guestLocked(s.point)
 	g.mu.Unlock()
@@ -165,10 +185,10 @@ func (g *guests) sweep() {
 // there are more of them than volumes may be.
 func (g *guests) dropLocked(keep int, since time.Time) {
 	for {
-		var oldest *slot
+		var oldest *shown
 		open := 0
 		used := map[blockstore.PointID]bool{}
-		for _, s := range g.slots {
+		for _, s := range g.volumes {
 			if s.at == nil {
 				continue
 			}

@@ -149,3 +149,41 @@ func TestAPointOfAMountedFileSystemShowsWhatItsJournalHolds(t *testing.T) {
 		})
 	}
 }
+
+// TestFilesOfAWindowsGuestAreFoundByItsPaths has ntfs-3g make a disk of Windows, and mtools a FAT one.
+func TestFilesOfAWindowsGuestAreFoundByItsPaths(t *testing.T) {
+	needRoot(t)
+	needFUSE(t)
+	need(t, "mkntfs", "ntfs-3g", "sfdisk", "mkfs.vfat", "mcopy")
+	t.Parallel()
+	dir := t.TempDir()
+	script := `set -e; cd "$1"; truncate -s 60M part; mkntfs -q -F -Q -L System part >/dev/null; mkdir m; ntfs-3g part m
+		trap 'fusermount3 -u -z m 2>/dev/null || umount -l m 2>/dev/null || true' EXIT
+		mkdir -p m/Windows/System32 m/Users/Ann/Documents; echo text >"m/Users/Ann/Documents/Über uns.docx"
+		seq 200000 >m/Users/Ann/big; umount m
+		truncate -s 64M sda; echo '2048,,7,*' | sfdisk -q sda; dd if=part of=sda bs=1M seek=1 conv=notrunc status=none
+		truncate -s 20M sdb; mkfs.vfat -n STICK sdb >/dev/null; echo 'from the stick' >f; mcopy -i sdb f '::Long Name.txt'`
+	tool(t, "sh", "-c", script, "sh", dir)
+	v := newVault(t)
+	v.must(0, "backup", "win1", "--disk", "sda="+dir+"/sda,format=raw", "--disk", "sdb="+dir+"/sdb,format=raw", "--quiet")
+	if o := v.must(0, "volumes", "win1@latest"); !strings.Contains(o.out, "C:") || !strings.Contains(o.out, "STICK") {
+		t.Errorf("volumes:\n%s%s", o.out, o.err)
+	}
+	for _, path := range []string{`C:\Users\Ann\Documents\Über uns.docx`, `/users/ANN/documents/über UNS.DOCX`, `\Users/Ann/Documents/Über uns.docx`} {
+		if o := v.must(0, "cat", "win1@latest:"+path); o.out != "text\n" {
+			t.Errorf("%s holds %q", path, o.out)
+		}
+	}
+	if o := v.must(0, "cat", `win1@latest:sdb:\long name.TXT`); o.out != "from the stick\n" {
+		t.Errorf("on the FAT: %q", o.out)
+	}
+	v.must(6, "ls", `win1@latest:D:\`)
+	o := v.must(0, "cp", "--quiet", `win1@latest:C:\Users\Ann`, dir+"/out/")
+	if want := tool(t, "seq", "200000"); !strings.Contains(o.out, "copied 2 files") || tool(t, "cat", dir+"/out/Ann/big") != want {
+		t.Errorf("the copy: %s%s", o.out, o.err)
+	}
+	at, _ := v.mounted()
+	if got := tool(t, "sh", "-c", `cat "$1/win1/latest/files/sda1/Users/Ann/Documents/Über uns.docx"; ls "$1/win1/latest/files/sdb"`, "sh", at); got != "text\nLong Name.txt\n" {
+		t.Errorf("in the mount: %q", got)
+	}
+}

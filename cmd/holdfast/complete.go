@@ -65,7 +65,7 @@ func candidates(ctx context.Context, k *console, app *cli.App, before []string, 
 
 // flagValues are the values of flags that have few.
 var flagValues = map[string][]string{
-	"format":      {"raw", "qcow2", "tar", "zip"},
+	"format":      {"raw", "qcow2"},
 	"consistency": {"crash", "filesystem", "application"},
 	"otherwise":   {"fail", "fall-back"},
 	"block-size":  {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
