@@ -57,12 +57,12 @@ func attachDirect(path string, o *Options) (int, error) {
 }
 
 // kernelOptions are those that mount(2) and fusermount3 understand alike.
-// default_permissions leaves permissions to the kernel, which spares a request
-// for each check.
+// default_permissions has the kernel judge by owners and modes: those of guests' files
+// are the guest's. The mounting user alone may read all of them, whatever they say.
 func kernelOptions(o *Options) []string {
-	opts := []string{fmt.Sprintf("max_read=%d", maxRead), "default_permissions"}
+	opts := []string{fmt.Sprintf("max_read=%d", maxRead)}
 	if o.shared() {
-		opts = append(opts, "allow_other")
+		opts = append(opts, "default_permissions", "allow_other")
 	}
 	return opts
 }

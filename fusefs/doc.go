@@ -3,6 +3,8 @@
 //	<mount>/<machine>/<2026-11-22T22-00-05Z>/point.json
 //	                                         config/<name>
 //	                                         disks/<disk>.raw
+//	                                         files/volumes.json
+//	                                         files/<volume>/<the guest's files>
 //	<mount>/<machine>/latest -> the newest point's folder
 //
 // [Mount] mounts it and returns a [Server]; [Vault] and [Disk] are what it needs
@@ -18,6 +20,20 @@
 // appears or goes, as long as the mount lasts. After a remount names are the same,
 // unless the first of such points went meanwhile. Whatever a folder is called,
 // its inode number (ino.go) stays.
+//
+// # Files of guests
+//
+// files/ has a folder for each volume that can be read in user space
+// (fusefs/guestfs); volumes.json names the others, too, and why they cannot. Nothing
+// of a guest is read before its files/ is. Inside, everything is as the guest has
+// it: owners, modes, times, links, holes, extended attributes. The mounting user reads all
+// of it whatever owners say; where others are let in, the kernel judges by them. Devices are
+// shown and cannot be opened (nodev). A few volumes are open at a time, and none for long
+// when nobody uses it: guests.go.
+//
+// These inodes are not nodes of the library, which keeps each that the kernel knows in
+// memory: their kernel names say all ([guestTree]), so that walking millions of files
+// takes nothing.
 //
 // # Promises
 //

@@ -15,6 +15,10 @@ const (
 	kindConfig    = "config file"
 	kindDisks     = "disks"
 	kindDisk      = "disk"
+
+	kindFiles       = "files"
+	kindVolumesJSON = "volumes.json"
+	kindVolume      = "volume" // the number that its inodes are moved by
 )
 
 // rootIno is the root's inode number.

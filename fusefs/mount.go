@@ -67,9 +67,10 @@ func serve(ctx context.Context, path string, t *tree) (*Server, error) {
 		return nil, err
 	}
 	root := &rootNode{t: t}
-	options := libraryOptions(t.o.Log)
-	raw := fs.NewNodeFS(root, options)
-	conn, err := fuse.NewServer(raw, fmt.Sprintf("/dev/fd/%d", fd), &options.MountOptions)
+	options := libraryOptions(&t.o)
+	t.path = path
+	t.raw = newGuestTree(fs.NewNodeFS(root, options), t)
+	conn, err := fuse.NewServer(t.raw, fmt.Sprintf("/dev/fd/%d", fd), &options.MountOptions)
 	if err != nil {
 		return nil, errors.Join(err, detach(ctx, path, true))
 	}
@@ -91,7 +92,8 @@ func serve(ctx context.Context, path string, t *tree) (*Server, error) {
 }
 
 // libraryOptions are what the library is told.
-func libraryOptions(log *slog.Logger) *fs.Options {
+func libraryOptions(o *Options) *fs.Options {
+	log := o.Log
 	quiet := slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	return &fs.Options{
 		Logger:          quiet,
@@ -103,7 +105,7 @@ func libraryOptions(log *slog.Logger) *fs.Options {
 			MaxWrite:                 maxRead, // sets the size of reads, too
 			DisableSplice:            true,    // our data lies in memory
 			ExplicitDataCacheControl: true,
-			DisableXAttrs:            true,
+			EnableAcl:                o.shared(), // else the kernel does not judge by them, and hands them out
 			MaxBackground:            max(64, 4*runtime.GOMAXPROCS(0)),
 			PanicHandler: func(v any) fuse.Status {
 				stack := make([]byte, 16<<10)

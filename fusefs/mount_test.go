@@ -139,7 +139,7 @@ func TestAMountShowsMachinesPointsDisksAndConfiguration(t *testing.T) {
 	v.add("web", day.Add(time.Hour), holey(1<<20, 2))
 	v.add("mail", day, holey(1<<20, 3))
 	m, _ := mount(t, v, Options{})
-	got := sh(t, m, `cd $M; find . | sort; readlink web/latest; cat web/latest/config/domain.xml; cat web/latest/point.json | head -3`)
+	got := sh(t, m, `cd $M; find . -name files -printf "%p\n" -prune -o -print | sort; readlink web/latest; cat web/latest/config/domain.xml; cat web/latest/point.json | head -3`)
 	want := `.
 ./mail
 ./mail/2026-11-22T22-00-05Z
@@ -147,6 +147,7 @@ func TestAMountShowsMachinesPointsDisksAndConfiguration(t *testing.T) {
 ./mail/2026-11-22T22-00-05Z/config/domain.xml
 ./mail/2026-11-22T22-00-05Z/disks
 ./mail/2026-11-22T22-00-05Z/disks/vda.raw
+./mail/2026-11-22T22-00-05Z/files
 ./mail/2026-11-22T22-00-05Z/point.json
 ./mail/latest
 ./web
@@ -155,12 +156,14 @@ func TestAMountShowsMachinesPointsDisksAndConfiguration(t *testing.T) {
 ./web/2026-11-22T22-00-05Z/config/domain.xml
 ./web/2026-11-22T22-00-05Z/disks
 ./web/2026-11-22T22-00-05Z/disks/vda.raw
+./web/2026-11-22T22-00-05Z/files
 ./web/2026-11-22T22-00-05Z/point.json
 ./web/2026-11-22T23-00-05Z
 ./web/2026-11-22T23-00-05Z/config
 ./web/2026-11-22T23-00-05Z/config/domain.xml
 ./web/2026-11-22T23-00-05Z/disks
 ./web/2026-11-22T23-00-05Z/disks/vda.raw
+./web/2026-11-22T23-00-05Z/files
 ./web/2026-11-22T23-00-05Z/point.json
 ./web/latest
 2026-11-22T23-00-05Z

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	gtree "github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // Options of [Mount]. The zero value works: only the mounting user sees the mount.
@@ -28,6 +29,10 @@ type Options struct {
 	// cannot be listed. nil: nothing is logged.
 	Log *slog.Logger
 
+	// ResolveLinks makes absolute links of guests lead to where they lead in the guest,
+	// within the mount, instead of into the host's own tree.
+	ResolveLinks bool
+
 	// Busy is told who keeps the mount from being taken down after the context of
 	// [Mount] ended, at first and whenever that changes. nil: Log is told.
 	Busy func(error)
@@ -45,6 +50,9 @@ type Options struct {
 
 	// helperOnly mounts by fusermount3 even where mount(2) would do.
 	helperOnly bool
+
+	// formats are the file systems that are read, of tests; nil: all.
+	formats []gtree.Format
 }
 
 func (o Options) withDefaults(info blockstore.VaultInfo) Options {

@@ -15,9 +15,10 @@ const (
 	pointJSONName = "point.json"
 	configName    = "config"
 	disksName     = "disks"
+	// files: files.go
 )
 
-// pointNode is a point's folder: point.json, config and disks. It holds the point
+// pointNode is a point's folder: point.json, config, disks and files. It holds the point
 // itself, so what it shows never changes, and outlives the point.
 type pointNode struct {
 	fs.Inode
@@ -36,7 +37,7 @@ func pointStable(p *blockstore.Point) fs.StableAttr {
 }
 
 func (n *pointNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	n.t.dir(&out.Attr, 2, n.p.Time)
+	n.t.dir(&out.Attr, 3, n.p.Time)
 	out.SetTimeout(forever)
 	return 0
 }
@@ -48,6 +49,8 @@ func (n *pointNode) stable(name string) fs.StableAttr {
 		return fs.StableAttr{Mode: fuse.S_IFREG, Ino: ino(kindPointJSON, id, "")}
 	case configName:
 		return fs.StableAttr{Mode: fuse.S_IFDIR, Ino: ino(kindConfigs, id, "")}
+	case filesName:
+		return fs.StableAttr{Mode: fuse.S_IFDIR, Ino: ino(kindFiles, id, "")}
 	}
 	return fs.StableAttr{Mode: fuse.S_IFDIR, Ino: ino(kindDisks, id, "")}
 }
@@ -61,6 +64,8 @@ func (n *pointNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		c = &configsNode{t: n.t, p: n.p}
 	case disksName:
 		c = &disksNode{t: n.t, p: n.p}
+	case filesName:
+		c = &filesNode{t: n.t, p: n.p}
 	default:
 		return nil, syscall.ENOENT
 	}
@@ -71,6 +76,7 @@ func (n *pointNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	return fs.NewListDirStream([]fuse.DirEntry{
 		entry(configName, n.stable(configName)),
 		entry(disksName, n.stable(disksName)),
+		entry(filesName, n.stable(filesName)),
 		entry(pointJSONName, n.stable(pointJSONName)),
 	}), 0
 }

@@ -17,6 +17,7 @@ func (s *Server) refresh(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.relist(ctx)
+			s.t.guests.sweep()
 		}
 	}
 }

@@ -25,6 +25,9 @@ type tree struct {
 	o       Options
 	faults  *faultLog
 	fills   *filler
+	guests  *guests
+	raw     *guestTree
+	path    string // of the mount
 	current atomic.Pointer[listing]
 
 	uid, gid          uint32
@@ -35,6 +38,7 @@ func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 	t := &tree{vault: v, created: info.Created, o: o.withDefaults(info)}
 	t.faults = newFaultLog(t.o.Log)
 	t.fills = newFiller(max(info.BlockSize, blockSize))
+	t.guests = newGuests(v, t.o.formats)
 	t.uid, t.gid = t.o.owner()
 	t.dirMode, t.fileMode = t.o.modes()
 	return t

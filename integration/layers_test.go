@@ -19,13 +19,14 @@ const module = "github.com/holdfast-backup/holdfast"
 var arrows = map[string][]string{
 	"cmd/holdfast": {"daemon", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
 		"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
-		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", // guests' files without a mount
+		"quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 
 	"daemon": {"daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status",
 		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/service": {"daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/policy", "daemon/api",
-		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+		"fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/jobs":    {"daemon/api"},
 	"daemon/access":  {"daemon/api"},
 	"daemon/config":  {"daemon/strict", "daemon/policy", "daemon/api"},
@@ -40,17 +41,21 @@ var arrows = map[string][]string{
 	"daemon/policy":  {},
 	"daemon/api":     {},
 
-	"fusefs": {"fusefs/guestfs", "daemon/api", "blockstore"},
+	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
 	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
 		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat"},
-	"fusefs/guestfs/tree": {},
-	"fusefs/guestfs/part": {},
-	"fusefs/guestfs/lvm":  {},
-	"fusefs/guestfs/ext":  {"fusefs/guestfs/tree"},
-	"fusefs/guestfs/xfs":  {"fusefs/guestfs/tree"},
-	"fusefs/guestfs/ntfs": {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
-	"fusefs/guestfs/fat":  {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	// Copies of guest files that leave nothing outside their target; archives of them.
+	"fusefs/guestfs/extract": {"fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"}, // whose damage it tells
+	// Trees in memory for tests.
+	"fusefs/guestfs/tree/treetest": {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/tree":          {},
+	"fusefs/guestfs/part":          {},
+	"fusefs/guestfs/lvm":           {},
+	"fusefs/guestfs/ext":           {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/xfs":           {"fusefs/guestfs/tree"},
+	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	// What several readers need.
 	"fusefs/guestfs/lately": {},
 	"fusefs/guestfs/wtf8":   {},
@@ -98,6 +103,10 @@ var testOwners = map[string][]string{
 // testArrows are what the tests of a package may import beyond its arrows.
 var testArrows = map[string][]string{
 	"integration/power": {"blockstore"},
+
+	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs":         {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/extract": {"fusefs/guestfs/tree/treetest"},
 
 	// A real guest.
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},

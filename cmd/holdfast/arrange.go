@@ -81,7 +81,7 @@ func takeFlag(app *cli.App, l *line, w string, rest []string) (flagUse, []string
 	if len(rest) == 0 {
 		return use, rest, usagef("flag --%s needs a value", name)
 	}
-	if len(rest[0]) > 1 && rest[0][0] == '-' {
+	if len(rest[0]) > 1 && rest[0][0] == '-' && (rest[0][1] < '0' || rest[0][1] > '9') { // -8KiB is a value
 		return use, rest, usagef("flag --%s needs a value, and %s looks like a flag", name, rest[0]).
 			hinted("a value that begins with - is written --%s=VALUE", name)
 	}

@@ -16,15 +16,16 @@ func mountCommand(k *console) *cli.Command {
 		Name:      "mount",
 		Usage:     "show all points as a read-only tree of files",
 		ArgsUsage: "MOUNTPOINT",
-		Description: `Shows every point as a folder, <machine>/<time>/, with disks/<disk>.raw, config/ and
-point.json. Nothing can be written there, backups go on meanwhile, and new points appear
-within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere; while
+		Description: `Shows every point as a folder, <machine>/<time>/, with disks/<disk>.raw, files/<volume>/ with the
+guest's own files, config/ and point.json. Nothing can be written there, backups go on meanwhile,
+and new points appear within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere; while
 somebody uses it, it waits for that, and a second Ctrl-C takes it away at once.
 Only the user who mounts sees it, unless --allow-other or --group says otherwise.`,
-		UsageText: "holdfast mount /mnt/points --vault /srv/vault\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
+		UsageText: "holdfast mount /mnt/points --vault /srv/vault\ncp -a /mnt/points/web1/latest/files/vda1/home/ann /tmp/\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "allow-other", Usage: "let all users of this host read it"},
 			&cli.StringFlag{Name: "group", Usage: "let `GROUP` (a name or number) read it, for example kvm"},
+			&cli.BoolFlag{Name: "resolve-links", Usage: "have absolute links of guests lead to where they do there, not into this host"},
 			&cli.StringFlag{Name: "cache", Usage: "keep up to `SIZE` of decoded blocks in memory (default 64MiB)"},
 		},
 		Action: func(c *cli.Context) error {
@@ -32,7 +33,7 @@ Only the user who mounts sees it, unless --allow-other or --group says otherwise
 			if err != nil {
 				return err
 			}
-			o := mountOptions{mountpoint: args[0], allowOther: c.Bool("allow-other")}
+			o := mountOptions{mountpoint: args[0], allowOther: c.Bool("allow-other"), resolveLinks: c.Bool("resolve-links")}
 			if c.IsSet("group") {
 				if o.group, err = groupID(c.String("group")); err != nil {
 					return usagef("--group: %v", err)
@@ -55,6 +56,7 @@ Only the user who mounts sees it, unless --allow-other or --group says otherwise
 type mountOptions struct {
 	vault, mountpoint string
 	allowOther        bool
+	resolveLinks      bool
 	group             int   // id; 0: none
 	cache             int64 // bytes; 0: the default
 }
@@ -77,9 +79,11 @@ func mountPoints(ctx context.Context, k *console, o mountOptions) error {
 	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{
 		AllowOther: o.allowOther,
 		Group:      o.group,
-		Describe:   func(p *blockstore.Point) any { return service.DescribePoint(p) },
-		Log:        slog.New(warnings{k: k}),
-		Busy:       busy,
+
+		ResolveLinks: o.resolveLinks,
+		Describe:     func(p *blockstore.Point) any { return service.DescribePoint(p) },
+		Log:          slog.New(warnings{k: k}),
+		Busy:         busy,
 	})
 	if err != nil {
 		return err

@@ -318,7 +318,7 @@ func TestEveryCommandOpensASealedVault(t *testing.T) {
 	for line, code := range map[string]int{
 		"points": 0, "point show web1@latest": 0, "diff web1@latest web1@latest": 0, "check": 0, "trash": 0, "sweep --dry-run": 0,
 		"point lock web1@latest --until 2030-01-01": 0, "vault rebuild-index": 0, "vault info": 0, "vault key list": 0,
-		"vault salvage " + y.path("salvaged"): 0, "sweep --full --now": 0, "check --data": 0,
+		"vault salvage " + y.path("salvaged"): 0, "volumes web1@latest": 0, "sweep --full --now": 0, "check --data": 0,
 	} {
 		y.must(exitRefused, strings.Fields(line)...)
 		y.must(code, append(strings.Fields(line), "--passphrase-file", y.path("pass"))...)

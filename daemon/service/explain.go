@@ -56,6 +56,7 @@ func Explain(err error) *api.Problem {
 // classify decides by what the error is. What is asked first wins where errors
 // are joined: an interruption says least about the data, damage most.
 func classify(err error) (kind string, exit int, hint string) {
+	kind, exit, hint, inFiles := classifyFiles(err)
 	var (
 		damaged *Damaged
 		corrupt *blockstore.CorruptError
@@ -75,6 +76,8 @@ func classify(err error) (kind string, exit int, hint string) {
 		return "points-damaged", exitDamaged, fmt.Sprintf("a backup of the same content may heal it; `holdfast point give-up %s@%s` drops such a point, so that the rest can be swept", p.MachineName, p.ID)
 	case errors.As(err, &corrupt):
 		return "data-damaged", exitDamaged, "`holdfast check --data` lists everything that is damaged; `holdfast restore --skip-damaged` saves the rest"
+	case inFiles:
+		return kind, exit, hint
 	case errors.As(err, &hang):
 		return "vault-hangs", exitFailed, "look after the disk or server that it lies on (dmesg); the points that were there are whole, and what was stored is used by the next backup"
 	case errors.As(err, &busy):

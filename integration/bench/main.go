@@ -46,6 +46,7 @@ var groups = []struct {
 	{"restore", (*bench).restore},
 	{"inplace", (*bench).inPlace},
 	{"mount", (*bench).mount},
+	{"files", (*bench).guestFiles},
 	{"check", (*bench).checkData},
 	{"sweep", (*bench).yearSweep},
 	{"growth", (*bench).growth},

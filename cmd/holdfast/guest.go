@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"regexp"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/fusefs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+)
+
+// guestRef is MACHINE@POINT:PATH or MACHINE@POINT:VOLUME:PATH.
+type guestRef struct {
+	point  pointRef
+	volume string // "": the guest's root
+	path   string
+}
+
+// endOfTime is what follows the last colon of a time that is written with colons.
+var endOfTime = regexp.MustCompile(`^[0-9.]+(Z|[+-].*)?$`)
+
+// parseGuestRef reads where something lies in a guest. Without a path it is the root. A single
+// letter is a drive of Windows.
+func parseGuestRef(s string) (r guestRef, err error) {
+	r.path = "/"
+	head := s
+	for _, slash := range []string{":/", `:\`} {
+		if i := strings.Index(s, slash); i >= 0 && i < len(head) {
+			head, r.path = s[:i], s[i+1:]
+		}
+	}
+	parts := strings.Split(strings.TrimSuffix(head, ":"), ":")
+	point := parts[0]
+	for parts = parts[1:]; len(parts) > 0 && endOfTime.MatchString(parts[0]); parts = parts[1:] {
+		point += ":" + parts[0]
+	}
+	if len(parts) > 0 && !strings.ContainsAny(parts[0], `/\`) {
+		r.volume, parts = parts[0], parts[1:]
+	}
+	if len(parts) > 0 {
+		r.path = "/" + strings.Join(parts, ":") + strings.TrimSuffix(r.path, "/")
+	}
+	if !strings.Contains(point, "@") {
+		return r, usagef("%q names no recovery point", s).hinted("write MACHINE@POINT:PATH, for example web1@latest:/etc")
+	}
+	r.point, err = parsePointRef(point)
+	return r, err
+}
+
+// guests opens the guests of one vault, each once.
+type guests struct {
+	ctx  context.Context
+	v    *blockstore.Vault
+	open map[pointRef]*guestfs.Guest
+}
+
+// withGuests opens the vault that the command line names for do.
+func withGuests(c *cli.Context, k *console, do func(g *guests) error) error {
+	path, err := k.vaultPath(c)
+	if err != nil {
+		return err
+	}
+	v, err := openVault(c.Context, k, path)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	return do(&guests{c.Context, v, map[pointRef]*guestfs.Guest{}})
+}
+
+func (g *guests) guest(ref pointRef) (*guestfs.Guest, error) {
+	if g.open[ref] == nil {
+		p, err := service.FindPoint(g.ctx, g.v, ref)
+		if err != nil {
+			return nil, err
+		}
+		g.open[ref] = fusefs.OpenGuest(fusefs.FromVault(g.v), p, guestfs.Options{})
+	}
+	return g.open[ref], nil
+}
+
+// view is the tree in which the path of r is meant.
+func (g *guests) view(r guestRef) (*guestfs.View, error) {
+	guest, err := g.guest(r.point)
+	if err != nil {
+		return nil, err
+	}
+	if r.volume == "" || strings.EqualFold(r.volume, "c") {
+		return guest.Root()
+	}
+	v, err := guest.Volume(r.volume)
+	if err != nil {
+		return nil, err
+	}
+	return v.View(), nil
+}
+
+// find resolves r; follow says whether to follow a link that is its last name.
+func (g *guests) find(r guestRef, follow bool) (guestfs.Place, error) {
+	w, err := g.view(r)
+	if err != nil {
+		return guestfs.Place{}, err
+	}
+	if follow {
+		return w.Resolve(r.path)
+	}
+	return w.ResolveLink(r.path)
+}

@@ -1,0 +1,30 @@
+package service
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+// classifyFiles knows what is met in a guest's files; false for anything else.
+func classifyFiles(err error) (kind string, exit int, hint string, ok bool) {
+	var missing *guestfs.NotInPointError
+	var unreadable *guestfs.UnreadableError
+	switch {
+	case errors.As(err, new(*tree.CorruptError)):
+		return "guest-damaged", exitDamaged, "the guest's own file system is damaged there, or its disk was; other paths are not harmed, and other points may be whole", true
+	case errors.As(err, &missing):
+		return "not-in-point", exitNotFound, "`holdfast volumes MACHINE@POINT` lists what the point holds", true
+	case errors.As(err, &unreadable):
+		return "volume-unreadable", exitNotFound, unreadable.Advice, true
+	case errors.As(err, new(*guestfs.NoVolumeError)):
+		return "volume-not-found", exitNotFound, "`holdfast volumes MACHINE@POINT` lists what the point holds", true
+	case errors.As(err, new(*tree.UnsupportedError)):
+		return "guest-unsupported", exitFailed, "restore or mount the disk itself, and read it with the guest's own tools", true
+	case errors.Is(err, syscall.ENOTDIR):
+		return "not-a-folder", exitNotFound, "", true
+	}
+	return "", 0, "", false
+}

@@ -1,0 +1,72 @@
+package fusefs
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+)
+
+// filesName is the folder of a point in which the guest's volumes are.
+const filesName = "files"
+
+// intoGuest is what Lookup of filesNode answers beside an entry that it filled itself:
+// guestTree makes success of it. No kernel knows it.
+const intoGuest = syscall.Errno(0x7fff0001)
+
+// filesNode is a point's files folder: a folder for each volume whose file system can be
+// read, and volumes.json, which names the others, too. The disks' tables are read when
+// it is listed, a volume when it is looked up.
+type filesNode struct {
+	fs.Inode
+	t *tree
+	p *blockstore.Point
+}
+
+var (
+	_ fs.NodeGetattrer = (*filesNode)(nil)
+	_ fs.NodeLookuper  = (*filesNode)(nil)
+	_ fs.NodeReaddirer = (*filesNode)(nil)
+)
+
+func (n *filesNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.t.dir(&out.Attr, 0, n.p.Time)
+	out.SetTimeout(forever)
+	return 0
+}
+
+func (n *filesNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if name == volumesJSONName {
+		return child(ctx, &n.Inode, &volumesJSONNode{t: n.t, p: n.p}, volumesJSONStable(n.p), out, forever)
+	}
+	if _, err := n.t.guests.guest(n.p).Volume(name); err != nil {
+		return nil, syscall.ENOENT
+	}
+	return nil, n.t.enter(n.p, name, out)
+}
+
+// enter fills out with the root of a volume.
+func (t *tree) enter(p *blockstore.Point, volume string, out *fuse.EntryOut) syscall.Errno {
+	n, errno := t.raw.inode(t.guests.show(p, volume), 0)
+	if errno != 0 {
+		return errno
+	}
+	if err := n.entry(n.fsys.Root(), out); err != nil {
+		return n.errno(err)
+	}
+	return intoGuest
+}
+
+func (n *filesNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
+	list := []fuse.DirEntry{entry(volumesJSONName, volumesJSONStable(n.p))}
+	for _, v := range n.t.guests.guest(n.p).Volumes() {
+		id, err := v.Identify()
+		if err == nil && id.Readable && fileName(v.Name) {
+			list = append(list, fuse.DirEntry{Name: v.Name, Mode: fuse.S_IFDIR, Ino: ino(kindVolume, string(n.p.ID), v.Name)})
+		}
+	}
+	return fs.NewListDirStream(list), 0
+}

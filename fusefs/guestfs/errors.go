@@ -1,0 +1,51 @@
+package guestfs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// NotInPointError says that what was asked for belongs to the guest and is not in
+// the recovery point: it lay on a disk that was left out, on a volume that none of
+// the disks holds, or on another machine.
+type NotInPointError struct {
+	What string // the path, or the device by the guest's name for it
+	Why  string // "vdb was left out: it is on NFS"
+}
+
+func (e *NotInPointError) Error() string {
+	return fmt.Sprintf("%s is not in this point: %s", e.What, e.Why)
+}
+
+// UnreadableError says that a volume's content is there and is not read here. The
+// disk itself can be.
+type UnreadableError struct {
+	Volume string
+	Type   string // as blkid(8) calls it, "" where that is not known
+	Why    string
+	Advice string // what to do instead
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("volume %s cannot be read: %s", e.Volume, e.Why)
+}
+
+// IsUnreachable tells whether err says that something cannot be reached, other than
+// by not being there: what is behind it is unknown, not missing.
+func IsUnreachable(err error) bool {
+	return errors.As(err, new(*NotInPointError)) || errors.As(err, new(*UnreadableError))
+}
+
+// leftOut is what to say where something is missing while disks were left out.
+func leftOut(missing []Missing) string {
+	var parts []string
+	for _, m := range missing {
+		part := m.Name + " was left out"
+		if m.Reason != "" {
+			part += " (" + m.Reason + ")"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}

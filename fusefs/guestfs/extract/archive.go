@@ -1,0 +1,242 @@
+package extract
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+// archiver is what tar and zip do differently.
+type archiver interface {
+	// add begins an entry; what it returns takes the content of a file.
+	add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error)
+	io.Closer
+}
+
+// Tar writes a tar archive (PAX) of places as they are in the guest, in one pass. Holes are
+// written as zeros. Where a file's content is damaged, its rest is zeros, and a problem.
+func Tar(ctx context.Context, w io.Writer, places []guestfs.Place, o Options) (Result, error) {
+	return archive(ctx, &tarArchive{w: tar.NewWriter(w), r: &Result{}, links: map[inode]string{}}, places, o)
+}
+
+// Zip writes a zip archive of files, folders and links, with permissions and times.
+func Zip(ctx context.Context, w io.Writer, places []guestfs.Place, o Options) (Result, error) {
+	return archive(ctx, &zipArchive{w: zip.NewWriter(w), r: &Result{}}, places, o)
+}
+
+func archive(ctx context.Context, to archiver, places []guestfs.Place, o Options) (r Result, err error) {
+	for _, top := range places {
+		err := top.Walk(ctx, func(p guestfs.Place, a tree.Attr, err error) error {
+			if err == nil {
+				err = r.archived(ctx, to, nameIn(top, p), p, a, o)
+			}
+			if stop := (*fatalError)(nil); errors.As(err, &stop) || ctx.Err() != nil {
+				return err
+			}
+			if err != nil {
+				r.problem(p.Path, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return r, err
+		}
+	}
+	for what, n := range noted(to) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d %s", n, what))
+	}
+	if err := to.Close(); err != nil {
+		return r, fmt.Errorf("write the archive: %w", err)
+	}
+	return r, nil
+}
+
+func noted(to archiver) map[string]int64 {
+	if z, ok := to.(*zipArchive); ok {
+		return z.r.noted
+	}
+	return nil
+}
+
+// nameIn is a path from the last name of where the archive begins.
+func nameIn(top, p guestfs.Place) string {
+	below := strings.TrimPrefix(strings.TrimPrefix(p.Path, top.Path), "/")
+	if top.Path == "/" {
+		return path.Join(".", below)
+	}
+	return path.Join(top.Name(), below)
+}
+
+func (r *Result) archived(ctx context.Context, to archiver, name string, p guestfs.Place, a tree.Attr, o Options) error {
+	target := ""
+	var content tree.File
+	var err error
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		r.Folders++
+	case unix.S_IFLNK:
+		r.Links++
+		target, err = p.Readlink()
+	case unix.S_IFREG:
+		r.Files++
+		content, _, err = p.Open()
+	}
+	if err != nil {
+		return err
+	}
+	w, err := to.add(name, p, a, target)
+	if err != nil || w == nil || content == nil {
+		return err
+	}
+	return r.pour(ctx, w, content, a.Size, o)
+}
+
+// pour writes a file's content, and zeros from where it cannot be read on: its size is
+// written already.
+func (r *Result) pour(ctx context.Context, w io.Writer, content tree.File, size int64, o Options) error {
+	buf := make([]byte, chunk)
+	var failed error
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		part := buf[:min(size-off, int64(len(buf)))]
+		if failed == nil {
+			failed = readAll(content, part, off)
+		}
+		if failed != nil {
+			clear(part)
+		}
+		if _, err := w.Write(part); err != nil {
+			return &fatalError{fmt.Errorf("write the archive: %w", err)}
+		}
+		off += int64(len(part))
+		r.Bytes += int64(len(part))
+		o.progress(r)
+	}
+	if failed != nil {
+		failed = fmt.Errorf("zeros stand for what cannot be read of it: %w", failed)
+	}
+	return failed
+}
+
+type tarArchive struct {
+	w     *tar.Writer
+	r     *Result
+	links map[inode]string
+}
+
+func (t *tarArchive) Close() error { return t.w.Close() }
+
+func (t *tarArchive) add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
+	h := &tar.Header{Name: name, Linkname: target, Mode: int64(a.Mode & 0o7777), Uid: int(a.UID), Gid: int(a.GID),
+		ModTime: a.Mtime, Format: tar.FormatPAX, Devmajor: int64(a.Major), Devminor: int64(a.Minor)}
+	content := false
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case unix.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+	case unix.S_IFBLK:
+		h.Typeflag = tar.TypeBlock
+	case unix.S_IFCHR:
+		h.Typeflag = tar.TypeChar
+	case unix.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case unix.S_IFREG:
+		h.Typeflag, h.Size, content = tar.TypeReg, a.Size, true
+		id := inode{p.Volume, p.Ino}
+		if first, ok := t.links[id]; ok {
+			h.Typeflag, h.Linkname, h.Size, content = tar.TypeLink, first, 0, false
+		} else if a.Nlink > 1 && len(t.links) < maxLinked {
+			t.links[id] = name
+		}
+	default:
+		return nil, errors.New("tar has no sockets")
+	}
+	if err := xattrsInto(h, p); err != nil {
+		return nil, err
+	}
+	if err := t.w.WriteHeader(h); err != nil {
+		if errors.Is(err, tar.ErrHeader) {
+			return nil, err
+		}
+		return nil, &fatalError{fmt.Errorf("write the archive: %w", err)}
+	}
+	if !content {
+		return nil, nil
+	}
+	return t.w, nil
+}
+
+// xattrsInto adds extended attributes as GNU tar and bsdtar keep them.
+func xattrsInto(h *tar.Header, p guestfs.Place) error {
+	fsys, err := p.Volume.FS()
+	if err != nil {
+		return err
+	}
+	names, err := fsys.Xattrs(p.Ino)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		v, err := fsys.Xattr(p.Ino, name)
+		if err != nil {
+			return err
+		}
+		if strings.ContainsAny(name, "=\x00") || strings.Contains(string(v), "\x00") && strings.HasPrefix(name, "GNU.sparse") {
+			continue
+		}
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords["SCHILY.xattr."+name] = string(v)
+	}
+	return nil
+}
+
+type zipArchive struct {
+	w *zip.Writer
+	r *Result
+}
+
+func (z *zipArchive) Close() error { return z.w.Close() }
+
+func (z *zipArchive) add(name string, _ guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
+	if name == "." {
+		return nil, nil
+	}
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: a.Mtime.UTC().Truncate(time.Second)}
+	h.SetMode(fs.FileMode(a.Mode & 0o777))
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		h.Name, h.Method = name+"/", zip.Store
+		h.SetMode(fs.ModeDir | fs.FileMode(a.Mode&0o777))
+	case unix.S_IFLNK:
+		h.SetMode(fs.ModeSymlink | 0o777)
+	case unix.S_IFREG:
+	default:
+		z.r.note("devices, pipes and sockets were left out: zip has none")
+		return nil, nil
+	}
+	w, err := z.w.CreateHeader(h)
+	if err == nil && target != "" {
+		_, err = io.WriteString(w, target)
+	}
+	if err != nil {
+		return nil, &fatalError{fmt.Errorf("write the archive: %w", err)}
+	}
+	return w, nil
+}

@@ -1,0 +1,220 @@
+package extract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+// Copy copies places, with what is in them, to target as cp(1) does: into it where it is a
+// folder or ends with a slash, else one place under that very name. An error is one of the
+// target, or the context's; what could not be taken of the guest is in the result.
+func Copy(ctx context.Context, places []guestfs.Place, target string, o Options) (r Result, err error) {
+	into, name, err := destination(target, len(places))
+	if err != nil {
+		return r, err
+	}
+	root, err := os.OpenRoot(into)
+	if err != nil {
+		return r, fmt.Errorf("open the target: %w", err)
+	}
+	c := &copier{ctx: ctx, o: o, r: &r, top: root, links: map[inode]string{}, seen: map[inode]bool{}, root: os.Geteuid() == 0}
+	dir, err := newFolder(root, "")
+	if err != nil {
+		return r, err
+	}
+	defer dir.close()
+	for _, p := range places {
+		as := name
+		if as == "" {
+			if as = p.Name(); as == "/" {
+				as = "."
+			}
+		}
+		if err := c.place(dir, as, p); err != nil {
+			return r, err
+		}
+	}
+	for what, n := range r.noted {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d %s", n, what))
+	}
+	return r, nil
+}
+
+// destination says in which folder, and under which name: "" for that of each place.
+func destination(target string, places int) (into, name string, err error) {
+	info, err := os.Stat(target)
+	switch {
+	case err == nil && info.IsDir():
+		return target, "", nil
+	case err == nil && (places > 1 || strings.HasSuffix(target, "/")):
+		return "", "", fmt.Errorf("%s is no folder", target)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", "", err
+	case err != nil && (places > 1 || strings.HasSuffix(target, "/")):
+		return target, "", os.MkdirAll(target, 0o777)
+	}
+	return filepath.Dir(target), filepath.Base(target), nil
+}
+
+// inode is one file, however many names it has.
+type inode struct {
+	volume *guestfs.Volume
+	ino    uint64
+}
+
+// Bounds of what is remembered of a guest.
+const (
+	maxLinked  = 1 << 20
+	maxFolders = 4 << 20
+	maxDepth   = 512 // folders that are open at once
+)
+
+type copier struct {
+	ctx   context.Context
+	o     Options
+	r     *Result
+	top   *os.Root
+	links map[inode]string // files of several names that were copied: the first path, from top
+	seen  map[inode]bool   // folders
+	depth int
+	root  bool
+}
+
+// place copies p under a name of dir. Errors are fatal ones.
+func (c *copier) place(dir *folder, name string, p guestfs.Place) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	a, err := p.Stat()
+	if err == nil && name != "." && (name == ".." || name == "" || strings.ContainsAny(name, "/\x00")) {
+		err = fmt.Errorf("%q is no name of a file", name)
+	}
+	if err == nil {
+		err = c.kind(dir, name, p, a)
+	}
+	if err == nil {
+		return nil
+	}
+	if stop := (*fatalError)(nil); errors.As(err, &stop) || c.ctx.Err() != nil {
+		return err
+	}
+	c.r.problem(p.Path, err)
+	return nil
+}
+
+// fatalError is one that ends the copy.
+type fatalError struct{ error }
+
+func (e *fatalError) Unwrap() error { return e.error }
+
+// target tells errors of the target: those that end the copy from those of one name.
+func target(err error) error {
+	if err != nil && fatal(err) {
+		return &fatalError{fmt.Errorf("write to the target: %w", err)}
+	}
+	return held(err)
+}
+
+func (c *copier) kind(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return c.folder(dir, name, p, a)
+	case unix.S_IFREG:
+		return c.file(dir, name, p, a)
+	case unix.S_IFLNK:
+		return c.symlink(dir, name, p, a)
+	}
+	return c.special(dir, name, a)
+}
+
+func (c *copier) folder(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
+	id := inode{p.Volume, p.Ino}
+	if c.seen[id] || c.depth >= maxDepth || len(c.seen) >= maxFolders {
+		return &tree.CorruptError{What: "folder " + p.Path, Why: "it lies in several folders, in itself, or too deep", At: -1}
+	}
+	c.seen[id] = true
+	perm := os.FileMode(0o700)
+	if !c.o.AsIs {
+		perm |= os.FileMode(a.Mode & 0o777)
+	}
+	sub, made, err := dir.enter(name, perm)
+	if err != nil {
+		return target(err)
+	}
+	defer sub.close()
+	c.depth++
+	defer func() { c.depth-- }()
+	for child, err := range p.Children() {
+		if err != nil && child.Name == "" {
+			c.r.problem(p.Path, err)
+			break
+		}
+		at := guestfs.Place{Path: p.Path + "/" + child.Name}
+		if err == nil {
+			at, err = child.Place()
+		}
+		if err != nil {
+			c.r.problem(strings.ReplaceAll(p.Path+"/"+child.Name, "//", "/"), err)
+			continue
+		}
+		if err := c.place(sub, child.Name, at); err != nil {
+			return err
+		}
+	}
+	if made {
+		c.r.Folders++
+	}
+	return c.finish(sub.file, dir, name, p, a)
+}
+
+// symlink makes a link. One that leads out of the copy could later have somebody read or
+// write elsewhere: it is kept only as is.
+func (c *copier) symlink(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
+	to, err := p.Readlink()
+	if err != nil {
+		return err
+	}
+	if !c.o.AsIs && !filepath.IsLocal(filepath.Join(dir.path, to)) || !c.o.AsIs && filepath.IsAbs(to) {
+		return fmt.Errorf("the link leads out of the copy, to %q: it is kept with --as-is", to)
+	}
+	if err := dir.clear(name, c.o.Replace); err != nil {
+		return target(err)
+	}
+	if err := unix.Symlinkat(to, dir.fd(), name); err != nil {
+		return target(err)
+	}
+	c.r.Links++
+	return c.finish(nil, dir, name, p, a)
+}
+
+// special makes a device, pipe or socket, as is.
+func (c *copier) special(dir *folder, name string, a tree.Attr) error {
+	kind := a.Mode & unix.S_IFMT
+	switch {
+	case !c.o.AsIs:
+		c.r.note("devices, pipes and sockets were left out: they are kept with --as-is")
+		return nil
+	case kind != unix.S_IFIFO && kind != unix.S_IFSOCK && !c.root:
+		c.r.note("devices were left out: root alone may make them")
+		return nil
+	case kind != unix.S_IFIFO && kind != unix.S_IFSOCK && kind != unix.S_IFBLK && kind != unix.S_IFCHR:
+		return fmt.Errorf("it is of a kind that is not known (mode %o)", a.Mode)
+	}
+	if err := dir.clear(name, c.o.Replace); err != nil {
+		return target(err)
+	}
+	if err := unix.Mknodat(dir.fd(), name, kind|0o600, int(unix.Mkdev(a.Major, a.Minor))); err != nil {
+		return target(err)
+	}
+	return c.finish(nil, dir, name, guestfs.Place{}, a)
+}

@@ -1,0 +1,12 @@
+package guestfs
+
+import (
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ext"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/fat"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/xfs"
+)
+
+// formats are the file systems that are read. Adding one is a folder and a line.
+var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format}

@@ -1,0 +1,222 @@
+package guestfs
+
+import (
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+// Bounds of a path: links that are followed, as Linux has it, and names in all.
+const (
+	maxLinks = 40
+	maxNames = 4096
+	typeMask = 0o170000
+	typeDir  = 0o040000
+	typeLink = 0o120000
+	typeFile = 0o100000
+)
+
+// Resolve finds a path; links are followed within the view, whose root is theirs.
+// Errors are *fs.PathError: fs.ErrNotExist, a *NotInPointError where the path leads
+// to a volume that is not here, and so on.
+func (w *View) Resolve(name string) (Place, error) { return w.resolve(name, true) }
+
+// ResolveLink is Resolve without following the last name, if it is a link.
+func (w *View) ResolveLink(name string) (Place, error) { return w.resolve(name, false) }
+
+func (w *View) resolve(name string, follow bool) (Place, error) {
+	plain, err := w.plain(name)
+	if err != nil {
+		return Place{}, err
+	}
+	at, err := w.steps(plain, follow)
+	if err != nil {
+		return Place{}, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return at, nil
+}
+
+// plain is a path as Linux writes it. Windows has backslashes, and the letter of a
+// drive before: which volumes have the others stands in its registry.
+func (w *View) plain(name string) (string, error) {
+	if !w.windows && !w.root.backslashes() {
+		return name, nil
+	}
+	name = strings.TrimPrefix(strings.ReplaceAll(name, `\`, "/"), "/??/")
+	if drive := strings.TrimPrefix(name, "/"); w.windows && len(drive) >= 2 && drive[1] == ':' {
+		if drive[0]|0x20 != 'c' {
+			return "", &NotInPointError{drive[:2], "which volume has that letter is not known; name the volume instead"}
+		}
+		name = "/" + drive[2:]
+	}
+	return name, nil
+}
+
+// backslashes tells file systems in whose names no backslash can stand.
+func (v *Volume) backslashes() bool {
+	id, err := v.Identify()
+	return err == nil && (id.Type == "ntfs" || id.Type == "vfat")
+}
+
+// steps walks name by name. todo holds the names still to go, the next one last.
+func (w *View) steps(name string, follow bool) (Place, error) {
+	root, err := w.Root()
+	if err != nil {
+		return Place{}, err
+	}
+	here, todo := []Place{root}, pushNames(nil, name)
+	folder := strings.HasSuffix(name, "/")
+	for links := 0; len(todo) > 0; {
+		next := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		now := here[len(here)-1]
+		if next == ".." {
+			here = here[:max(1, len(here)-1)]
+			continue
+		}
+		if mode, err := now.mode(); err != nil {
+			return Place{}, err
+		} else if mode != typeDir {
+			return Place{}, syscall.ENOTDIR
+		}
+		child, err := now.child(next)
+		if err != nil {
+			return Place{}, err
+		}
+		last := len(todo) == 0 && !follow && !folder
+		if mode, err := child.mode(); err != nil {
+			return Place{}, err
+		} else if mode != typeLink || last {
+			here = append(here, child)
+			continue
+		}
+		target, err := child.Readlink()
+		if err != nil {
+			return Place{}, err
+		}
+		if links++; links > maxLinks || len(todo)+len(here) > maxNames || len(target) > 1<<16 {
+			return Place{}, syscall.ELOOP
+		}
+		if target, err = w.plain(target); err != nil {
+			return Place{}, err
+		}
+		if strings.HasPrefix(target, "/") {
+			here = here[:1]
+		}
+		todo = pushNames(todo, target)
+	}
+	end := here[len(here)-1]
+	if mode, err := end.mode(); folder && err == nil && mode != typeDir {
+		return Place{}, syscall.ENOTDIR
+	}
+	return end, nil
+}
+
+func pushNames(todo []string, name string) []string {
+	parts := strings.Split(name, "/")
+	for i := len(parts) - 1; i >= 0; i-- {
+		if parts[i] != "" && parts[i] != "." {
+			todo = append(todo, parts[i])
+		}
+	}
+	return todo
+}
+
+func (p Place) mode() (uint32, error) {
+	a, err := p.Stat()
+	return a.Mode & typeMask, err
+}
+
+// Name is the last name of the path, "/" for the root.
+func (p Place) Name() string { return path.Base(p.Path) }
+
+// Stat returns the metadata of the inode.
+func (p Place) Stat() (tree.Attr, error) {
+	fs, err := p.Volume.FS()
+	if err != nil {
+		return tree.Attr{}, err
+	}
+	return fs.Stat(p.Ino)
+}
+
+// Readlink returns the target of a link as it is stored.
+func (p Place) Readlink() (string, error) {
+	fs, err := p.Volume.FS()
+	if err != nil {
+		return "", err
+	}
+	return fs.Readlink(p.Ino)
+}
+
+// Open returns the content of a regular file. What is none is an error: a device of the
+// guest is never opened.
+func (p Place) Open() (tree.File, int64, error) {
+	a, err := p.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	switch a.Mode & typeMask {
+	case typeFile:
+	case typeDir:
+		return nil, 0, &fs.PathError{Op: "read", Path: p.Path, Err: syscall.EISDIR}
+	default:
+		return nil, 0, &fs.PathError{Op: "read", Path: p.Path, Err: fmt.Errorf("it is no regular file: %w", fs.ErrInvalid)}
+	}
+	fsys, err := p.Volume.FS()
+	if err != nil {
+		return nil, 0, err
+	}
+	f, err := fsys.Open(p.Ino)
+	return f, a.Size, err
+}
+
+// Child is an entry of a folder.
+type Child struct {
+	Name string
+	Type uint32 // S_IFMT bits; 0 where the folder does not tell
+	at   Place  // Ino is 0 where something is mounted
+}
+
+// Place finds what the entry names: what is mounted there, where something is.
+func (c Child) Place() (Place, error) {
+	if c.at.Ino != 0 {
+		return c.at, nil
+	}
+	m, v, err := c.at.view.mounted(c.at.Path)
+	if err != nil {
+		return Place{}, err
+	}
+	if m == nil {
+		dir := c.at
+		dir.Path = path.Dir(c.at.Path)
+		return dir, fs.ErrNotExist
+	}
+	return c.at.view.top(v, c.at.Path)
+}
+
+// Children yields the entries of a folder as tree.FileSystem.ReadDir does.
+func (p Place) Children() iter.Seq2[Child, error] {
+	return func(yield func(Child, error) bool) {
+		fs, err := p.Volume.FS()
+		if err != nil {
+			yield(Child{}, err)
+			return
+		}
+		for e, err := range fs.ReadDir(p.Ino) {
+			c := Child{e.Name, e.Type, Place{p.Volume, e.Ino, path.Join(p.Path, e.Name), p.view}}
+			if p.view.mounts[c.at.Path] != nil && err == nil {
+				if m, _, err := p.view.mounted(c.at.Path); m != nil || err != nil {
+					c.at.Ino = 0
+				}
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}

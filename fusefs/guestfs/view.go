@@ -1,0 +1,120 @@
+package guestfs
+
+import (
+	"errors"
+	"path"
+	"sync"
+)
+
+// View is a tree of names: one volume by itself, or the guest's root put together from
+// its volumes. It keeps nothing open.
+type View struct {
+	root    *Volume
+	mounts  map[string]*mount // by path; of the guest's root only
+	windows bool              // paths may have backslashes and a drive
+}
+
+// mount is a line of the guest's fstab. The volume is looked for when it is needed.
+type mount struct {
+	fstabEntry
+	find func() (*Volume, error)
+}
+
+// View returns the tree of the volume by itself.
+func (v *Volume) View() *View { return &View{root: v} }
+
+// Place is a file or folder: an inode of a volume, by the path at which a view has it.
+type Place struct {
+	Volume *Volume
+	Ino    uint64
+	Path   string // in the view, absolute, without links
+	view   *View
+}
+
+// Root is the view's top folder.
+func (w *View) Root() (Place, error) { return w.top(w.root, "/") }
+
+// Volume is the one that holds the root.
+func (w *View) Volume() *Volume { return w.root }
+
+// Windows tells whether the view is that of a Windows guest.
+func (w *View) Windows() bool { return w.windows }
+
+func (w *View) top(v *Volume, at string) (Place, error) {
+	fs, err := v.FS()
+	if err != nil {
+		return Place{}, err
+	}
+	return Place{Volume: v, Ino: fs.Root(), Path: at, view: w}, nil
+}
+
+// mounted returns what is mounted at that path: nil where nothing is.
+func (w *View) mounted(at string) (*mount, *Volume, error) {
+	m := w.mounts[at]
+	if m == nil {
+		return nil, nil, nil
+	}
+	v, err := m.find()
+	if err != nil && m.has("noauto") {
+		return nil, nil, nil // the guest may well have run without it
+	}
+	var gone *NotInPointError
+	if errors.As(err, &gone) {
+		return m, nil, &NotInPointError{at + " (" + m.device + ")", gone.Why}
+	}
+	if err != nil {
+		return m, nil, err
+	}
+	return m, v, nil
+}
+
+// child is what p has under that name, whatever is mounted there.
+func (p Place) child(name string) (Place, error) {
+	at := path.Join(p.Path, name)
+	m, v, err := p.view.mounted(at)
+	if err != nil {
+		return Place{}, err
+	}
+	if m != nil {
+		return p.view.top(v, at)
+	}
+	fs, err := p.Volume.FS()
+	if err != nil {
+		return Place{}, err
+	}
+	ino, err := fs.Lookup(p.Ino, name)
+	return Place{p.Volume, ino, at, p.view}, err
+}
+
+// addMounts keeps what fstab says, but for the root itself. A device is looked for
+// once.
+func (w *View) addMounts(g *Guest, entries []fstabEntry) {
+	w.mounts = map[string]*mount{}
+	for _, e := range entries {
+		if e.dir == "/" {
+			continue
+		}
+		w.mounts[e.dir] = &mount{e, sync.OnceValues(func() (*Volume, error) {
+			if e.remote() {
+				return nil, &NotInPointError{e.device, "it lies on another machine (" + e.kind + ")"}
+			}
+			return g.device(e.device)
+		})}
+	}
+}
+
+// Locate finds the volume that holds a path by what is mounted, without looking into
+// any, and the path within it.
+func (w *View) Locate(name string) (*Volume, string, error) {
+	name = path.Clean("/" + name)
+	for at := name; at != "/"; at = path.Dir(at) {
+		m, v, err := w.mounted(at)
+		if err != nil {
+			return nil, "", err
+		}
+		if m != nil {
+			return v, path.Clean("/" + name[len(at):]), nil
+		}
+	}
+	return w.root, name, nil
+}
