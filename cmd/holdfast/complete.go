@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
 
 // completeWord is the hidden first word with which the scripts of completion ask
@@ -141,6 +142,8 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	case strings.HasPrefix(name, "MACHINE..."):
 		t.points(ctx, k)
 		return filter(t.machines, last)
+	case strings.HasPrefix(name, "MACHINE@POINT") && strings.Contains(name, "PATH") && strings.Contains(last, ":"):
+		return t.guestPaths(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)
 		machine, ref, chosen := strings.Cut(last, "@")
@@ -171,22 +174,10 @@ func machineNames(points []*blockstore.Point, suffix string) []string {
 
 // points are those of the vault that is named, none if it cannot be read in time.
 func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
-	path := t.vault
-	if path == "" {
-		path = k.getenv("HOLDFAST_VAULT")
-	}
-	if path == "" {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
-	keys, err := k.unlocker(ctx, t.keys)
-	if err != nil {
-		return nil
-	}
-	keys.Ask = nil // nobody answers while completing
-	v, err := blockstore.Open(ctx, path, blockstore.Options{Unlock: keys})
-	if err != nil {
+	v := t.open(ctx, k)
+	if v == nil {
 		return nil
 	}
 	defer v.Close()
@@ -203,4 +194,66 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 		points, _ = v.Trash(ctx)
 	}
 	return points
+}
+
+// open opens the vault that is named; nil if that cannot be done without asking.
+func (t *typed) open(ctx context.Context, k *console) *blockstore.Vault {
+	path := t.vault
+	if path == "" {
+		path = k.getenv("HOLDFAST_VAULT")
+	}
+	if path == "" {
+		return nil
+	}
+	keys, err := k.unlocker(ctx, t.keys)
+	if err != nil {
+		return nil
+	}
+	keys.Ask = nil // nobody answers while completing
+	v, err := blockstore.Open(ctx, path, blockstore.Options{Unlock: keys})
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+// mostPaths is how many entries of a folder are looked at.
+const mostPaths = 5000
+
+// guestPaths offers what a guest's folder holds; folders end with a slash.
+func (t *typed) guestPaths(ctx context.Context, k *console, last string) []string {
+	folder := last[:strings.LastIndexAny(last, "/:")+1]
+	ref, err := parseGuestRef(folder)
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completePatience)
+	defer cancel()
+	v := t.open(ctx, k)
+	if v == nil {
+		return nil
+	}
+	defer v.Close()
+	g := &guests{ctx, v, map[pointRef]*guestfs.Guest{}}
+	at, err := g.find(ref, true)
+	if err != nil {
+		return nil
+	}
+	if strings.HasSuffix(folder, ":") {
+		folder += "/"
+	}
+	var words []string
+	for c, err := range at.Children() {
+		if err != nil || ctx.Err() != nil || len(words) == mostPaths {
+			break
+		}
+		word := folder + c.Name
+		if c.Type == 0o040000 {
+			word += "/"
+		}
+		if strings.HasPrefix(word, last) && printable(word) == word {
+			words = append(words, word)
+		}
+	}
+	return filter(words, last)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/extract"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 func cpCommand(k *console) *cli.Command {
@@ -61,8 +62,11 @@ func copyOut(ctx context.Context, k *console, g *guests, o cpOptions) error {
 	var res extract.Result
 	began := time.Now()
 	err = k.measure("copy", true, o.quiet, func(set func(done, total int64)) error {
-		o.copy.Progress = func(bytes, _ int64) { set(bytes, 0) }
-		var err error
+		total, err := k.contentOf(ctx, places, o.quiet, func(a tree.Attr) int64 { return min(a.Size, a.Allocated) })
+		if err != nil {
+			return err
+		}
+		o.copy.Progress = func(bytes, _ int64) { set(bytes, total) }
 		res, err = extract.Copy(ctx, places, o.target, o.copy)
 		return err
 	})
@@ -92,6 +96,26 @@ func (g *guests) places(refs []guestRef, follow bool) ([]guestfs.Place, error) {
 		places = append(places, p)
 	}
 	return places, nil
+}
+
+// contentOf adds up what there is to take, for a bar to go by; 0 where none is shown. What cannot
+// be looked at is met again, and told, when it is taken.
+func (k *console) contentOf(ctx context.Context, places []guestfs.Place, quiet bool, size func(tree.Attr) int64) (total int64, err error) {
+	if quiet || !k.terminal {
+		return 0, nil
+	}
+	for _, p := range places {
+		err := p.Walk(ctx, func(_ guestfs.Place, a tree.Attr, err error) error {
+			if err == nil && a.Mode&0o170000 == 0o100000 {
+				total += size(a)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
 }
 
 // reportExtract says what was not taken, and returns an error where that was damaged.

@@ -96,6 +96,12 @@ func TestGuestFilesAreReadWithoutAMount(t *testing.T) {
 		files[0].Size != 320_000 || files[0].Mode != "4755" || files[0].Modified.UTC().Year() != 2020 || files[0].Volume != "vda2" {
 		t.Errorf("%+v, %v", files, err)
 	}
+	for typed, want := range map[string]string{"web1@latest:/ho": "web1@latest:/home/", "web1@latest:": "web1@latest:/boot/ web1@latest:/etc/ web1@latest:/gone/ web1@latest:/home/ web1@latest:/lost+found/ web1@latest:/var/",
+		"web1@latest:/home/ann/n": "web1@latest:/home/ann/near web1@latest:/home/ann/notes", "web1@latest:vdb:/l": "web1@latest:vdb:/lib/ web1@latest:vdb:/log/ web1@latest:vdb:/lost+found/", "web1@latest:/nowhere/": ""} {
+		if got := strings.Join(strings.Fields(y.must(exitDone, completeWord, "ls", typed).out), " "); got != want {
+			t.Errorf("%s is completed to %q", typed, got)
+		}
+	}
 	y.must(exitDone, "find", "web1@latest:/var/log", "--json", "--type", "f").says(t, `"path":"/var/log/syslog"`)
 }
 

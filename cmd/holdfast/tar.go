@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/extract"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 func tarCommand(k *console) *cli.Command {
@@ -77,9 +78,12 @@ func writeArchive(ctx context.Context, k *console, g *guests, o tarOptions) erro
 	}
 	var res extract.Result
 	err = k.measure("archive", true, o.quiet, func(set func(done, total int64)) error {
+		total, err := k.contentOf(ctx, places, o.quiet, func(a tree.Attr) int64 { return a.Size })
+		if err != nil {
+			return err
+		}
 		w := bufio.NewWriterSize(out, 1<<20)
-		var err error
-		res, err = o.write(ctx, w, places, extract.Options{Progress: func(bytes, _ int64) { set(bytes, 0) }})
+		res, err = o.write(ctx, w, places, extract.Options{Progress: func(bytes, _ int64) { set(bytes, total) }})
 		return errors.Join(err, w.Flush())
 	})
 	if err = done(err); err != nil {

@@ -15,7 +15,7 @@ _holdfast() {
     done
     COMPREPLY=()
     while IFS= read -r candidate; do
-        [[ $candidate == *[@=] ]] && compopt -o nospace
+        [[ $candidate == *[@=/] ]] && compopt -o nospace
         COMPREPLY+=("${candidate:i}")
     done < <("${words[0]}" __complete "${words[@]:1}" 2>/dev/null)
 }
