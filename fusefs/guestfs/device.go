@@ -54,9 +54,22 @@ func (v *Volume) is(tag, value string) (bool, error) {
 		if err != nil || value == "" {
 			return false, err
 		}
-		return tag == "UUID" && strings.EqualFold(id.UUID, value) || tag == "LABEL" && id.Label == value, nil
+		return tag == "UUID" && strings.EqualFold(id.UUID, value) || tag == "LABEL" && v.labelled(id, value), nil
 	}
 	return false, nil
+}
+
+// labelled tells whether that is v's label. Some file systems keep theirs where only their
+// reader finds it.
+func (v *Volume) labelled(id Identity, label string) bool {
+	if id.Label == label {
+		return true
+	}
+	if !id.Readable || id.Type != "ntfs" && id.Type != "vfat" {
+		return false
+	}
+	fs, err := v.FS()
+	return err == nil && fs.Info().Label == label
 }
 
 // byPath finds what a path below /dev means. The guest may call its disks otherwise

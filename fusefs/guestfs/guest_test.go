@@ -367,3 +367,68 @@ func FuzzFstab(f *testing.F) {
 		}
 	})
 }
+
+func TestALabelThatOnlyTheReaderFindsIsFollowed(t *testing.T) {
+	t.Parallel()
+	m, _ := linux("UUID=" + rootUUID + " / ext4 d\nLABEL=Data\\040Disk /srv ntfs-3g d\n")
+	data := treetest.New("ntfs")
+	data.About.Label = "Data Disk"
+	data.File("file", "there")
+	m.disk("vdc", m.set.Image(data, mib))
+	g := m.open()
+	v, err := g.Volume("vdc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.signature = &signature{kind: "ntfs", format: &g.o.Formats[0]} // the test's image bears no NTFS of its own
+	w, err := g.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, w, "/srv/file"); got != "there" {
+		t.Errorf("%q", got)
+	}
+}
+
+// FuzzDisk has disks of garbage, and of pieces of what is known, looked into.
+func FuzzDisk(f *testing.F) {
+	mbr := make([]byte, 512)
+	mbr[510], mbr[511], mbr[450], mbr[454], mbr[458] = 0x55, 0xaa, 0x83, 8, 200
+	for _, magic := range []struct {
+		off  int
+		text string
+	}{{0, "XFSB"}, {3, "NTFS    "}, {0, "LUKS\xba\xbe"}, {1080, "\x53\xef"}, {512, "LABELONE"}, {82, "FAT32   "}, {4086, "SWAPSPACE2"}} {
+		b := append(bytes.Clone(mbr), make([]byte, 16384)...)
+		copy(b[8*512+magic.off:], magic.text)
+		f.Add(b)
+		f.Add(b[8*512:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<18 {
+			return
+		}
+		disk := make([]byte, 1<<18)
+		copy(disk, b)
+		g := Open([]Disk{{Name: "vda", R: bytes.NewReader(disk), Size: int64(len(disk))}}, Options{Memory: 8 << 20})
+		names := map[string]bool{}
+		for _, v := range g.Volumes() {
+			if names[v.Name] {
+				t.Fatalf("two volumes are called %s", v.Name)
+			}
+			names[v.Name] = true
+			v.Report()
+			if top, err := v.View().Root(); err == nil {
+				left := 1000
+				top.Walk(t.Context(), func(p Place, a tree.Attr, err error) error {
+					if left--; left == 0 {
+						return fs.SkipAll
+					}
+					if f, size, err := p.Open(); err == nil {
+						f.ReadAt(make([]byte, min(size, 4096)), 0)
+					}
+					return nil
+				})
+			}
+		}
+	})
+}
