@@ -37,6 +37,8 @@ func arrange(app *cli.App, words []string) (*line, error) {
 		case w == "--":
 			l.args = append(l.args, words...)
 			words = nil
+		case shortFlags(l.command, w) != nil:
+			words = append(shortFlags(l.command, w), words...)
 		case len(w) > 1 && w[0] == '-':
 			use, rest, err := takeFlag(app, l, w, words)
 			if err != nil {
@@ -68,6 +70,21 @@ func arrange(app *cli.App, words []string) (*line, error) {
 type flagUse struct {
 	name, value string
 	valued      bool // written as --name=value, or taken with its value
+}
+
+// shortFlags takes apart what are several flags of one letter, -la for -l -a; nil if w is not.
+func shortFlags(c *cli.Command, w string) (each []string) {
+	if c == nil || len(w) < 3 || w[0] != '-' || w[1] == '-' || findFlag(c.Flags, w[1:]) != nil {
+		return nil
+	}
+	for _, letter := range w[1:] {
+		f := findFlag(c.Flags, string(letter))
+		if f == nil || valueFlag(f) {
+			return nil
+		}
+		each = append(each, "-"+string(letter))
+	}
+	return each
 }
 
 // takeFlag reads the flag w and, where it takes a value that does not follow

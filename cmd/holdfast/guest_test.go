@@ -90,7 +90,9 @@ func TestGuestFilesAreReadWithoutAMount(t *testing.T) {
 		}
 	}
 	y.must(exitDone, "ls", "-l", "web1@latest:/home/ann").says(t, "-rwsr-xr-x")
-	y.must(exitDone, "ls", "-l", "web1@latest:/home/ann").says(t, "abs -> /etc/a.conf")
+	y.must(exitDone, "ls", "-la", "web1@latest:/home/ann").says(t, "abs -> /etc/a.conf")
+	y.must(exitDone, "ls", "web1@latest:/home/ann", "-al").says(t, ".profile")
+	y.must(exitUsage, "ls", "-lx", "web1@latest:/home/ann")
 	var files []api.GuestFile
 	if err := json.Unmarshal([]byte(y.must(exitDone, "ls", "--json", "web1@latest:/home/ann/big").out), &files); err != nil || len(files) != 1 ||
 		files[0].Size != 320_000 || files[0].Mode != "4755" || files[0].Modified.UTC().Year() != 2020 || files[0].Volume != "vda2" {
