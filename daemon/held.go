@@ -69,6 +69,14 @@ type opened struct {
 	users   int // guarded by heldVault.mu
 }
 
+// hangs notes that the vault's file system does not answer.
+func (c *opened) hangs(err error) {
+	c.once.Do(func() {
+		c.hang = err
+		close(c.hung)
+	})
+}
+
 func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
 	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, poke: make(chan struct{}, 1), changed: make(chan struct{}),
 		pauses: func(failures int) time.Duration { return min(firstReopen<<min(failures-1, 10), longestReopen) }}
@@ -136,12 +144,7 @@ func (h *heldVault) open(ctx context.Context) error {
 		}
 	}
 	o.Patience = vaultPatience
-	o.Hung = func(err error) {
-		c.once.Do(func() {
-			c.hang = err
-			close(c.hung)
-		})
-	}
+	o.Hung = c.hangs
 	c.owner, err = h.own(ctx, conf.Path, o)
 	if errors.Is(err, blockstore.ErrFull) {
 		h.log.Warn("the vault is full: nothing is stored in it until there is room", "error", err)
