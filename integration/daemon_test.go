@@ -195,7 +195,9 @@ func TestADaemonTellsSystemdHowItStands(t *testing.T) {
 
 	s.configure("jobs: {at-once: 5}\n")
 	p.signal(syscall.SIGHUP)
-	eventually(t, "it has reloaded", func() bool { return s.heard("RELOADING=1") == 1 && s.heard("READY=1") == 2 && s.heard("MONOTONIC_USEC=") == 1 })
+	eventually(t, "it has reloaded", func() bool {
+		return s.heard("RELOADING=1") == 1 && s.heard("READY=1") == 2 && s.heard("MONOTONIC_USEC=") == 1
+	})
 	s.configure("job: {at-once: 5}\n")
 	p.signal(syscall.SIGHUP)
 	eventually(t, "it has refused", func() bool { return s.heard("RELOADING=1") == 2 && s.heard("READY=1") == 3 })
