@@ -95,6 +95,10 @@ func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
 				failures++
 				wait = h.pauses(failures)
+				var busy *blockstore.BusyError
+				if errors.As(err, &busy) && !busy.OtherHost { // commands come and go
+					wait = h.pauses(1)
+				}
 				h.failed(err, failures, wait)
 			} else {
 				failures = 0

@@ -170,7 +170,10 @@ func (v vault) owed(p blockstore.Policy, images map[string]string) {
 			v.t.Fatal(err)
 		}
 	}
-	p.Name, p.Machines, p.Schedule = "all", []string{"*"}, "every 30m"
+	p.Name, p.Schedule = "all", "every 30m"
+	if p.Machines == nil {
+		p.Machines = []string{"*"}
+	}
 	if _, err := o.SetPolicy(v.t.Context(), p); err != nil {
 		v.t.Fatal(err)
 	}
