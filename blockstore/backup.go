@@ -26,6 +26,8 @@ type BackupOptions struct {
 	Tool    string // program and version
 	Workers int    // 0: one per processor
 
+	WriteRate int64 // bytes of blocks a second that it adds to the vault at most; 0: no limit
+
 	// Beside are paths of what grows by itself: disks of machines that run, and
 	// scratch files. Where one shares the vault's file system, twice the floor of
 	// free space is kept there from then on, unless the owner was told how much.
@@ -40,6 +42,7 @@ type Backup struct {
 	parent  *Point
 	workers int
 	sweeps  bool // it only carries what a sweep copies
+	pace    *Pace
 
 	mu     sync.Mutex
 	point  Point
@@ -100,7 +103,7 @@ func (o *Owner) begin(ctx context.Context, b BackupOptions) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Backup{o: o, machine: m, workers: o.workers(b.Workers), counts: map[*openPack]bool{}}
+	n := &Backup{o: o, machine: m, workers: o.workers(b.Workers), pace: NewPace(b.WriteRate), counts: map[*openPack]bool{}}
 	n.point = Point{
 		ID: newPointID(), Machine: m.ID, MachineName: m.Name, Time: b.Time.UTC(), Writer: o.claim.owner.Writer,
 		Tool: b.Tool, Asked: b.Asked, Reached: b.Reached, Reason: b.Reason,

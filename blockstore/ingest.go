@@ -197,9 +197,13 @@ func (in *ingest) worker(ctx context.Context) error {
 		c.err = w.process(c)
 		w.give()
 		in.b.o.opts.Budget.give(cost)
+		err, stored := c.err, c.sizes.Stored
 		close(c.done)
-		if c.err != nil {
-			return c.err
+		if err != nil {
+			return err
+		}
+		if err := in.b.pace.Take(ctx, stored); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -69,6 +69,14 @@ type opened struct {
 	users   int // guarded by heldVault.mu
 }
 
+// hangs notes that the vault's file system does not answer.
+func (c *opened) hangs(err error) {
+	c.once.Do(func() {
+		c.hang = err
+		close(c.hung)
+	})
+}
+
 func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
 	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, poke: make(chan struct{}, 1), changed: make(chan struct{}),
 		pauses: func(failures int) time.Duration { return min(firstReopen<<min(failures-1, 10), longestReopen) }}
@@ -87,6 +95,10 @@ func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
 				failures++
 				wait = h.pauses(failures)
+				var busy *blockstore.BusyError
+				if errors.As(err, &busy) && !busy.OtherHost { // commands come and go
+					wait = h.pauses(1)
+				}
 				h.failed(err, failures, wait)
 			} else {
 				failures = 0
@@ -136,12 +148,7 @@ func (h *heldVault) open(ctx context.Context) error {
 		}
 	}
 	o.Patience = vaultPatience
-	o.Hung = func(err error) {
-		c.once.Do(func() {
-			c.hang = err
-			close(c.hung)
-		})
-	}
+	o.Hung = c.hangs
 	c.owner, err = h.own(ctx, conf.Path, o)
 	if errors.Is(err, blockstore.ErrFull) {
 		h.log.Warn("the vault is full: nothing is stored in it until there is room", "error", err)

@@ -144,6 +144,7 @@ func (d *Daemon) ownOptions(v config.Vault) (o blockstore.OwnOptions, err error)
 		return o, err
 	}
 	o.Known, o.StateDir, o.Budget = filepath.Join(conf.State, "vaults"), conf.State, d.budget
+	o.Wait = openPatience // for a command that has it just now
 	o.BlockCache = max(8<<20, (64<<20)/int64(len(conf.Vaults)))
 	if v.MinFree != "" {
 		if o.MinFree = v.MinFree.Bytes(); o.MinFree == 0 {

@@ -227,3 +227,52 @@ func TestKeysAreReadFromFilesAndCredentials(t *testing.T) {
 		t.Error("a credential is taken of a process that systemd did not start")
 	}
 }
+
+// TestAVaultThatHangsFailsItsUsersAndHarmsNoOther has a file system seem to hang: who uses the vault is
+// told so, though its call never returns, the other vault goes on, and the vault is opened again.
+func TestAVaultThatHangsFailsItsUsersAndHarmsNoOther(t *testing.T) {
+	t.Parallel()
+	a, b := createVault(t, "a"), createVault(t, "b")
+	vs := holding(t, a, b)
+	if err := errors.Join(owning(t, vs, a), owning(t, vs, b)); err != nil {
+		t.Fatal(err)
+	}
+	h, err := vs.find(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	using, end := make(chan struct{}), make(chan struct{})
+	failed := make(chan error, 1)
+	go func() {
+		failed <- vs.Read(context.Background(), a, func(*blockstore.Vault) error {
+			close(using)
+			<-end
+			return nil
+		})
+	}()
+	<-using
+	h.mu.Lock()
+	c := h.current
+	h.mu.Unlock()
+	hang := &blockstore.HangError{Path: a, Call: "sync", For: time.Minute}
+	c.hangs(hang)
+	if err := <-failed; !errors.Is(err, hang) {
+		t.Errorf("%v", err)
+	}
+	if err := owning(t, vs, b); err != nil {
+		t.Errorf("the other vault: %v", err)
+	}
+	for err := owning(t, vs, a); err != nil; err = owning(t, vs, a) {
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	h.mu.Lock()
+	again := h.current != c
+	h.mu.Unlock()
+	if !again {
+		t.Error("it is not opened again")
+	}
+	close(end)
+}

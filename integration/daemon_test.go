@@ -170,7 +170,10 @@ func (v vault) owed(p blockstore.Policy, images map[string]string) {
 			v.t.Fatal(err)
 		}
 	}
-	p.Name, p.Machines, p.Schedule = "all", []string{"*"}, "every 30m"
+	p.Name, p.Schedule = "all", "every 30m"
+	if p.Machines == nil {
+		p.Machines = []string{"*"}
+	}
 	if _, err := o.SetPolicy(v.t.Context(), p); err != nil {
 		v.t.Fatal(err)
 	}
@@ -195,7 +198,9 @@ func TestADaemonTellsSystemdHowItStands(t *testing.T) {
 
 	s.configure("jobs: {at-once: 5}\n")
 	p.signal(syscall.SIGHUP)
-	eventually(t, "it has reloaded", func() bool { return s.heard("RELOADING=1") == 1 && s.heard("READY=1") == 2 && s.heard("MONOTONIC_USEC=") == 1 })
+	eventually(t, "it has reloaded", func() bool {
+		return s.heard("RELOADING=1") == 1 && s.heard("READY=1") == 2 && s.heard("MONOTONIC_USEC=") == 1
+	})
 	s.configure("job: {at-once: 5}\n")
 	p.signal(syscall.SIGHUP)
 	eventually(t, "it has refused", func() bool { return s.heard("RELOADING=1") == 2 && s.heard("READY=1") == 3 })

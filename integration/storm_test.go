@@ -33,7 +33,7 @@ func TestADaemonKilledInAStormKeepsEveryPointThatItPromised(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	v := newVault(t)
-	v.owed(blockstore.Policy{Keep: blockstore.Keep{Last: 4}}, map[string]string{"p1": randomImage(t, "p1", 512), "p2": randomImage(t, "p2", 512)})
+	v.owed(blockstore.Policy{Machines: []string{"p*"}, Keep: blockstore.Keep{Last: 4}}, map[string]string{"p1": randomImage(t, "p1", 512), "p2": randomImage(t, "p2", 512)})
 	s := newService(t, v, "jobs: {at-once: 3}\n")
 	storm := s.storm(rnd.Uint64())
 	for range rounds {

@@ -27,6 +27,7 @@ type MachineRequest struct {
 	IncludeSecrets bool  // of libvirt's XML
 	SkipUnchanged  bool  // of images: see Request
 	Rate           int64 // bytes a second that are read at most; 0: no limit
+	WriteRate      int64 // bytes a second that are added to the vault at most; 0: no limit
 	FallBack       bool  // to what consistency there is, whatever the machine's record says
 
 	// Progress is told how far the run has come, by many goroutines at once; it

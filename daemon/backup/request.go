@@ -19,7 +19,8 @@ type Request struct {
 	// identity of its files has not changed since.
 	SkipUnchanged bool
 
-	Rate int64 // bytes a second that are read at most; 0: no limit
+	Rate      int64 // bytes a second that are read at most; 0: no limit
+	WriteRate int64 // bytes a second that are added to the vault at most; 0: no limit
 
 	// Progress is told how far the run has come, by many goroutines at once; it
 	// must be quick. It may be nil.

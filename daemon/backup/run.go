@@ -106,6 +106,7 @@ func (r *run) options() blockstore.BackupOptions {
 	}
 	o := blockstore.BackupOptions{
 		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: nobodyCanTell, Beside: sources,
+		WriteRate: r.WriteRate,
 	}
 	if r.asked != "" {
 		o.Asked = r.asked

@@ -71,7 +71,7 @@ func (b *backing) prepare(ctx context.Context, vault string) error {
 	if err != nil {
 		return err
 	}
-	b.images = backup.Request{Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, Progress: b.progress}
+	b.images = backup.Request{Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Progress: b.progress}
 	known, err := b.s.vaults.Find(ctx, vault)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (b *backing) run(ctx context.Context, owner *blockstore.Owner) (*backup.Res
 	reach := backup.Reaching{AllowInUse: b.o.AllowInUse, Scratch: backup.Scratch{Folder: b.o.Scratch.Folder, Cap: b.o.Scratch.Cap, LowWater: b.o.Scratch.LowWater}}
 	result, err := backup.RunMachine(ctx, owner, backup.MachineRequest{
 		Machine: m, Tool: b.s.o.Tool, Open: reach.Open, Journal: journal, Guard: b.s.o.Guard, Scan: b.o.Scan, IncludeSecrets: b.o.IncludeSecrets,
-		SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, Progress: b.progress,
+		SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Progress: b.progress,
 	})
 	if err == nil && m.Protected.Windows && !m.Protected.AcceptVSS && result.Point.Reached != blockstore.Crash {
 		b.r.Note(VSSWarning)
