@@ -77,6 +77,18 @@ func (s *service) storm(seed uint64) (end func() []promised) {
 	var over atomic.Bool
 	var mu sync.Mutex
 	var made []promised
+	// A client that waits for a daemon to come back is not waited for, and promises nothing.
+	runs := func(args ...string) outcome {
+		p := &running{t: s.t, cmd: s.command(args...)}
+		p.cmd.Stdout, p.cmd.Stderr, p.cmd.WaitDelay = &p.out, &p.err, time.Second
+		if err := p.cmd.Start(); err != nil {
+			return outcome{code: -1}
+		}
+		late := time.AfterFunc(10*time.Second, func() { p.cmd.Process.Kill() })
+		defer late.Stop()
+		p.cmd.Wait()
+		return outcome{p.out.String(), p.err.String(), p.cmd.ProcessState.ExitCode()}
+	}
 	again := func() bool { // when the daemon answers
 		for ; !over.Load(); time.Sleep(10 * time.Millisecond) {
 			if c, err := net.Dial("unix", filepath.Join(s.run, "api.sock")); err == nil {
@@ -92,7 +104,7 @@ func (s *service) storm(seed uint64) (end func() []promised) {
 		hash := hashFile(s.t, image)
 		g.Go(func() {
 			for again() {
-				o := s.runs("backup", machine, "--disk", "vda="+image, "--json", "--no-wait")
+				o := runs("backup", machine, "--disk", "vda="+image, "--json", "--no-wait")
 				var b struct{ Point struct{ ID string } }
 				if json.Unmarshal([]byte(o.out), &b) == nil && b.Point.ID != "" && (o.code == 0 || o.code == 3) {
 					mu.Lock()
@@ -105,7 +117,7 @@ func (s *service) storm(seed uint64) (end func() []promised) {
 	g.Go(func() {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		for again() {
-			s.runs([][]string{{"prune", "--no-wait"}, {"sweep", "--now", "--no-wait"}, {"check"}, {"point", "delete", "p1@latest", "--no-wait"}, {"sweep", "--no-wait"}}[rnd.IntN(5)]...)
+			runs([][]string{{"prune", "--no-wait"}, {"sweep", "--now", "--no-wait"}, {"check"}, {"point", "delete", "p1@latest", "--no-wait"}, {"sweep", "--no-wait"}}[rnd.IntN(5)]...)
 		}
 	})
 	return func() []promised {
