@@ -53,6 +53,9 @@ func (d *Daemon) cleanMachine(ctx context.Context, key, machine string) {
 	defer cancel()
 	log := d.log.With("machine", machine)
 	h, err := d.vaults.find(key)
+	for ; err != nil && ctx.Err() == nil; h, err = d.vaults.find(key) { // its id is known once it is open
+		time.Sleep(100 * time.Millisecond)
+	}
 	if err == nil {
 		err = h.awaitOpen(ctx)
 	}

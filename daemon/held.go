@@ -53,6 +53,7 @@ type heldVault struct {
 	id      blockstore.VaultID // as it was when it was open last; "" before
 	name    string
 	current *opened
+	was     bool      // it was open
 	problem error     // why it is not open; nil while nothing is known yet
 	since   time.Time // of the problem
 	lent    bool
@@ -160,7 +161,7 @@ func (h *heldVault) open(ctx context.Context) error {
 	}
 	info := c.owner.Info()
 	h.log.Info("vault is open", "id", info.ID, "name", info.Name)
-	h.set(func() { h.current, h.problem, h.id, h.name = c, nil, info.ID, info.Name })
+	h.set(func() { h.current, h.was, h.problem, h.id, h.name = c, true, nil, info.ID, info.Name })
 	return nil
 }
 

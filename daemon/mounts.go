@@ -109,7 +109,7 @@ func (d *Daemon) mount(ctx context.Context, h *heldVault, conf config.Mount) err
 func (h *heldVault) awaitOpen(ctx context.Context) error {
 	for {
 		h.mu.Lock()
-		known, changed := h.id != "", h.changed
+		known, changed := h.was, h.changed
 		h.mu.Unlock()
 		if known {
 			return nil

@@ -16,7 +16,7 @@ func (d *Daemon) announce() error {
 	for _, h := range d.vaults.list() {
 		k := h.known()
 		if k.ID == "" {
-			continue // it was never open
+			continue // nobody knows what it is
 		}
 		found := make(chan service.Announced, 1)
 		go func() { // left behind where the file system does not answer
@@ -37,4 +37,21 @@ func (d *Daemon) announce() error {
 		}
 	}
 	return service.Announce(d.conf().Run, list)
+}
+
+// toldBefore is as which a vault was told to commands by the daemon before, which was killed: they go on
+// asking this one, while it opens the vault. One that does not answer within a moment was not.
+func (d *Daemon) toldBefore(path string) (blockstore.VaultID, string) {
+	found := make(chan service.Announced, 1)
+	run := d.conf().Run
+	go func() { // left behind where the file system does not answer
+		a, _ := service.FindAnnounced(run, path)
+		found <- a
+	}()
+	select {
+	case a := <-found:
+		return a.ID, a.Name
+	case <-time.After(2 * time.Second):
+		return "", ""
+	}
 }

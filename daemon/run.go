@@ -113,7 +113,7 @@ func (d *Daemon) openJobs(conf config.Config) (unfinished []api.Job, err error) 
 
 // assemble joins the parts, of which none runs yet.
 func (d *Daemon) assemble(conf config.Config) {
-	d.vaults = &vaults{log: d.log, options: d.ownOptions, leave: 30 * time.Second, told: d.vaultsChanged}
+	d.vaults = &vaults{log: d.log, options: d.ownOptions, leave: 30 * time.Second, told: d.vaultsChanged, before: d.toldBefore}
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
 	d.service = service.New(service.Options{Vaults: d.vaults, Jobs: d.jobs, Tool: d.o.Tool, Host: d.o.Host, StateDir: conf.State, Guard: d.o.Guard, RestoreFolders: conf.RestoreFolders})
 	remembered, err := openMemory(filepath.Join(conf.State, "schedule.json"))

@@ -21,7 +21,8 @@ type vaults struct {
 	options func(config.Vault) (blockstore.OwnOptions, error)
 	told    func() // called whenever a vault was opened or left, or is not held any more
 	leave   time.Duration
-	pauses  func(failures int) time.Duration // between attempts to open one; nil: the usual
+	before  func(path string) (id blockstore.VaultID, name string) // as which a vault was told before this process; nil: as none
+	pauses  func(failures int) time.Duration                       // between attempts to open one; nil: the usual
 
 	mu   sync.Mutex
 	all  []*heldVault
@@ -49,6 +50,9 @@ func (vs *vaults) set(ctx context.Context, confs []config.Vault) {
 		}
 		h := newHeldVault(c, vs.log)
 		h.options, h.told = vs.options, vs.told
+		if vs.before != nil {
+			h.id, h.name = vs.before(c.Path)
+		}
 		if vs.pauses != nil {
 			h.pauses = vs.pauses
 		}

@@ -43,7 +43,7 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 	}
 	asked := r.Machine.Protected.Consistency
 	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash,
-		Beside:  l.beside(), WriteRate: r.WriteRate,
+		Beside: l.beside(), WriteRate: r.WriteRate,
 		Workers: 2 * runtime.GOMAXPROCS(0), // while QEMU answers half of them, the others compress
 	})
 	if err != nil {
