@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	loops.Go(func() { release(scheduling) })
 	loops.Go(func() { d.scheduler.run(scheduling) })
 	loops.Go(func() { d.joinByTags(scheduling) })
+	loops.Go(func() { d.overview.Run(scheduling) }) // which always returns nil
 	d.mounts.set(d, conf.Mount)
 
 	d.log.Info("daemon is ready", "vaults", len(conf.Vaults), "tool", d.o.Tool)
@@ -114,14 +116,7 @@ func (d *Daemon) statusLine() string {
 			open++
 		}
 	}
-	running, waiting := 0, 0
-	for _, j := range d.jobs.Unfinished("") {
-		if j.State == api.JobRunning {
-			running++
-		} else {
-			waiting++
-		}
-	}
+	waiting, running := d.standing()
 	return fmt.Sprintf("%d of %d vaults open; %d jobs run, %d wait", open, len(all), running, waiting)
 }
 
@@ -163,7 +158,8 @@ func (d *Daemon) reload(holding context.Context) {
 // restartFor names what is different and counts only after a restart.
 func restartFor(a, b *config.Config) (keys []string) {
 	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "group-role": a.GroupRole != b.GroupRole, "listen": a.Listen != b.Listen, "memory": a.Memory != b.Memory,
-		"restore-folders": fmt.Sprint(a.RestoreFolders) != fmt.Sprint(b.RestoreFolders), "log.format": a.Log.Format != b.Log.Format} {
+		"metrics-textfile": a.Textfile != b.Textfile, "notifications": !reflect.DeepEqual(a.Notifications, b.Notifications), "scratch": a.Scratch != b.Scratch,
+		"jobs.read-depth": a.Jobs.ReadDepth != b.Jobs.ReadDepth, "restore-folders": fmt.Sprint(a.RestoreFolders) != fmt.Sprint(b.RestoreFolders), "log.format": a.Log.Format != b.Log.Format} {
 		if differs {
 			keys = append(keys, key)
 		}
@@ -195,12 +191,8 @@ func (d *Daemon) endJobs(ctx context.Context) error {
 }
 
 func (d *Daemon) running() bool {
-	for _, j := range d.jobs.Unfinished("") {
-		if j.State == api.JobRunning {
-			return true
-		}
-	}
-	return false
+	_, running := d.standing()
+	return running > 0
 }
 
 // thawLeftovers thaws guests that a backup left frozen whose process was killed.

@@ -16,19 +16,21 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/config"
 	"github.com/holdfast-backup/holdfast/daemon/jobs"
+	"github.com/holdfast-backup/holdfast/daemon/notify"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce"
 )
 
 // Options of Run.
 type Options struct {
-	Config func() (config.Config, error) // reads the configuration, again whenever it is to be reloaded
-	Reload <-chan struct{}               // asks for that
-	Log    io.Writer                     // where it is told what happens
-	Tool   string                        // program and version, for records
-	Host   string                        // any text that stays the same on this host
-	Guard  quiesce.Guard                 // of freezes
-	Getenv func(string) string
+	Config  func() (config.Config, error) // reads the configuration, again whenever it is to be reloaded
+	Reload  <-chan struct{}               // asks for that
+	Log     io.Writer                     // where it is told what happens
+	Version api.Version                   // of the program
+	Tool    string                        // program and version, for records
+	Host    string                        // any text that stays the same on this host
+	Guard   quiesce.Guard                 // of freezes
+	Getenv  func(string) string
 
 	// Secrets is called before a key of a vault is read, to keep this process's memory from others;
 	// nil: nothing is done.
@@ -48,6 +50,7 @@ type Daemon struct {
 	jobs      *jobs.Table
 	service   *service.Service
 	scheduler *scheduler
+	overview  *Overview
 	mounts    mounts
 
 	beat atomic.Int64 // when the scheduler's loop turned last, in nanoseconds since start
@@ -83,7 +86,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	d.assemble(conf)
+	if err := d.assemble(conf); err != nil {
+		return errors.Join(err, d.jobs.Close(ctx))
+	}
 	return d.live(ctx, unfinished)
 }
 
@@ -112,10 +117,14 @@ func (d *Daemon) openJobs(conf config.Config) (unfinished []api.Job, err error) 
 }
 
 // assemble joins the parts, of which none runs yet.
-func (d *Daemon) assemble(conf config.Config) {
+func (d *Daemon) assemble(conf config.Config) error {
 	d.vaults = &vaults{log: d.log, options: d.ownOptions, leave: 30 * time.Second, told: d.vaultsChanged, before: d.toldBefore}
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
-	d.service = service.New(service.Options{Vaults: d.vaults, Jobs: d.jobs, Tool: d.o.Tool, Host: d.o.Host, StateDir: conf.State, Guard: d.o.Guard, RestoreFolders: conf.RestoreFolders})
+	d.service = service.New(service.Options{Vaults: d.vaults, Jobs: d.jobs, Tool: d.o.Tool, Host: d.o.Host, StateDir: conf.State, Guard: d.o.Guard, RestoreFolders: conf.RestoreFolders,
+		Scratch: api.Scratch{Folder: conf.Scratch.Folder, Cap: conf.Scratch.Cap.Bytes(), LowWater: conf.Scratch.Free.Bytes()}, ReadDepth: conf.Jobs.ReadDepth})
+	if err := d.oversee(conf); err != nil {
+		return err
+	}
 	remembered, err := openMemory(filepath.Join(conf.State, "schedule.json"))
 	if err != nil {
 		d.log.Warn("what was done when is forgotten, and may be done again", "error", err)
@@ -125,6 +134,31 @@ func (d *Daemon) assemble(conf config.Config) {
 	for _, j := range d.jobs.Jobs(api.JobQuery{Kind: api.JobBackup, Limit: 1_000_000}) {
 		d.scheduler.last.note(j, time.Now())
 	}
+	return nil
+}
+
+// oversee makes what tells people and Prometheus how all stands.
+func (d *Daemon) oversee(conf config.Config) (err error) {
+	o := OverviewOptions{Status: d.service.Status, Standing: d.standing, Textfile: conf.Textfile, Version: d.o.Version, Log: d.log}
+	if told, ok := conf.Notifications.(*notify.Config); ok && told != nil {
+		if o.Notify, err = notify.New(*told, notify.Options{StateDir: conf.State, Log: d.log}); err != nil {
+			return fmt.Errorf("notifications: %w", err)
+		}
+	}
+	d.overview = NewOverview(o)
+	return nil
+}
+
+// standing counts the jobs that wait and run.
+func (d *Daemon) standing() (queued, running int) {
+	for _, j := range d.jobs.Unfinished("") {
+		if j.State == api.JobRunning {
+			running++
+		} else {
+			queued++
+		}
+	}
+	return queued, running
 }
 
 // starting starts jobs by a service and ends them by its table.

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ func (r *machineRun) live(ctx context.Context, vm LiveVM) error {
 	asked := r.Machine.Protected.Consistency
 	l.backup, err = r.owner.Begin(ctx, blockstore.BackupOptions{Machine: r.Machine.Name, Time: time.Now().UTC(), Tool: r.Tool, Asked: asked, Reached: blockstore.Crash,
 		Beside: l.beside(), WriteRate: r.WriteRate,
-		Workers: 2 * runtime.GOMAXPROCS(0), // while QEMU answers half of them, the others compress
+		Workers: cmp.Or(r.Depth, 2*runtime.GOMAXPROCS(0)), // while QEMU answers half of them, the others compress
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type MachineRequest struct {
 	IncludeSecrets bool  // of libvirt's XML
 	SkipUnchanged  bool  // of images: see Request
 	Rate           int64 // bytes a second that are read at most; 0: no limit
+	Depth          int   // reads of a disk that are under way at once; 0: as many as keep all processors at work
 	WriteRate      int64 // bytes a second that are added to the vault at most; 0: no limit
 	FallBack       bool  // to what consistency there is, whatever the machine's record says
 

@@ -43,7 +43,7 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 	if err != nil {
 		return err
 	}
-	q := Request{Machine: r.Machine.Name, Disks: images, Tool: r.Tool, SkipUnchanged: r.SkipUnchanged, Rate: r.Rate, WriteRate: r.WriteRate}
+	q := Request{Machine: r.Machine.Name, Disks: images, Tool: r.Tool, SkipUnchanged: r.SkipUnchanged, Rate: r.Rate, WriteRate: r.WriteRate, Depth: r.Depth}
 	q.asked, q.cleanOff = r.Machine.Protected.Consistency, r.facts.Clean
 	if !r.facts.Clean && q.asked != blockstore.Crash && !r.Machine.Protected.FallBack && !r.FallBack {
 		return &quiesce.NotReachedError{Asked: q.asked, Reached: blockstore.Crash, Reason: nobodyCanTell}

@@ -20,6 +20,7 @@ type Request struct {
 	SkipUnchanged bool
 
 	Rate      int64 // bytes a second that are read at most; 0: no limit
+	Depth     int   // reads of a disk that are under way at once; 0: one per processor
 	WriteRate int64 // bytes a second that are added to the vault at most; 0: no limit
 
 	// Progress is told how far the run has come, by many goroutines at once; it

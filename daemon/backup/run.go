@@ -106,7 +106,7 @@ func (r *run) options() blockstore.BackupOptions {
 	}
 	o := blockstore.BackupOptions{
 		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: nobodyCanTell, Beside: sources,
-		WriteRate: r.WriteRate,
+		WriteRate: r.WriteRate, Workers: r.Depth,
 	}
 	if r.asked != "" {
 		o.Asked = r.asked

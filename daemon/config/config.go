@@ -17,6 +17,7 @@ type Config struct {
 	Jobs           Jobs     `yaml:"jobs"`
 	Memory         Size     `yaml:"memory"` // for buffers of all backups together
 	Log            Log      `yaml:"log"`
+	Textfile       string   `yaml:"metrics-textfile,omitempty"` // of metrics, for node_exporter; empty: none
 
 	// Notifications are read by whoever sends them; see Read.
 	Notifications any `yaml:"notifications,omitempty"`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -133,13 +134,17 @@ func TestTheExampleIsRight(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	usual := c
+	b, notifications, found := bytes.Cut(b, []byte("# notifications:")) // which package daemon looks at
+	if !found || len(notifications) == 0 {
+		t.Error("nothing is said of notifications")
+	}
 	keys := regexp.MustCompile(`(?m)^( *)# ( *[a-z-]+:( |$))`)
 	c, err = Read(keys.ReplaceAll(b, []byte("$1$2")), "Europe/Berlin", nil)
 	if err == nil || strings.Contains(err.Error(), "unknown") || !strings.HasSuffix(err.Error(), "vaults[0].credential: give this or passphrase-file") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("with all that is commented out: %v", err)
 	}
 	c.Vaults[0].PassphraseFile, c.Vaults[0].Identity, c.Vaults[0].Credential, c.Vaults[0].Name, c.Vaults[0].MinFree = "", nil, "", "", ""
-	c.Listen, c.RestoreFolders, c.Mount, c.Scratch = usual.Listen, usual.RestoreFolders, usual.Mount, usual.Scratch
+	c.Listen, c.RestoreFolders, c.Mount, c.Scratch, c.Textfile = usual.Listen, usual.RestoreFolders, usual.Mount, usual.Scratch, ""
 	if !reflect.DeepEqual(c, usual) {
 		t.Errorf("what is commented out says\n%+v\nand usual is\n%+v", c, usual)
 	}

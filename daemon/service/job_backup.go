@@ -71,7 +71,7 @@ func (b *backing) prepare(ctx context.Context, vault string) error {
 	if err != nil {
 		return err
 	}
-	b.images = backup.Request{Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Progress: b.progress}
+	b.images = backup.Request{Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Depth: b.s.o.ReadDepth, Progress: b.progress}
 	known, err := b.s.vaults.Find(ctx, vault)
 	if err != nil {
 		return err
@@ -137,15 +137,25 @@ func (b *backing) run(ctx context.Context, owner *blockstore.Owner) (*backup.Res
 	if err != nil {
 		return nil, err
 	}
-	reach := backup.Reaching{AllowInUse: b.o.AllowInUse, Scratch: backup.Scratch{Folder: b.o.Scratch.Folder, Cap: b.o.Scratch.Cap, LowWater: b.o.Scratch.LowWater}}
+	reach := backup.Reaching{AllowInUse: b.o.AllowInUse, Scratch: b.scratch(m)}
 	result, err := backup.RunMachine(ctx, owner, backup.MachineRequest{
 		Machine: m, Tool: b.s.o.Tool, Open: reach.Open, Journal: journal, Guard: b.s.o.Guard, Scan: b.o.Scan, IncludeSecrets: b.o.IncludeSecrets,
-		SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Progress: b.progress,
+		SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Depth: b.s.o.ReadDepth, Progress: b.progress,
 	})
 	if err == nil && m.Protected.Windows && !m.Protected.AcceptVSS && result.Point.Reached != blockstore.Crash {
 		b.r.Note(VSSWarning)
 	}
 	return result, err
+}
+
+// scratch says where what the guest overwrites meanwhile is kept: where it was asked for, else where the machine's
+// record says, else where this service does.
+func (b *backing) scratch(m blockstore.Machine) backup.Scratch {
+	p := m.Protected
+	if b.o.Scratch == (api.Scratch{}) && (p == nil || p.Scratch == "" && p.ScratchCap == 0 && p.ScratchFree == 0) {
+		return ScratchOf(b.s.o.Scratch)
+	}
+	return ScratchOf(b.o.Scratch)
 }
 
 // demand asks of a machine's backup what its policy demands, where that says anything.

@@ -74,6 +74,11 @@ type Options struct {
 	// is told instead; 0: 30 s.
 	Patience time.Duration
 
+	// Scratch is where what guests overwrite during a backup is kept that was not said where, and ReadDepth
+	// how many reads of a disk are under way at once; the zero values: as usual.
+	Scratch   api.Scratch
+	ReadDepth int
+
 	// RestoreFolders are those in which, or below which, who is not trusted may have points restored to.
 	RestoreFolders []string
 }
