@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/config"
+	"github.com/holdfast-backup/holdfast/daemon/notify"
 )
 
 // bootTime is when this host started; zero where that cannot be told.
@@ -39,5 +40,5 @@ func HostZone(getenv func(string) string) string {
 
 // ReadConfig reads a file of configuration on this host.
 func ReadConfig(path string, getenv func(string) string) (config.Config, error) {
-	return config.ReadFile(path, HostZone(getenv), nil)
+	return config.ReadFile(path, HostZone(getenv), &notify.Config{})
 }

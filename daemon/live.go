@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	loops.Go(func() { release(scheduling) })
 	loops.Go(func() { d.scheduler.run(scheduling) })
 	loops.Go(func() { d.joinByTags(scheduling) })
+	loops.Go(func() { d.overlook(scheduling) })
 	d.mounts.set(d, conf.Mount)
 
 	d.log.Info("daemon is ready", "vaults", len(conf.Vaults), "tool", d.o.Tool)
@@ -114,14 +116,7 @@ func (d *Daemon) statusLine() string {
 			open++
 		}
 	}
-	running, waiting := 0, 0
-	for _, j := range d.jobs.Unfinished("") {
-		if j.State == api.JobRunning {
-			running++
-		} else {
-			waiting++
-		}
-	}
+	waiting, running := d.standing()
 	return fmt.Sprintf("%d of %d vaults open; %d jobs run, %d wait", open, len(all), running, waiting)
 }
 
@@ -147,6 +142,7 @@ func (d *Daemon) reload(holding context.Context) {
 		d.log.Warn("a change of the configuration takes a restart", "key", key)
 	}
 	conf.State, conf.Run, conf.Group, conf.GroupRole = old.State, old.Run, old.Group, old.GroupRole
+	conf.Notifications, conf.MetricsTextfile = old.Notifications, old.MetricsTextfile
 	conf.Listen, conf.Memory, conf.RestoreFolders = old.Listen, old.Memory, old.RestoreFolders
 	d.current.Store(&conf)
 	d.level.Set(levelOf(conf.Log.Level))
@@ -162,7 +158,7 @@ func (d *Daemon) reload(holding context.Context) {
 
 // restartFor names what is different and counts only after a restart.
 func restartFor(a, b *config.Config) (keys []string) {
-	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "group-role": a.GroupRole != b.GroupRole, "listen": a.Listen != b.Listen, "memory": a.Memory != b.Memory,
+	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "group-role": a.GroupRole != b.GroupRole, "listen": a.Listen != b.Listen, "notifications": !reflect.DeepEqual(a.Notifications, b.Notifications), "metrics-textfile": a.MetricsTextfile != b.MetricsTextfile, "memory": a.Memory != b.Memory,
 		"restore-folders": fmt.Sprint(a.RestoreFolders) != fmt.Sprint(b.RestoreFolders), "log.format": a.Log.Format != b.Log.Format} {
 		if differs {
 			keys = append(keys, key)

@@ -32,6 +32,9 @@ func (d *Daemon) jobChanged(j api.Job) {
 	if d.scheduler != nil {
 		d.scheduler.jobChanged(j)
 	}
+	if d.overview != nil {
+		d.overview.JobChanged(&j)
+	}
 	if j.State != api.JobQueued {
 		d.logJob(j)
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	// Secrets is called before a key of a vault is read, to keep this process's memory from others;
 	// nil: nothing is done.
 	Secrets func() error
+
+	Version api.Version // for metrics
 }
 
 // Daemon is a daemon that runs.
@@ -49,6 +51,7 @@ type Daemon struct {
 	service   *service.Service
 	scheduler *scheduler
 	mounts    mounts
+	overview  *Overview
 
 	beat atomic.Int64 // when the scheduler's loop turned last, in nanoseconds since start
 	born time.Time
@@ -84,6 +87,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.assemble(conf)
+	if d.overview, err = d.overviewOf(conf); err != nil {
+		return errors.Join(fmt.Errorf("notifications: %w", err), d.jobs.Close(context.WithoutCancel(ctx)))
+	}
 	return d.live(ctx, unfinished)
 }
 

@@ -29,7 +29,7 @@ func (d *Daemon) serve(ctx context.Context) (chan error, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := server.New(server.Config{Operations: d.service, Access: store, Audit: audit, Log: d.log, Version: d.o.Tool, Explain: service.Explain,
+	s, err := server.New(server.Config{Operations: d.service, Watching: d.service, Metrics: d.overview.Metrics(), Access: store, Audit: audit, Log: d.log, Version: d.o.Tool, Explain: service.Explain,
 		OpenDisk: d.openDisk, Lend: d.lend})
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())

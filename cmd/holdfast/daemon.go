@@ -52,7 +52,7 @@ func runDaemon(ctx context.Context, k *console, path string) error {
 	})()
 	return configHint(daemon.Run(ctx, daemon.Options{
 		Config: func() (config.Config, error) { return daemon.ReadConfig(path, k.getenv) },
-		Reload: reload, Log: k.err, Tool: toolName(), Host: hostSeed(), Guard: guards(), Getenv: k.getenv, Secrets: k.guardMemory,
+		Reload: reload, Log: k.err, Tool: toolName(), Host: hostSeed(), Guard: guards(), Getenv: k.getenv, Secrets: k.guardMemory, Version: thisVersion(),
 	}))
 }
 

@@ -18,6 +18,9 @@ type Config struct {
 	Memory         Size     `yaml:"memory"` // for buffers of all backups together
 	Log            Log      `yaml:"log"`
 
+	// MetricsTextfile is written each minute, for the textfile collector of node_exporter; empty: none is.
+	MetricsTextfile string `yaml:"metrics-textfile,omitempty"`
+
 	// Notifications are read by whoever sends them; see Read.
 	Notifications any `yaml:"notifications,omitempty"`
 }

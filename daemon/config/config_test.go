@@ -140,6 +140,7 @@ func TestTheExampleIsRight(t *testing.T) {
 	}
 	c.Vaults[0].PassphraseFile, c.Vaults[0].Identity, c.Vaults[0].Credential, c.Vaults[0].Name, c.Vaults[0].MinFree = "", nil, "", "", ""
 	c.Listen, c.RestoreFolders, c.Mount, c.Scratch = usual.Listen, usual.RestoreFolders, usual.Mount, usual.Scratch
+	c.MetricsTextfile = ""
 	if !reflect.DeepEqual(c, usual) {
 		t.Errorf("what is commented out says\n%+v\nand usual is\n%+v", c, usual)
 	}

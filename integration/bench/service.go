@@ -37,7 +37,7 @@ func (b *bench) newHost(v *vault, more string) (*host, error) {
 		return nil, err
 	}
 	h := &host{b: b, v: v, dir: dir}
-	text := fmt.Sprintf("state: %s/s\nrun: %s/r\ngroup: ''\nvaults:\n  - path: %s\n    min-free: none\n    at-once: 4\n    sweep: ''\n    check: ''\n    verify: ''\n%s", dir, dir, v.path, more)
+	text := fmt.Sprintf("state: %s/s\nrun: %s/r\ngroup: ''\nvaults:\n  - path: %s\n    min-free: none\n    at-once: 4\n    sweep: never\n    check: never\n    verify: never\n%s", dir, dir, v.path, more)
 	return h, os.WriteFile(h.config(), []byte(text), 0o600)
 }
 
