@@ -47,7 +47,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	loops.Go(func() { release(scheduling) })
 	loops.Go(func() { d.scheduler.run(scheduling) })
 	loops.Go(func() { d.joinByTags(scheduling) })
-	loops.Go(func() { d.overview.Run(scheduling) }) // which always returns nil
+	loops.Go(func() { d.overlook(scheduling) })
 	d.mounts.set(d, conf.Mount)
 
 	d.log.Info("daemon is ready", "vaults", len(conf.Vaults), "tool", d.o.Tool)
@@ -158,7 +158,7 @@ func (d *Daemon) reload(holding context.Context) {
 // restartFor names what is different and counts only after a restart.
 func restartFor(a, b *config.Config) (keys []string) {
 	for key, differs := range map[string]bool{"state": a.State != b.State, "run": a.Run != b.Run, "group": a.Group != b.Group, "group-role": a.GroupRole != b.GroupRole, "listen": a.Listen != b.Listen, "memory": a.Memory != b.Memory,
-		"metrics-textfile": a.Textfile != b.Textfile, "notifications": !reflect.DeepEqual(a.Notifications, b.Notifications), "scratch": a.Scratch != b.Scratch,
+		"metrics-textfile": a.MetricsTextfile != b.MetricsTextfile, "notifications": !reflect.DeepEqual(a.Notifications, b.Notifications), "scratch": a.Scratch != b.Scratch,
 		"jobs.read-depth": a.Jobs.ReadDepth != b.Jobs.ReadDepth, "restore-folders": fmt.Sprint(a.RestoreFolders) != fmt.Sprint(b.RestoreFolders), "log.format": a.Log.Format != b.Log.Format} {
 		if differs {
 			keys = append(keys, key)

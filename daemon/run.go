@@ -16,7 +16,6 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/config"
 	"github.com/holdfast-backup/holdfast/daemon/jobs"
-	"github.com/holdfast-backup/holdfast/daemon/notify"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce"
 )
@@ -87,7 +86,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if err := d.assemble(conf); err != nil {
-		return errors.Join(err, d.jobs.Close(ctx))
+		return errors.Join(err, d.jobs.Close(context.WithoutCancel(ctx)))
 	}
 	return d.live(ctx, unfinished)
 }
@@ -122,8 +121,9 @@ func (d *Daemon) assemble(conf config.Config) error {
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
 	d.service = service.New(service.Options{Vaults: d.vaults, Jobs: d.jobs, Tool: d.o.Tool, Host: d.o.Host, StateDir: conf.State, Guard: d.o.Guard, RestoreFolders: conf.RestoreFolders,
 		Scratch: api.Scratch{Folder: conf.Scratch.Folder, Cap: conf.Scratch.Cap.Bytes(), LowWater: conf.Scratch.Free.Bytes()}, ReadDepth: conf.Jobs.ReadDepth})
-	if err := d.oversee(conf); err != nil {
-		return err
+	var err error
+	if d.overview, err = d.overviewOf(conf); err != nil {
+		return fmt.Errorf("notifications: %w", err)
 	}
 	remembered, err := openMemory(filepath.Join(conf.State, "schedule.json"))
 	if err != nil {
@@ -135,30 +135,6 @@ func (d *Daemon) assemble(conf config.Config) error {
 		d.scheduler.last.note(j, time.Now())
 	}
 	return nil
-}
-
-// oversee makes what tells people and Prometheus how all stands.
-func (d *Daemon) oversee(conf config.Config) (err error) {
-	o := OverviewOptions{Status: d.service.Status, Standing: d.standing, Textfile: conf.Textfile, Version: d.o.Version, Log: d.log}
-	if told, ok := conf.Notifications.(*notify.Config); ok && told != nil {
-		if o.Notify, err = notify.New(*told, notify.Options{StateDir: conf.State, Log: d.log}); err != nil {
-			return fmt.Errorf("notifications: %w", err)
-		}
-	}
-	d.overview = NewOverview(o)
-	return nil
-}
-
-// standing counts the jobs that wait and run.
-func (d *Daemon) standing() (queued, running int) {
-	for _, j := range d.jobs.Unfinished("") {
-		if j.State == api.JobRunning {
-			running++
-		} else {
-			queued++
-		}
-	}
-	return queued, running
 }
 
 // starting starts jobs by a service and ends them by its table.

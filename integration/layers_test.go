@@ -83,7 +83,7 @@ var arrows = map[string][]string{
 
 	"integration": {},
 	"integration/bench": {"integration/bench/memfs", "integration/bench/slowfs", "integration/guest", "quiesce/qga", "quiesce/qmp",
-		"blockstore", "blockstore/content", "blockstore/pack"},
+		"blockstore", "blockstore/content", "blockstore/pack", "daemon/api"},
 	"integration/bench/slowfs":  {},
 	"integration/bench/memfs":   {},
 	"integration/guest":         {"integration/guest/journal"},

@@ -3,7 +3,6 @@ package backend
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -56,36 +55,54 @@ func (d *Dir) Open(name string) (*os.File, error) {
 }
 
 // ReadFile returns a file's content, and an error for one larger than max
-// bytes.
+// bytes. A vault has a hundred thousand small files: each is read by four calls
+// of the system, which is half of what an [os.File] takes.
 func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
-	f, err := d.Open(name)
+	at := d.Path(name)
+	fd, err := d.openSmall(name, at)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: at, Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	defer d.Call("read", name)()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
+	var st unix.Stat_t
+	if err := uninterrupted(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: at, Err: err}
 	}
-	// A byte more than there is, so that one read finds the end.
-	b := make([]byte, min(max, st.Size())+1)
-	n, err := io.ReadFull(f, b)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return b[:n], nil
-	case err != nil:
-		return nil, err
+	// A byte more than there is: all of it but that byte is the whole file.
+	b := make([]byte, min(max, st.Size)+1)
+	for n := 0; ; {
+		if n == len(b) { // a file system that does not tell sizes
+			b = append(b, make([]byte, 4096)...)
+		}
+		var got int
+		err := uninterrupted(func() (err error) { got, err = unix.Read(fd, b[n:]); return err })
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: at, Err: err}
+		}
+		n += got
+		if int64(n) > max {
+			return nil, fmt.Errorf("read %s: larger than the %d bytes that such a file can have", at, max)
+		}
+		if got == 0 || st.Size > 0 && int64(n) == st.Size {
+			return b[:n], nil
+		}
 	}
-	rest, err := io.ReadAll(io.LimitReader(f, max+1-int64(n))) // of a file system that does not tell sizes
-	if err != nil {
-		return nil, err
+}
+
+func (d *Dir) openSmall(name, at string) (fd int, err error) {
+	defer d.Call("open", name)()
+	err = uninterrupted(func() (err error) { fd, err = unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC, 0); return err })
+	return fd, err
+}
+
+// uninterrupted makes a call until no signal interrupts it.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
 	}
-	b = append(b, rest...)
-	if int64(len(b)) > max {
-		return nil, fmt.Errorf("read %s: larger than the %d bytes that such a file can have", d.Path(name), max)
-	}
-	return b, nil
 }
 
 // List returns the names in a folder, sorted, without the temporary ones. A

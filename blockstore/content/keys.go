@@ -107,7 +107,9 @@ const MACSize = 32
 // MAC authenticates body as what lies at path, relative to the vault's folder
 // and separated by slashes: a record moved to another path does not verify.
 func (k *Keys) MAC(path string, body ...[]byte) [MACSize]byte {
-	m := k.NewMAC(path)
+	h := k.mac.get()
+	defer k.mac.put(h)
+	m := macOf(h, path)
 	for _, b := range body {
 		m.Write(b)
 	}
@@ -124,8 +126,9 @@ func (k *Keys) Verify(mac [MACSize]byte, path string, body ...[]byte) bool {
 type MAC struct{ h *blake3.Hasher }
 
 // NewMAC starts the MAC of what lies at path, for bodies that are streamed.
-func (k *Keys) NewMAC(path string) *MAC {
-	h := k.mac.fresh()
+func (k *Keys) NewMAC(path string) *MAC { return macOf(k.mac.fresh(), path) }
+
+func macOf(h *blake3.Hasher, path string) *MAC {
 	var n [4]byte
 	binary.LittleEndian.PutUint32(n[:], uint32(len(path)))
 	h.Write(n[:])

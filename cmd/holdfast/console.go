@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -158,14 +160,15 @@ func (k *console) table(rows [][]string, right ...int) error {
 			width[c] = max(width[c], len(row[c]))
 		}
 	}
-	w := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	out := bufio.NewWriterSize(k.out, 64<<10) // a tabwriter writes each cell by itself
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for c, n := range width {
 			row[c] = strings.Repeat(" ", n-len(row[c])) + row[c]
 		}
 		fmt.Fprintln(w, printable(strings.Join(row, "\t")))
 	}
-	return w.Flush()
+	return errors.Join(w.Flush(), out.Flush())
 }
 
 // printable is s with what a terminal would obey made visible, tabs and ends

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/daemon/policy"
 )
@@ -41,6 +42,7 @@ func (c *Config) wrong() (all []fault) {
 	bad(c.Jobs.ShutdownLimit.check(), "jobs", "shutdown-limit")
 	bad(c.Jobs.History.check(), "jobs", "history")
 	bad(c.memory(), "memory")
+	bad(textfile(c.MetricsTextfile), "metrics-textfile")
 	bad(oneOf(c.Log.Format, "text", "json"), "log", "format")
 	bad(oneOf(c.Log.Level, "debug", "info", "warn", "error"), "log", "level")
 	bad(oneOf(c.GroupRole, "none", "viewer", "restorer", "operator", "admin"), "group-role")
@@ -159,4 +161,14 @@ func oneOf(s string, choices ...string) error {
 		return fmt.Errorf("%.40q: choose one of %q", s, choices)
 	}
 	return nil
+}
+
+func textfile(path string) error {
+	if path != "" && !strings.HasSuffix(path, ".prom") {
+		return fmt.Errorf("%.200q: node_exporter reads files whose names end with .prom", path)
+	}
+	if path == "" {
+		return nil
+	}
+	return absolute(path)
 }

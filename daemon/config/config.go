@@ -17,7 +17,9 @@ type Config struct {
 	Jobs           Jobs     `yaml:"jobs"`
 	Memory         Size     `yaml:"memory"` // for buffers of all backups together
 	Log            Log      `yaml:"log"`
-	Textfile       string   `yaml:"metrics-textfile,omitempty"` // of metrics, for node_exporter; empty: none
+
+	// MetricsTextfile is written each minute, for the textfile collector of node_exporter; empty: none is.
+	MetricsTextfile string `yaml:"metrics-textfile,omitempty"`
 
 	// Notifications are read by whoever sends them; see Read.
 	Notifications any `yaml:"notifications,omitempty"`

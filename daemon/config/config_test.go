@@ -144,7 +144,7 @@ func TestTheExampleIsRight(t *testing.T) {
 		t.Errorf("with all that is commented out: %v", err)
 	}
 	c.Vaults[0].PassphraseFile, c.Vaults[0].Identity, c.Vaults[0].Credential, c.Vaults[0].Name, c.Vaults[0].MinFree = "", nil, "", "", ""
-	c.Listen, c.RestoreFolders, c.Mount, c.Scratch, c.Textfile = usual.Listen, usual.RestoreFolders, usual.Mount, usual.Scratch, ""
+	c.Listen, c.RestoreFolders, c.Mount, c.Scratch, c.MetricsTextfile = usual.Listen, usual.RestoreFolders, usual.Mount, usual.Scratch, ""
 	if !reflect.DeepEqual(c, usual) {
 		t.Errorf("what is commented out says\n%+v\nand usual is\n%+v", c, usual)
 	}

@@ -53,6 +53,7 @@ var groups = []struct {
 	{"sparse", (*bench).sparseDisk},
 	{"points", (*bench).manyPoints},
 	{"size", (*bench).largeVault},
+	{"service", (*bench).service},
 	{"disk", (*bench).onDisk},
 }
 

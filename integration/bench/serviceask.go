@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+)
+
+// questions are asked of a daemon one after the other, and each is timed.
+type questions struct {
+	ask  []question
+	took [][]time.Duration // by question
+}
+
+type question struct {
+	name string
+	ask  func(ctx context.Context, n int) error
+}
+
+// newQuestions are what somebody who watches a daemon asks.
+func newQuestions(c *api.Client, vault string) *questions {
+	q := &questions{ask: []question{
+		{"status", func(ctx context.Context, _ int) error { _, err := c.Status(ctx, api.StatusQuery{}); return err }},
+		{"jobs", func(ctx context.Context, _ int) error { _, err := c.Jobs(ctx, api.JobQuery{}); return err }},
+		{"machines", func(ctx context.Context, _ int) error { _, err := c.Machines(ctx, vault); return err }},
+		{"points of one", func(ctx context.Context, n int) error {
+			_, err := c.Points(ctx, vault, stormName(n%stormMachines))
+			return err
+		}},
+	}}
+	q.took = make([][]time.Duration, len(q.ask))
+	return q
+}
+
+// run asks, with a pause between, until ctx ends.
+func (q *questions) run(ctx context.Context) error {
+	for n := 0; ; n++ {
+		i := n % len(q.ask)
+		began := time.Now()
+		if err := q.ask[i].ask(ctx, n); ctx.Err() != nil {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("ask for %s: %w", q.ask[i].name, err)
+		}
+		q.took[i] = append(q.took[i], time.Since(began))
+		if pause(ctx, 25*time.Millisecond) != nil {
+			return nil
+		}
+	}
+}
+
+// figures adds the 99th percentile of each question, and of all.
+func (q *questions) figures(t *table, group string) {
+	var all []time.Duration
+	for i, took := range q.took {
+		t.alone(group, fmt.Sprintf("ask for %s, %d times, p99", q.ask[i].name, len(took)), "ms", p99(took), noTarget)
+		all = append(all, took...)
+	}
+	t.alone(group, "interface, p99", "ms", p99(all), atMost(50))
+}
+
+// p99 is in milliseconds.
+func p99(of []time.Duration) float64 {
+	if len(of) == 0 {
+		return 0
+	}
+	of = slices.Sorted(slices.Values(of))
+	return of[len(of)*99/100].Seconds() * 1000
+}
