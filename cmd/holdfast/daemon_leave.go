@@ -67,6 +67,10 @@ func successor(path string) func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, program, "config", "check", path)
 		cmd.WaitDelay = time.Second
 		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == exitWarnings {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("%s config check %s: %w: %s", program, path, err, strings.TrimSpace(string(out)))
 		}
