@@ -142,7 +142,7 @@ func TestThePackageInstallsUpgradesAndLeavesAsItShould(t *testing.T) {
 	need(t, "dpkg", "dpkg-deb")
 	r := newThrowaway(t)
 	first, second := r.bring(makePackage(t, "deb", "1.0.0")), r.bring(makePackage(t, "deb", "2.0.0"))
-	r.must(0, "dpkg", "-i", first)
+	r.must(0, "dpkg", "--no-triggers", "-i", first)
 	r.isPackaged("/usr/share/doc/holdfast/copyright", "/usr/share/doc/holdfast/changelog.gz", "/usr/share/zsh/vendor-completions/_holdfast")
 	says(t, r.must(0, "dpkg-query", "--show", "--showformat=${Conffiles}", "holdfast"), "/etc/holdfast/config.yaml")
 	says(t, r.must(3, "holdfast", "config", "check"), "can be used", "/srv/holdfast") // which is not there yet
@@ -152,7 +152,7 @@ func TestThePackageInstallsUpgradesAndLeavesAsItShould(t *testing.T) {
 	// It is upgraded while a backup runs.
 	daemon := r.serves()
 	backup, job := r.slowly()
-	said := r.must(0, "dpkg", "-i", second)
+	said := r.must(0, "dpkg", "--no-triggers", "-i", second)
 	says(t, said, "goes on as it is", "restarted when it is idle", "backup slow "+job)
 	says(t, r.must(0, "holdfast", "version"), "2.0.0")
 	says(t, r.must(0, "holdfast", "--vault", "/srv/holdfast", "job", "show", job), "running")
@@ -167,13 +167,13 @@ func TestThePackageInstallsUpgradesAndLeavesAsItShould(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.write("/etc/holdfast/config.yaml", string(config)+"\nfrobnicate: yes\n")
-	says(t, r.must(0, "dpkg", "-i", "--force-confold", second), "left as it is", "frobnicate", "still runs its old version")
+	says(t, r.must(0, "dpkg", "--no-triggers", "--force-confold", "-i", second), "left as it is", "frobnicate", "still runs its old version")
 	r.write("/etc/holdfast/config.yaml", string(config))
 	r.must(0, "holdfast", "--vault", "/srv/holdfast", "points")
 
 	// It is removed while a backup runs.
 	backup, job = r.slowly()
-	remove := r.starts(nil, "dpkg", "-r", "holdfast")
+	remove := r.starts(nil, "dpkg", "--no-triggers", "-r", "holdfast")
 	eventually(t, "the daemon is asked to end", func() bool {
 		b, err := os.ReadFile(r.path("/run/holdfast/leave.json"))
 		return err == nil && strings.Contains(string(b), job)
@@ -196,7 +196,7 @@ func (r throwaway) purge() {
 	t.Helper()
 	newVaultAt(t, r.path("/var/lib/holdfast/mine"))
 	r.write("/etc/holdfast/main.passphrase", "secret\n")
-	says(t, r.must(0, "dpkg", "-P", "holdfast"), "/var/lib/holdfast/mine stays", "/etc/holdfast stays")
+	says(t, r.must(0, "dpkg", "--no-triggers", "-P", "holdfast"), "/var/lib/holdfast/mine stays", "/etc/holdfast stays")
 	for name, stays := range map[string]bool{"/etc/holdfast/config.yaml": false, "/etc/holdfast/main.passphrase": true, "/var/lib/holdfast/jobs": false, "/var/lib/holdfast/audit": false,
 		"/var/lib/holdfast/mine/VAULT": true, "/srv/holdfast/VAULT": true} {
 		if r.has(name) != stays {
