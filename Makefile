@@ -12,6 +12,12 @@ help: ## say what the targets do
 build: ## build bin/holdfast
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/holdfast ./cmd/holdfast
 
+deb: ## make a Debian package in bin/; VERSION=1.2.3 and GOARCH=arm64 say which
+	@integration/package/build deb $(VERSION)
+
+rpm: ## make an RPM package in bin/
+	@integration/package/build rpm $(VERSION)
+
 test: ## run every test, with the race detector where there is a C compiler
 	@integration/install-deps test
 	go test $(RACE) -count=1 -timeout 45m ./...
@@ -48,4 +54,4 @@ install-deps: ## install (as root) or name the Debian packages that all of these
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build test lint demo bench fuzz torture install-deps clean
+.PHONY: help build deb rpm test lint demo bench fuzz torture install-deps clean

@@ -50,6 +50,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	loops.Go(func() { d.overlook(scheduling) })
 	d.mounts.set(d, conf.Mount)
 
+	d.left() // whoever waited for an end before has it
 	d.log.Info("daemon is ready", "vaults", len(conf.Vaults), "tool", d.o.Tool)
 	d.tell("READY=1")
 	err = d.watch(ctx, holding, served)
@@ -67,11 +68,12 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	d.vaults.wait.Wait()
 	service.Announce(d.conf().Run, []service.Announced{}) // the socket is gone, that is told too
 	d.log.Info("daemon has ended")
+	d.left()
 	return err
 }
 
-// watch reloads when asked to, and tells the service manager that all is well, until ctx ends or
-// nobody is served any more.
+// watch reloads when asked to, and tells the service manager that all is well, until ctx ends,
+// nobody is served any more, or the daemon was asked to end and is idle.
 func (d *Daemon) watch(ctx, holding context.Context, served chan error) error {
 	every := time.Minute
 	if w := d.systemd.watchdog; w > 0 {
@@ -79,6 +81,9 @@ func (d *Daemon) watch(ctx, holding context.Context, served chan error) error {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	asked := time.NewTicker(leaveLook)
+	defer asked.Stop()
+	var leave leaver
 	for {
 		select {
 		case <-ctx.Done():
@@ -93,6 +98,10 @@ func (d *Daemon) watch(ctx, holding context.Context, served chan error) error {
 			d.reload(holding)
 		case <-tick.C:
 			d.wellness()
+		case <-asked.C:
+			if d.mayLeave(ctx, &leave) {
+				return nil
+			}
 		}
 	}
 }

@@ -31,6 +31,10 @@ type Options struct {
 	Guard   quiesce.Guard                 // of freezes
 	Getenv  func(string) string
 
+	// Successor asks the program that is installed now, which may be another than this process
+	// runs, whether it would start; nil: it would. It is called before this daemon ends to be started again.
+	Successor func(ctx context.Context) error
+
 	// Secrets is called before a key of a vault is read, to keep this process's memory from others;
 	// nil: nothing is done.
 	Secrets func() error

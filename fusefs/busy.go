@@ -25,11 +25,11 @@ func (e *BusyError) Error() string {
 // maxUsers bounds how many users an error names.
 const maxUsers = 8
 
-// users finds who keeps path busy: processes other than this one, by their
+// Users finds who keeps path, a mount, busy: processes other than this one, by their
 // working and root folder, program, open files and mappings; loop devices; mounts
 // inside it. It reads links and lists of the kernel only and never follows one,
 // so it cannot come to wait for the mount itself.
-func users(path string) []string {
+func Users(path string) []string {
 	found := append(mountUsers(path), loopUsers(path)...)
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range procs {

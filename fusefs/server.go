@@ -61,7 +61,7 @@ func (s *Server) detach() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EBUSY):
-		return &BusyError{Mountpoint: s.path, Users: users(s.path)}
+		return &BusyError{Mountpoint: s.path, Users: Users(s.path)}
 	}
 	return fmt.Errorf("unmount %s: %w", s.path, err)
 }

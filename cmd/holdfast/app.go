@@ -32,7 +32,7 @@ func newApp(k *console) *cli.App {
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),
 			group("Access", grantCommand(k)), group("Access", grantsCommand(k)), group("Access", revokeCommand(k)), group("Access", tokenCommand(k)), group("Access", auditCommand(k)),
 			group("Service", daemonCommand(k)), group("Service", configCommand(k)),
-			group("Program", versionCommand(k)), group("Program", completionCommand(k)),
+			group("Program", versionCommand(k)), group("Program", completionCommand(k)), group("Program", manCommand(k)),
 		},
 		Flags:                     commonFlags(),
 		Writer:                    k.out,

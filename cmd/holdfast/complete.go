@@ -55,7 +55,9 @@ func candidates(ctx context.Context, k *console, app *cli.App, before []string, 
 	case len(t.commands) > 0:
 		names := []string{}
 		for _, c := range t.commands {
-			names = append(names, c.Name)
+			if !c.Hidden {
+				names = append(names, c.Name)
+			}
 		}
 		return filter(names, last)
 	case t.command != nil:

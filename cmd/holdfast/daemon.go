@@ -21,9 +21,19 @@ func daemonCommand(k *console) *cli.Command {
 sweeps and checks, and answers commands and clients: while it runs, commands that write into one of its
 vaults go through it. SIGHUP has it read its configuration again; one that is wrong is refused, and the old
 one goes on. SIGTERM has it end: jobs that run are waited for as long as the configuration says, then
-cancelled, and guests are thawed. It is meant to be run by systemd (` + "`systemctl enable --now holdfast`" + `).`,
-		UsageText: "holdfast daemon --config /etc/holdfast/config.yaml",
-		Flags:     []cli.Flag{configFlag()},
+cancelled, and guests are thawed. It is meant to be run by systemd (` + "`systemctl enable --now holdfast`" + `).
+
+With --restart-when-idle: asks the daemon that runs to end as soon as no job, restore, loan or open file
+of its mount is there, so that systemd starts the program that is installed by then; it says what is
+waited for. A configuration that is wrong is refused, and the daemon goes on. With --stop-when-idle:
+has it begin no more jobs, and waits until those that run are over and it has ended.`,
+		UsageText: "holdfast daemon --config /etc/holdfast/config.yaml\nholdfast daemon --restart-when-idle",
+		Flags: []cli.Flag{
+			configFlag(),
+			&cli.BoolFlag{Name: "restart-when-idle", Usage: "have the daemon that runs restarted when it is idle"},
+			&cli.BoolFlag{Name: "stop-when-idle", Usage: "have the daemon that runs end after its jobs, and wait for that"},
+			&cli.DurationFlag{Name: "within", Usage: "`TIME`: with --stop-when-idle, wait no longer; the daemon goes on then"},
+		},
 		Action: func(c *cli.Context) error {
 			if _, err := takeArgs(c); err != nil {
 				return err
@@ -31,6 +41,16 @@ cancelled, and guests are thawed. It is meant to be run by systemd (` + "`system
 			path := c.String("config")
 			if path == "" {
 				return usagef("--config is empty")
+			}
+			switch restart, stop := c.Bool("restart-when-idle"), c.Bool("stop-when-idle"); {
+			case restart && stop:
+				return usagef("--restart-when-idle and --stop-when-idle exclude each other")
+			case c.IsSet("within") && (!stop || c.Duration("within") <= 0):
+				return usagef("--within is a time for --stop-when-idle")
+			case restart:
+				return restartWhenIdle(c.Context, k, path)
+			case stop:
+				return stopWhenIdle(c.Context, k, path, c.Duration("within"))
 			}
 			return runDaemon(c.Context, k, path)
 		},
@@ -53,6 +73,7 @@ func runDaemon(ctx context.Context, k *console, path string) error {
 	return configHint(daemon.Run(ctx, daemon.Options{
 		Config: func() (config.Config, error) { return daemon.ReadConfig(path, k.getenv) },
 		Reload: reload, Log: k.err, Version: thisVersion(), Tool: toolName(), Host: hostSeed(), Guard: guards(), Getenv: k.getenv, Secrets: k.guardMemory,
+		Successor: successor(path),
 	}))
 }
 

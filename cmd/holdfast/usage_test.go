@@ -12,6 +12,9 @@ import (
 func TestAWrongCommandLineIsExplained(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ line, says string }{
+		{"daemon --restart-when-idle --stop-when-idle", "exclude each other"},
+		{"daemon --within 1h", "--within is a time for --stop-when-idle"},
+		{"daemon --stop-when-idle --within 0s", "--within is a time for --stop-when-idle"},
 		{"bakcup", "did you mean `holdfast backup`?"},
 		{"vault creat /x", "did you mean `holdfast vault create`?"},
 		{"xyzzy", `there is no command "xyzzy"`},
