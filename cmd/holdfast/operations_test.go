@@ -72,7 +72,7 @@ func (h *host) serve() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s, err := server.New(server.Config{Operations: h.ops, Access: grants, Audit: audit, Explain: service.Explain, Log: slog.New(slog.DiscardHandler)})
+	s, err := server.New(server.Config{Operations: h.ops, Access: grants, Audit: audit, Explain: service.Explain, Log: slog.New(slog.DiscardHandler), OpenDisk: h.openDisk})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -90,6 +90,31 @@ func (h *host) serve() {
 		}
 	})
 }
+
+// openDisk opens a disk for a restorer.
+func (h *host) openDisk(ctx context.Context, _, machine, point, disk string) (server.Disk, error) {
+	v, err := blockstore.Open(ctx, h.path("vault"), blockstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := service.FindPoint(ctx, v, api.PointRef{Machine: machine, Point: point})
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	d, err := v.OpenDisk(p, disk)
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return closing{d, v}, nil
+}
+
+// closing is a disk that is closed with its vault.
+type closing struct {
+	*blockstore.Disk
+	vault *blockstore.Vault
+}
+
+func (c closing) Close() error { return c.vault.Close() }
 
 // through runs words with the daemon.
 func (h *host) through(code int, words ...string) outcome {

@@ -201,6 +201,10 @@ func (o *restoreOptions) check() error {
 // restorePoint restores and prints what became of it; damage that was skipped is
 // a damagedError.
 func restorePoint(ctx context.Context, k *console, o restoreOptions) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		return restoreFar(ctx, k, w, o)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
