@@ -1,7 +1,7 @@
 package integration
 
 import (
-	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +17,21 @@ type throwaway struct {
 	root string
 }
 
-// newThrowaway needs root and overlayfs.
+// newThrowaway makes one in which programs run as after chroot. It needs root and overlayfs.
 func newThrowaway(t *testing.T) throwaway {
+	t.Helper()
+	r := bareThrowaway(t)
+	for _, d := range []string{"proc", "dev"} {
+		r.mount("/"+d, filepath.Join(r.root, d), "", syscall.MS_BIND, "")
+	}
+	for _, d := range []string{"run", "tmp", "srv"} {
+		r.mount("tmpfs", filepath.Join(r.root, d), "tmpfs", 0, "mode=755")
+	}
+	return r
+}
+
+// bareThrowaway has no other file systems mounted in it.
+func bareThrowaway(t *testing.T) throwaway {
 	t.Helper()
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "hfroot") // names of sockets are short
@@ -43,12 +56,6 @@ func newThrowaway(t *testing.T) throwaway {
 		missing(t, "no overlay of the root file system: %v", err)
 	}
 	r.ends(r.root)
-	for _, d := range []string{"proc", "dev"} {
-		r.mount("/"+d, filepath.Join(r.root, d), "", syscall.MS_BIND, "")
-	}
-	for _, d := range []string{"run", "tmp", "srv"} {
-		r.mount("tmpfs", filepath.Join(r.root, d), "tmpfs", 0, "mode=755")
-	}
 	return r
 }
 
@@ -96,6 +103,18 @@ func (r throwaway) bring(file string) string {
 	return name
 }
 
+// removes takes files of it away.
+func (r throwaway) removes(pattern string) {
+	r.t.Helper()
+	names, err := filepath.Glob(r.path(pattern))
+	for _, name := range names {
+		err = errors.Join(err, os.RemoveAll(name))
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // starts starts a program in it, as on a host that has just been installed.
 func (r throwaway) starts(more []string, words ...string) *running {
 	r.t.Helper()
@@ -126,7 +145,7 @@ func (r throwaway) must(code int, words ...string) string {
 func says(t *testing.T, text string, wants ...string) {
 	t.Helper()
 	for _, want := range wants {
-		if !bytes.Contains([]byte(text), []byte(want)) {
+		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}

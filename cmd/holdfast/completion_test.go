@@ -11,7 +11,7 @@ func TestTabOffersWhatCanComeNext(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
 		"va":                        "vault",
-		"vault |":                   "copy create hold-sweep info key rebuild-index salvage takeover trust-clock",
+		"vault |":                   "copy create hold-sweep info key rebuild-index salvage takeover trust-clock upgrade",
 		"--vault /x poi":            "point points",
 		"--vault |":                 "",
 		"backup web1 --no":          "--no-wait",

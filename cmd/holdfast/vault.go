@@ -19,7 +19,7 @@ func vaultCommand(k *console) *cli.Command {
 		Name:  "vault",
 		Usage: "make a vault, and look after it",
 		Subcommands: []*cli.Command{vaultCreateCommand(k), vaultInfoCommand(k), vaultKeyCommand(k), vaultCopyCommand(k), vaultHoldSweepCommand(k), vaultTakeoverCommand(k),
-			vaultRebuildIndexCommand(k), vaultSalvageCommand(k), vaultTrustClockCommand(k)},
+			vaultRebuildIndexCommand(k), vaultSalvageCommand(k), vaultTrustClockCommand(k), vaultUpgradeCommand(k)},
 	}
 }
 
