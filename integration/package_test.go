@@ -8,24 +8,36 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// makePackage builds a package of a version, with a program that says so.
+// packages are those that were built, or are being, by kind and version: what a [sync.OnceValues] returns.
+var packages sync.Map
+
+// makePackage builds a package of a version, with a program that says so; each once.
 func makePackage(t *testing.T, kind, version string) string {
 	t.Helper()
 	need(t, "go", "gzip")
-	cmd := exec.CommandContext(t.Context(), "integration/package/build", kind, version, t.TempDir())
-	cmd.Dir = ".."
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
+	once, _ := packages.LoadOrStore(kind+" "+version, sync.OnceValues(func() (string, error) {
+		cmd := exec.Command("integration/package/build", kind, version, filepath.Join(filepath.Dir(os.Getenv("HOLDFAST_STATE")), "packages"))
+		cmd.Dir = ".."
+		cmd.SysProcAttr = endsWithUs()
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil {
+			err = fmt.Errorf("build the package: %w\n%s%s", err, out, errs.String())
+		}
+		return strings.TrimSpace(string(out)), err
+	}))
+	path, err := once.(func() (string, error))()
 	if err != nil {
-		t.Fatalf("build the package: %v\n%s%s", err, out, errs.String())
+		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	return path
 }
 
 // packaged is what the packages put where, with mode and group; all is owned by root.

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,7 +15,7 @@ import (
 const aLife = `#!/bin/sh
 exec >/srv/log 2>&1
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOLDFAST_VAULT=/srv/holdfast DEBIAN_FRONTEND=noninteractive
-soon() { n=0; until sh -c "$1"; do n=$((n+1)); [ $n -lt 150 ] || { echo "NEVER: $1"; journalctl -u holdfast --no-pager; break; }; sleep 0.2; done >/dev/null 2>&1; }
+soon() { n=0; until sh -c "$1" >/dev/null 2>&1; do n=$((n+1)); [ $n -lt 600 ] || { echo "NEVER: $1"; journalctl -u holdfast --no-pager; break; }; sleep 0.2; done; }
 main() { systemctl show --property MainPID --value holdfast; }
 
 dpkg --no-triggers -i /srv/first.deb
@@ -24,7 +25,8 @@ echo "installed: $(systemctl is-active holdfast)"
 
 holdfast vault create /srv/holdfast
 printf 'mount: {at: /mnt/holdfast}\n' >>/etc/holdfast/config.yaml
-holdfast config check && systemctl restart holdfast
+holdfast config check
+systemctl restart holdfast
 soon 'grep -q /srv/holdfast /run/holdfast/vaults.json && [ -d /mnt/holdfast/holdfast ]'
 head -c 3000000 /dev/urandom >/srv/a.raw; truncate -s 4M /srv/a.raw
 holdfast backup a --disk vda=/srv/a.raw
@@ -74,11 +76,11 @@ func TestUnderSystemdThePackageStartsRestartsWhenIdleAndLeaves(t *testing.T) {
 	r.write("/srv/life", aLife)
 	r.write("/etc/systemd/system/life.service", "[Service]\nExecStart=/bin/sh /srv/life\n")
 	r.write("/etc/systemd/system/life.target", "[Unit]\nWants=life.service systemd-journald.service\nAfter=systemd-journald.service\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	boot := exec.CommandContext(ctx, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--capability=all", "--bind=/dev/fuse",
 		"--bind="+r.path("/srv")+":/srv",
-		"--property=DeviceAllow=/dev/fuse rwm", "--machine=holdfast-test", "--directory="+r.root, "--boot", "systemd.unit=life.target")
+		"--property=DeviceAllow=/dev/fuse rwm", fmt.Sprintf("--machine=holdfast-%d", os.Getpid()), "--directory="+r.root, "--boot", "systemd.unit=life.target")
 	boot.SysProcAttr = endsWithUs()
 	boot.WaitDelay = 10 * time.Second
 	console, err := boot.CombinedOutput()
