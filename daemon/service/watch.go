@@ -150,12 +150,10 @@ func (g *gathering) note(err error) {
 }
 
 func (g *gathering) points(ctx context.Context) error {
-	listed, err := g.v.Points(ctx)
+	listed, trash, err := g.v.PointsAndTrash(ctx)
 	if err != nil && len(listed) == 0 {
 		return err
 	}
-	g.note(err)
-	trash, err := g.v.Trash(ctx)
 	g.note(err)
 	g.f.Trash = len(trash)
 	states, err := g.v.States(slices.Concat(listed, trash))
