@@ -32,11 +32,24 @@ type pointCache struct {
 // committed meanwhile, and is cheap when repeated. Where single records cannot
 // be read, the others are returned together with an error that names those.
 func (v *Vault) Points(ctx context.Context) ([]*Point, error) {
+	listed, _, err := v.PointsAndTrash(ctx)
+	return listed, err
+}
+
+// PointsAndTrash returns what [Vault.Points] and [Vault.Trash] do, of one moment and by one look
+// at the vault.
+func (v *Vault) PointsAndTrash(ctx context.Context) (listed, trash []*Point, err error) {
 	all, err := v.allPoints(ctx)
-	trash, attrErr := v.trash()
-	points := slices.DeleteFunc(all, func(p *Point) bool { return trash[p.ID] })
-	sortPoints(points)
-	return points, errors.Join(err, attrErr)
+	deleted, attrErr := v.trash()
+	listed = slices.DeleteFunc(all, func(p *Point) bool {
+		if deleted[p.ID] {
+			trash = append(trash, p)
+		}
+		return deleted[p.ID]
+	})
+	sortPoints(listed)
+	sortPoints(trash)
+	return listed, trash, errors.Join(err, attrErr)
 }
 
 func sortPoints(points []*Point) {

@@ -114,16 +114,8 @@ func (v *Vault) States(points []*Point) ([]PointState, error) {
 
 // Trash returns the deleted points, in the order of [Vault.Points].
 func (v *Vault) Trash(ctx context.Context) ([]*Point, error) {
-	all, err := v.allPoints(ctx)
-	trash, attrErr := v.trash()
-	var points []*Point
-	for _, p := range all {
-		if trash[p.ID] {
-			points = append(points, p)
-		}
-	}
-	sortPoints(points)
-	return points, errors.Join(err, attrErr)
+	_, trash, err := v.PointsAndTrash(ctx)
+	return trash, err
 }
 
 // Delete moves a point to the trash. One that is there is no error. A locked

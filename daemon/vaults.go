@@ -19,7 +19,8 @@ import (
 type vaults struct {
 	log     *slog.Logger
 	options func(config.Vault) (blockstore.OwnOptions, error)
-	told    func() // called whenever a vault was opened or left, or is not held any more
+	told    func()             // called whenever a vault was opened or left, or is not held any more
+	altered func(h *heldVault) // called whenever records of a vault were written by who asked to; nil: nobody is
 	leave   time.Duration
 	before  func(path string) (id blockstore.VaultID, name string) // as which a vault was told before this process; nil: as none
 	pauses  func(failures int) time.Duration                       // between attempts to open one; nil: the usual
@@ -200,7 +201,11 @@ func (vs *vaults) Own(ctx context.Context, vault string, to service.Purpose, do 
 	if err != nil {
 		return err
 	}
-	return h.use(ctx, to, do)
+	err = h.use(ctx, to, do)
+	if to == service.ToChange && vs.altered != nil { // what was not due may be now
+		vs.altered(h)
+	}
+	return err
 }
 
 // lend leaves a vault to another process until release is called. What uses it is waited for

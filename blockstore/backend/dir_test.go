@@ -267,6 +267,21 @@ func TestWhatIsNotThereIsToldByItsError(t *testing.T) {
 	}
 }
 
+func TestAFileThatDoesNotTellItsSizeIsReadWhole(t *testing.T) {
+	t.Parallel()
+	d := NewDir("/proc")
+	whole, err := os.ReadFile("/proc/filesystems")
+	if err != nil || len(whole) == 0 {
+		t.Fatal(err)
+	}
+	if b, err := d.ReadFile("filesystems", 1<<20); err != nil || !bytes.Equal(b, whole) {
+		t.Errorf("%d bytes of %d, %v", len(b), len(whole), err)
+	}
+	if b, err := d.ReadFile("filesystems", int64(len(whole))-1); err == nil {
+		t.Errorf("%d bytes of %d, of which one more may not be", len(b), len(whole))
+	}
+}
+
 func TestAFileWhoseWriteOrSyncFailsIsGone(t *testing.T) {
 	dir := t.TempDir()
 	d := NewDir(dir)

@@ -73,6 +73,9 @@ type Options struct {
 	// Patience is how long a vault may take to tell how it is, before what was known of it last
 	// is told instead; 0: 30 s.
 	Patience time.Duration
+	// HostKnown is how long what the VMs of the host told for a status counts; 0: they are asked
+	// each time.
+	HostKnown time.Duration
 
 	// Scratch is where what guests overwrite during a backup is kept that was not said where, and ReadDepth
 	// how many reads of a disk are under way at once; the zero values: as usual.
@@ -90,6 +93,9 @@ type Service struct {
 	jobs    *jobs.Table
 	journal func() (*quiesce.Journal, error) // nil journal: none
 	keeping sync.Mutex                       // held while the list of ignored names is replaced
+
+	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
+	hostFacts *hostFacts    // nil: none were asked for yet
 }
 
 var (
@@ -102,7 +108,7 @@ func New(o Options) *Service {
 	if o.Patience <= 0 {
 		o.Patience = vaultPatience
 	}
-	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs}
+	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs, host: make(chan struct{}, 1)}
 	s.journal = sync.OnceValues(func() (*quiesce.Journal, error) {
 		if o.StateDir == "" {
 			return nil, nil

@@ -20,8 +20,6 @@ var _ api.Watching = (*Service)(nil)
 const (
 	// vaultPatience is the usual [Options.Patience].
 	vaultPatience = 30 * time.Second
-	// hostPatience is how long all VMs of the host together may take to answer.
-	hostPatience = 15 * time.Second
 )
 
 // Status tells how machines and vaults are, and remembers it in the state folder, as far as that
@@ -152,12 +150,10 @@ func (g *gathering) note(err error) {
 }
 
 func (g *gathering) points(ctx context.Context) error {
-	listed, err := g.v.Points(ctx)
+	listed, trash, err := g.v.PointsAndTrash(ctx)
 	if err != nil && len(listed) == 0 {
 		return err
 	}
-	g.note(err)
-	trash, err := g.v.Trash(ctx)
 	g.note(err)
 	g.f.Trash = len(trash)
 	states, err := g.v.States(slices.Concat(listed, trash))
@@ -257,42 +253,6 @@ func pointFacts(p *blockstore.Point) status.Point {
 	}
 	q.Mode, q.ModeReason = status.Modes(disks)
 	return q
-}
-
-// askHost asks for the VMs of the host, and how those of machines are.
-func (s *Service) askHost(ctx context.Context, f *status.Facts, machines [][]blockstore.Machine) {
-	ctx, cancel := context.WithTimeout(ctx, hostPatience)
-	defer cancel()
-	var err error
-	f.VMs, err = Discover(ctx, Discovering{Machines: slices.Concat(machines...)})
-	if err != nil {
-		f.Unasked = err.Error()
-	}
-	found := map[string]*api.FoundVM{}
-	for i := range f.VMs {
-		if vm := &f.VMs[i]; vm.Machine != "" {
-			found[vm.Machine] = vm
-		}
-	}
-	var left []blockstore.Machine
-	var at []*status.MachineFacts
-	for i := range f.Vaults {
-		of := map[string]blockstore.Machine{}
-		for _, m := range machines[i] {
-			of[string(m.ID)] = m
-		}
-		for j := range f.Vaults[i].Machines {
-			m := &f.Vaults[i].Machines[j]
-			if vm := found[m.Machine.Name]; vm != nil && m.Machine.Protected {
-				m.VM, m.Machine.State = vm, vm.State
-			} else {
-				left, at = append(left, of[m.Machine.ID]), append(at, m)
-			}
-		}
-	}
-	for i, state := range States(ctx, left) {
-		at[i].Machine.State = state
-	}
 }
 
 // addJobs adds what became of the last backup of each machine, and of the last sweeps and checks.

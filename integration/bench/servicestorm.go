@@ -87,10 +87,13 @@ func (b *bench) stormRounds(ctx context.Context, group string, h *host, c *api.C
 				return err
 			}
 		}
-		if err := b.stormOver(ctx, c, h.v.path, round); err != nil {
+		if err := b.stormOver(ctx, c, round); err != nil {
 			return err
 		}
 		took := time.Since(began).Seconds()
+		if err := settle(ctx, c); err != nil {
+			return err
+		}
 		missed, twice, err := stormCount(ctx, c, h.v.path, round)
 		if err != nil {
 			return err
@@ -106,8 +109,8 @@ func (b *bench) stormRounds(ctx context.Context, group string, h *host, c *api.C
 // none asks for nothing of a kind.
 var none = atMost(0.5)
 
-// stormOver waits until each machine has so many points, or no job is left.
-func (b *bench) stormOver(ctx context.Context, c *api.Client, vault string, round int) error {
+// stormOver waits until so many runs of each machine are over.
+func (b *bench) stormOver(ctx context.Context, c *api.Client, round int) error {
 	told := 0
 	for end := time.Now().Add(stormPatience); time.Now().Before(end); {
 		over, failed := 0, 0
@@ -132,7 +135,7 @@ func (b *bench) stormOver(ctx context.Context, c *api.Client, vault string, roun
 			b.say("storm: %d runs", over)
 		}
 		if over >= round*stormMachines {
-			return settle(ctx, c)
+			return nil
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return err
