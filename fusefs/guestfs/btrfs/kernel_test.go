@@ -16,10 +16,10 @@ var kinds = []struct {
 	options, mounted string
 	entries          int
 }{
-	{1, "", "", 3000},
+	{1, "", "", 1000},
 	{1, "-m dup -d dup --csum xxhash", "compress-force=zlib", 300},
-	{1, "-m single --csum sha256 -n 4096", "compress-force=lzo", 1500},
-	{1, "--csum blake2 -n 65536", "compress-force=zstd:15", 1500},
+	{1, "-m single --csum sha256 -n 4096", "compress-force=lzo", 600},
+	{1, "--csum blake2 -n 65536", "compress-force=zstd:15", 300},
 	{1, "-O ^no-holes,^extref -R free-space-tree", "compress=lzo", 300},
 	{1, "--mixed", "compress=zstd", 300},
 	{1, "", "max_inline=0,nodatasum", 300},

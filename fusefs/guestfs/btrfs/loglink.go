@@ -96,7 +96,7 @@ func (r *logReplay) unlink(dir, id uint64, name string) error {
 	}
 	var kept []byte
 	for e, err := range entriesOf(i.b, fmt.Sprintf("folder %d", dir)) {
-		if err != nil || !ok {
+		if err != nil {
 			return err
 		}
 		if e.name != name {

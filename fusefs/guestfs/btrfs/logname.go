@@ -146,13 +146,13 @@ func (r *logReplay) refInLog(id, dir uint64, name string) (bool, error) {
 // clear sees to it that neither a name nor a place in a folder's index belongs to
 // another inode; true: both belong to this one already.
 func (r *logReplay) clear(dir, index uint64, name string, id uint64, drop bool) (bool, error) {
-	place, at, err := r.to.get(key{dir, typeDirIndex, index})
+	place, _, err := r.to.get(key{dir, typeDirIndex, index})
 	if err != nil {
 		return false, err
 	}
 	here := 0
 	for e, err := range entriesOf(place.b, fmt.Sprintf("folder %d", dir)) {
-		if err != nil || !at {
+		if err != nil {
 			return false, err
 		}
 		if e.name == name && e.target.id == id && e.target.kind == typeInode {

@@ -74,7 +74,10 @@ func (t *table) get(k key) (item, bool, error) {
 		return i, i.b != nil, nil
 	}
 	i, ok, err := t.beneath(k)
-	return i, ok && i.key == k, err
+	if err != nil || !ok || i.key != k {
+		return item{}, false, err
+	}
+	return i, true, nil
 }
 
 // floor returns the last item whose key is at most k, and not below low.
