@@ -196,7 +196,7 @@ func (c Child) Place() (Place, error) {
 		dir.Path = path.Dir(c.at.Path)
 		return dir, fs.ErrNotExist
 	}
-	return c.at.view.top(v, c.at.Path)
+	return c.at.view.top(v, m, c.at.Path)
 }
 
 // Children yields the entries of a folder as tree.FileSystem.ReadDir does.

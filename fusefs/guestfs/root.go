@@ -29,24 +29,25 @@ func (g *Guest) findRoot() (*View, error) {
 	var second, third *View
 	var why []string
 	for _, v := range g.likely() {
-		w := v.View()
-		text, err := w.readFile("etc/fstab")
-		switch {
-		case err == nil:
-			entries := parseFstab(text)
-			w.addMounts(g, entries)
-			if g.saysRoot(v, entries) {
-				return w, nil
+		for _, w := range v.rootViews() {
+			text, err := w.readFile("etc/fstab")
+			switch {
+			case err == nil:
+				entries := parseFstab(text)
+				w.addMounts(g, entries)
+				if g.saysRoot(w, entries) {
+					return w, nil
+				}
+				if second == nil {
+					second = w
+				}
+			case errors.Is(err, fs.ErrNotExist):
+				if third == nil && w.looksLikeRoot() {
+					third = w
+				}
+			default:
+				why = append(why, err.Error())
 			}
-			if second == nil {
-				second = w
-			}
-		case errors.Is(err, fs.ErrNotExist):
-			if third == nil && w.looksLikeRoot() {
-				third = w
-			}
-		default:
-			why = append(why, err.Error())
 		}
 	}
 	switch {
@@ -62,12 +63,12 @@ func (g *Guest) findRoot() (*View, error) {
 		strings.Join(why, "; "), leftOut(g.o.Missing))}
 }
 
-// saysRoot tells whether an fstab names the volume that it lies on as the root.
-func (g *Guest) saysRoot(v *Volume, entries []fstabEntry) bool {
+// saysRoot tells whether an fstab names the tree that it lies in as the root.
+func (g *Guest) saysRoot(w *View, entries []fstabEntry) bool {
 	for _, e := range entries {
 		if e.dir == "/" {
 			root, err := g.device(e.device)
-			return err == nil && root == v
+			return err == nil && root.shownBy() == w.root && w.shows(e)
 		}
 	}
 	return false

@@ -15,6 +15,8 @@ func fileSystem(p *peek) *signature {
 		s.kind, s.uuid, s.label = extKind(p.u32(1024+92), p.u32(1024+96)), p.uuid(1128), p.text(1144, 16)
 	case p.has(0, "XFSB"):
 		s.kind, s.uuid, s.label = "xfs", p.uuid(32), p.text(108, 12)
+	case p.has(65536+64, "_BHRfS_M"):
+		s.kind, s.uuid, s.label = "btrfs", p.uuid(65536+32), p.text(65536+299, 256)
 	case p.has(3, "NTFS    "):
 		s.kind, s.uuid = "ntfs", fmt.Sprintf("%016X", p.u64(72))
 	case p.has(82, "FAT32"):
@@ -57,7 +59,7 @@ type known struct {
 }
 
 var others = []known{
-	{65536 + 64, "_BHRfS_M", "btrfs", "it is a btrfs"},
+	{65536 + 64, "_BHRfS_M", "btrfs", "it says that it is a btrfs, and is none that can be read"},
 	{3, "\x00\x00\x00ReFS\x00", "ReFS", "it is a ReFS"},
 	{3, "EXFAT   ", "exfat", "it is an exFAT"},
 	{0, "hsqs", "squashfs", "it is a squashfs"},
@@ -87,9 +89,6 @@ func other(p *peek) *signature {
 		}
 		s := fileSystem(p)
 		s.kind, s.why, s.advice = k.kind, k.why, adviceDisk
-		if k.kind == "btrfs" {
-			s.uuid, s.label = p.uuid(65536+32), p.text(65536+299, 256)
-		}
 		return s
 	}
 	// ZFS: an uberblock in the ring of its first label, in either byte order.

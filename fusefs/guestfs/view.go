@@ -10,6 +10,7 @@ import (
 // its volumes. It keeps nothing open.
 type View struct {
 	root    *Volume
+	top0    uint64            // the inode of its root folder; 0: that of the volume
 	mounts  map[string]*mount // by path; of the guest's root only
 	windows bool              // paths may have backslashes and a drive
 }
@@ -32,7 +33,13 @@ type Place struct {
 }
 
 // Root is the view's top folder.
-func (w *View) Root() (Place, error) { return w.top(w.root, "/") }
+func (w *View) Root() (Place, error) {
+	p, err := w.top(w.root, nil, "/")
+	if err == nil && w.top0 != 0 {
+		p.Ino = w.top0
+	}
+	return p, err
+}
 
 // Volume is the one that holds the root.
 func (w *View) Volume() *Volume { return w.root }
@@ -40,12 +47,17 @@ func (w *View) Volume() *Volume { return w.root }
 // Windows tells whether the view is that of a Windows guest.
 func (w *View) Windows() bool { return w.windows }
 
-func (w *View) top(v *Volume, at string) (Place, error) {
+// top is the root folder of a volume; of one that m mounts, what that shows.
+func (w *View) top(v *Volume, m *mount, at string) (Place, error) {
 	fs, err := v.FS()
 	if err != nil {
 		return Place{}, err
 	}
-	return Place{Volume: v, Ino: fs.Root(), Path: at, view: w}, nil
+	ino := fs.Root()
+	if m != nil {
+		ino, err = mountRoot(fs, m.options)
+	}
+	return Place{Volume: v, Ino: ino, Path: at, view: w}, err
 }
 
 // mounted returns what is mounted at that path: nil where nothing is.
@@ -76,7 +88,7 @@ func (p Place) child(name string) (Place, error) {
 		return Place{}, err
 	}
 	if m != nil {
-		return p.view.top(v, at)
+		return p.view.top(v, m, at)
 	}
 	fs, err := p.Volume.FS()
 	if err != nil {
@@ -98,7 +110,11 @@ func (w *View) addMounts(g *Guest, entries []fstabEntry) {
 			if e.remote() {
 				return nil, &NotInPointError{e.device, "it lies on another machine (" + e.kind + ")"}
 			}
-			return g.device(e.device)
+			v, err := g.device(e.device)
+			if err != nil {
+				return nil, err
+			}
+			return v.shownBy(), nil
 		})}
 	}
 }

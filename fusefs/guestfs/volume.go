@@ -52,12 +52,22 @@ func (v *Volume) FS() (tree.FileSystem, error) {
 		v.fsErr = s.unreadable(v)
 		return nil, v.fsErr
 	}
-	fs, err := s.format.Open(v.r, v.Size, tree.Options{Memory: v.g.o.Memory, CodePage: v.g.o.CodePage})
+	if s.format.Member != nil {
+		fs, set, err := v.openSet(s.format)
+		if set {
+			return fs, err
+		}
+	}
+	fs, err := s.format.Open(v.r, v.Size, v.options())
 	if err != nil {
 		return nil, fmt.Errorf("volume %s (%s): %w", v.Name, s.kind, err)
 	}
 	v.fs = fs
 	return fs, nil
+}
+
+func (v *Volume) options() tree.Options {
+	return tree.Options{Memory: v.g.o.Memory, CodePage: v.g.o.CodePage}
 }
 
 // Drop lets go of the memory that the open volume takes; what asks next opens it again.

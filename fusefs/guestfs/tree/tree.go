@@ -19,6 +19,13 @@ type Format struct {
 	// memory. The reader must stay valid for as long as the FileSystem is used;
 	// it is never written to, and read from several goroutines.
 	Open func(r io.ReaderAt, size int64, o Options) (FileSystem, error)
+
+	// Member and OpenSet are nil unless the file system can lie on several volumes.
+	// Member reads which it is part of; Open opens one by itself, as far as that goes.
+	Member func(r io.ReaderAt, size int64) (Member, error)
+
+	// OpenSet opens the parts of one file system, in any order; some may be missing.
+	OpenSet func(parts []Part, o Options) (FileSystem, error)
 }
 
 // Options hold for one volume. The zero value has defaults.

@@ -1,0 +1,8 @@
+//go:build !race
+
+package btrfs
+
+const (
+	raced   = false
+	mutants = 400
+)
