@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/alone"
 )
 
 // childEnv makes the test binary a process that mounts a fake vault at the folder
@@ -32,6 +34,9 @@ func TestMain(m *testing.M) {
 	}
 	if file := os.Getenv(mapEnv); file != "" {
 		printMapped(file)
+	}
+	if err := alone.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err) // and go on with the mounts of all
 	}
 	os.Exit(m.Run())
 }

@@ -91,6 +91,7 @@ var arrows = map[string][]string{
 	"integration/guest/journal": {},
 	"integration/guest/writer":  {"integration/guest/journal"},
 	"integration/power":         {},
+	"integration/alone":         {},
 }
 
 // testOwners are modules that the tests of a package may import as well.
@@ -103,9 +104,14 @@ var testOwners = map[string][]string{
 
 // testArrows are what the tests of a package may import beyond its arrows.
 var testArrows = map[string][]string{
-	"integration/power": {"blockstore"},
+	"integration/power": {"blockstore", "integration/alone"},
 
-	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest"},
+	// Mounts of their own.
+	"fusefs/guestfs/ext":   {"integration/alone"},
+	"fusefs/guestfs/xfs":   {"integration/alone"},
+	"fusefs/guestfs/btrfs": {"integration/alone"},
+
+	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":         {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/extract": {"fusefs/guestfs/tree/treetest"},
 

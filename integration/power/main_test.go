@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/alone"
 )
 
 // childEnv makes the test binary a process that serves a disk, or backs up.
@@ -35,7 +36,7 @@ type childOrder struct {
 func TestMain(m *testing.M) {
 	text := os.Getenv(childEnv)
 	if text == "" {
-		if err := alone(); err != nil {
+		if err := alone.Start(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
