@@ -163,6 +163,13 @@ func (g *gathering) points(ctx context.Context) error {
 	g.f.Harmed = len(harmed)
 	g.of = map[blockstore.MachineID][]status.Point{}
 	all := slices.Concat(listed, trash)
+	count := map[blockstore.MachineID]int{}
+	for _, p := range all {
+		count[p.Machine]++
+	}
+	for m, n := range count {
+		g.of[m] = make([]status.Point, 0, n)
+	}
 	for i, p := range all {
 		q := pointFacts(p)
 		q.Damaged = harmed[p.ID]
@@ -246,9 +253,11 @@ func (g *gathering) machine(m blockstore.Machine, policies []blockstore.Policy) 
 func pointFacts(p *blockstore.Point) status.Point {
 	q := status.Point{Committed: p.Committed, First: p.Parent == "", Reason: p.Reason, Sizes: DescribeSizes(p.Sizes)}
 	q.ID, q.Time, q.Reached, q.Asked = string(p.ID), p.Time, consistencyOf(p.Reached), consistencyOf(p.Asked)
-	disks := make([]api.Disk, len(p.Disks))
-	for i, d := range p.Disks {
-		disks[i] = api.Disk{Name: d.Name, Mode: string(d.Mode), ModeReason: d.Reason}
+	var few [4]status.DiskMode
+	disks := few[:0]
+	q.Disks = make([]policy.Disk, 0, len(p.Disks))
+	for _, d := range p.Disks {
+		disks = append(disks, status.DiskMode{Name: d.Name, Mode: string(d.Mode), Reason: d.Reason})
 		q.Disks = append(q.Disks, diskFacts(d))
 	}
 	q.Mode, q.ModeReason = status.Modes(disks)

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -68,6 +69,9 @@ type Point struct {
 
 // listed returns the points that are not in the trash.
 func listed(points []Point) []Point {
+	if !slices.ContainsFunc(points, func(p Point) bool { return !p.Deleted.IsZero() }) {
+		return points // as most often: many thousand points are not copied
+	}
 	all := make([]Point, 0, len(points))
 	for _, p := range points {
 		if p.Deleted.IsZero() {
@@ -97,8 +101,11 @@ func (m *MachineFacts) flaws(points []Point) []string {
 	return flaws
 }
 
+// DiskMode is how a disk was read, and why it was scanned.
+type DiskMode struct{ Name, Mode, Reason string }
+
 // Modes says how the disks of a point were read, in one word, and why.
-func Modes(disks []api.Disk) (mode, reason string) {
+func Modes(disks []DiskMode) (mode, reason string) {
 	for _, d := range disks {
 		switch {
 		case d.Mode == "":
@@ -107,8 +114,8 @@ func Modes(disks []api.Disk) (mode, reason string) {
 		case mode != d.Mode:
 			mode = "mixed"
 		}
-		if d.Mode == "scan" && reason == "" && d.ModeReason != "" {
-			reason = d.Name + ": " + d.ModeReason
+		if d.Mode == "scan" && reason == "" && d.Reason != "" {
+			reason = d.Name + ": " + d.Reason
 		}
 	}
 	return mode, reason

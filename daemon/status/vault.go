@@ -20,7 +20,11 @@ func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 	s := api.VaultStatus{Vault: v.Vault, Reasons: []string{}, Warnings: []string{}, Trash: v.Trash, Damaged: v.Damaged, Harmed: v.Harmed,
 		Unique: v.Unique, Stored: v.Packs, Free: v.Free, Size: v.Size, Floor: v.Floor, Clock: v.Clock,
 		Sweep: maybe(v.Sweep), Check: maybe(v.Check), HeldUntil: maybe(v.HeldUntil)}
-	var all []Point
+	n := 0
+	for i := range v.Machines {
+		n += len(v.Machines[i].Points)
+	}
+	all := make([]Point, 0, n)
 	for i := range v.Machines {
 		points := listed(v.Machines[i].Points)
 		if len(points) > 0 {
