@@ -44,7 +44,8 @@ var arrows = map[string][]string{
 	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
 	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
-		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs"},
+		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
+		"fusefs/guestfs/exfat"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
 	"fusefs/guestfs/extract": {"fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"}, // whose damage it tells
 	// Trees in memory for tests.
@@ -57,6 +58,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	// What several readers need.
 	"fusefs/guestfs/lately": {},
 	"fusefs/guestfs/wtf8":   {},
@@ -114,6 +116,7 @@ var testArrows = map[string][]string{
 	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":         {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/extract": {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/exfat":   {"fusefs/guestfs/tree/treetest"},
 
 	// A real guest.
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},

@@ -2,6 +2,7 @@ package guestfs
 
 import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/btrfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/exfat"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ext"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/fat"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs"
@@ -10,4 +11,4 @@ import (
 )
 
 // formats are the file systems that are read. Adding one is a folder and a line.
-var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format}
+var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format, exfat.Format}
