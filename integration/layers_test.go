@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	// Adding a file system is a row here, a folder and a line in guestfs.
 	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
 		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
-		"fusefs/guestfs/exfat"},
+		"fusefs/guestfs/exfat", "fusefs/guestfs/iso9660"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
 	"fusefs/guestfs/extract": {"fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"}, // whose damage it tells
 	// Trees in memory for tests.
@@ -59,6 +59,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	// What several readers need.
 	"fusefs/guestfs/lately": {},
 	"fusefs/guestfs/wtf8":   {},
@@ -116,6 +117,7 @@ var testArrows = map[string][]string{
 	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":         {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/extract": {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/iso9660": {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/exfat":   {"fusefs/guestfs/tree/treetest"},
 
 	// A real guest.

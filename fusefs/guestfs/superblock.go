@@ -65,7 +65,7 @@ var others = []known{
 	{3, "\x00\x00\x00ReFS\x00", "ReFS", "it is a ReFS"},
 	{3, "EXFAT   ", "exfat", "it says that it is an exFAT, and is none that can be read"},
 	{0, "hsqs", "squashfs", "it is a squashfs"},
-	{32769, "CD001", "iso9660", "it is an ISO 9660"},
+	{32769, "CD001", "iso9660", "it says that it is an ISO 9660, and is none that can be read"},
 	{32769, "BEA01", "udf", "it is a UDF"},
 	{1024, "\x10\x20\xf5\xf2", "f2fs", "it is an F2FS"},
 	{1024, "\xe2\xe1\xf5\xe0", "erofs", "it is an EROFS"},
