@@ -7,9 +7,10 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/fat"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/iso9660"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/squashfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/xfs"
 )
 
 // formats are the file systems that are read. Adding one is a folder and a line.
-var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format, exfat.Format, iso9660.Format}
+var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format, exfat.Format, iso9660.Format, squashfs.Format}

@@ -64,7 +64,7 @@ var others = []known{
 	{65536 + 64, "_BHRfS_M", "btrfs", "it says that it is a btrfs, and is none that can be read"},
 	{3, "\x00\x00\x00ReFS\x00", "ReFS", "it is a ReFS"},
 	{3, "EXFAT   ", "exfat", "it says that it is an exFAT, and is none that can be read"},
-	{0, "hsqs", "squashfs", "it is a squashfs"},
+	{0, "hsqs", "squashfs", "it says that it is a squashfs, and is none that can be read"},
 	{32769, "CD001", "iso9660", "it says that it is an ISO 9660, and is none that can be read"},
 	{32769, "BEA01", "udf", "it is a UDF"},
 	{1024, "\x10\x20\xf5\xf2", "f2fs", "it is an F2FS"},
