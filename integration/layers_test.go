@@ -44,7 +44,8 @@ var arrows = map[string][]string{
 	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
 	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
-		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs"},
+		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
+		"fusefs/guestfs/exfat", "fusefs/guestfs/iso9660", "fusefs/guestfs/squashfs"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
 	"fusefs/guestfs/extract": {"fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"}, // whose damage it tells
 	// Trees in memory for tests.
@@ -57,6 +58,9 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/squashfs":      {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	// What several readers need.
 	"fusefs/guestfs/lately": {},
 	"fusefs/guestfs/wtf8":   {},
@@ -111,9 +115,12 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/xfs":   {"integration/alone"},
 	"fusefs/guestfs/btrfs": {"integration/alone"},
 
-	"fusefs":                 {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
-	"fusefs/guestfs":         {"fusefs/guestfs/tree/treetest"},
-	"fusefs/guestfs/extract": {"fusefs/guestfs/tree/treetest"},
+	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
+	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},
+	"fusefs/guestfs/squashfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
 	// A real guest.
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
@@ -136,13 +143,14 @@ var owners = map[string][]string{
 	"github.com/hashicorp/golang-lru/v2": {"blockstore"},
 	"github.com/goccy/go-yaml":           {"daemon/strict", "daemon/config"},
 	"github.com/hanwen/go-fuse/v2":       {"fusefs", "integration/bench/memfs", "integration/bench/slowfs", "integration/power"},
-	"github.com/klauspost/compress":      {"fusefs/guestfs/btrfs"}, // zstd, and zlib at twice the speed of Go's own
-	"github.com/pierrec/lz4/v4":          {"blockstore/pack", "integration/bench"},
+	"github.com/klauspost/compress":      {"fusefs/guestfs/btrfs", "fusefs/guestfs/squashfs"}, // zstd, and zlib at twice the speed of Go's own
+	"github.com/pierrec/lz4/v4":          {"blockstore/pack", "integration/bench", "fusefs/guestfs/squashfs"},
 	"github.com/robfig/cron/v3":          {"daemon/policy"},
 	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
 	"github.com/zeebo/blake3":            {"blockstore/content"},
 	"golang.org/x/crypto":                {"fusefs/guestfs/btrfs"}, // BLAKE2b
+	"github.com/ulikunitz/xz":            {"fusefs/guestfs/squashfs"},
 	"golang.org/x/term":                  {"cmd/holdfast"},
 	"golang.org/x/text":                  {"fusefs/guestfs/ext", "fusefs/guestfs/fat"},
 	"golang.org/x/sync":                  {"*"}, // errgroup

@@ -2,12 +2,15 @@ package guestfs
 
 import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/btrfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/exfat"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ext"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/fat"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/iso9660"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/squashfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/xfs"
 )
 
 // formats are the file systems that are read. Adding one is a folder and a line.
-var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format}
+var formats = []tree.Format{ext.Format, xfs.Format, ntfs.Format, fat.Format, btrfs.Format, exfat.Format, iso9660.Format, squashfs.Format}

@@ -19,6 +19,8 @@ func fileSystem(p *peek) *signature {
 		s.kind, s.uuid, s.label = "btrfs", p.uuid(65536+32), p.text(65536+299, 256)
 	case p.has(3, "NTFS    "):
 		s.kind, s.uuid = "ntfs", fmt.Sprintf("%016X", p.u64(72))
+	case p.has(3, "EXFAT   "):
+		s.kind, s.uuid = "exfat", fatSerial(p.u32(100))
 	case p.has(82, "FAT32"):
 		s.kind, s.uuid, s.label = "vfat", fatSerial(p.u32(67)), fatLabel(p.text(71, 11))
 	case p.has(54, "FAT"):
@@ -61,9 +63,9 @@ type known struct {
 var others = []known{
 	{65536 + 64, "_BHRfS_M", "btrfs", "it says that it is a btrfs, and is none that can be read"},
 	{3, "\x00\x00\x00ReFS\x00", "ReFS", "it is a ReFS"},
-	{3, "EXFAT   ", "exfat", "it is an exFAT"},
-	{0, "hsqs", "squashfs", "it is a squashfs"},
-	{32769, "CD001", "iso9660", "it is an ISO 9660"},
+	{3, "EXFAT   ", "exfat", "it says that it is an exFAT, and is none that can be read"},
+	{0, "hsqs", "squashfs", "it says that it is a squashfs, and is none that can be read"},
+	{32769, "CD001", "iso9660", "it says that it is an ISO 9660, and is none that can be read"},
 	{32769, "BEA01", "udf", "it is a UDF"},
 	{1024, "\x10\x20\xf5\xf2", "f2fs", "it is an F2FS"},
 	{1024, "\xe2\xe1\xf5\xe0", "erofs", "it is an EROFS"},

@@ -1,0 +1,269 @@
+package exfat
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+)
+
+const (
+	folderRead = 64 << 10
+	entryPiece = 4 << 10 // what is read around an entry
+	maxJunk    = 100     // after so many entries that cannot be, a folder is given up
+)
+
+// ReadDir yields a folder in the order of its entries.
+func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
+	return func(yield func(tree.Entry, error) bool) {
+		for s, err := range v.list(dir) {
+			out := tree.Entry{Name: s.name, Ino: s.ino, Type: unix.S_IFREG}
+			if s.folder() {
+				out.Type = unix.S_IFDIR
+			}
+			if !yield(out, err) {
+				return
+			}
+		}
+	}
+}
+
+// gathering puts a set together from the entries of a folder.
+type gathering struct {
+	at   int64 // of its first entry; -1: none is under way
+	want int   // bytes in all
+	b    []byte
+}
+
+// add takes the next entry of a folder. A set is done when it is whole, or when
+// something came that does not belong to it.
+func (g *gathering) add(e rawEntry) (done []byte, at int64) {
+	kind := e.b[0]
+	if g.at >= 0 && kind&(inUse|secondary) == inUse|secondary {
+		g.b = append(g.b, e.b...)
+		if len(g.b) < g.want {
+			return nil, 0
+		}
+		done, at = g.b, g.at
+		g.at = -1
+		return done, at
+	}
+	if g.at >= 0 {
+		done, at = g.b, g.at
+		g.at = -1
+	}
+	if kind == typeFile {
+		fresh := make([]byte, 0, maxSet)
+		g.at, g.want, g.b = e.at, setLength(e.b), append(fresh, e.b...)
+		if g.want > maxSet || g.want < (1+minOthers)*entrySize {
+			g.want = entrySize // done with whatever comes next, and refused
+		}
+	}
+	return done, at
+}
+
+// list yields the files and folders of a folder. One whose entries cannot be comes
+// with an error; any other error is the last.
+func (v *volume) list(dir uint64) iter.Seq2[fileSet, error] {
+	return func(yield func(fileSet, error) bool) {
+		self, err := v.folder(dir)
+		if err != nil {
+			yield(fileSet{}, err)
+			return
+		}
+		g, junk := gathering{at: -1}, 0
+		for raw, err := range v.raw(self) {
+			if err != nil {
+				yield(fileSet{}, err)
+				return
+			}
+			done, at := g.add(raw)
+			if done == nil {
+				continue
+			}
+			s, err := parseSet(done, at)
+			if !yield(s, err) {
+				return
+			}
+			if err == nil {
+				continue
+			}
+			if junk++; junk > maxJunk {
+				yield(fileSet{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "what it holds are no entries", At: raw.at})
+				return
+			}
+		}
+	}
+}
+
+// rawEntry is 32 bytes of a folder, which hold until the next one.
+type rawEntry struct {
+	b  []byte
+	at int64 // of the volume
+}
+
+// raw yields what a folder holds up to its end, that entry included.
+func (v *volume) raw(self fileSet) iter.Seq2[rawEntry, error] {
+	return func(yield func(rawEntry, error) bool) {
+		buf := make([]byte, folderRead)
+		for part, err := range v.folderParts(self) {
+			if err != nil {
+				yield(rawEntry{}, err)
+				return
+			}
+			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
+				b := buf[:min(end-part.Off, folderRead)]
+				if err := readFull(v.r, b, part.Off); err != nil {
+					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
+					return
+				}
+				for i := 0; i+entrySize <= len(b); i += entrySize {
+					e := rawEntry{b[i : i+entrySize], part.Off + int64(i)}
+					if !yield(e, nil) || e.b[0] == typeEnd {
+						return
+					}
+				}
+			}
+		}
+		// A set that the folder's end cut short is broken.
+		yield(rawEntry{b: make([]byte, entrySize)}, nil)
+	}
+}
+
+// folderParts yields where a folder lies on the volume.
+func (v *volume) folderParts(self fileSet) iter.Seq2[tree.Extent, error] {
+	return func(yield func(tree.Extent, error) bool) {
+		c, err := v.folderChain(self)
+		if err != nil {
+			yield(tree.Extent{}, err)
+			return
+		}
+		for index := uint32(0); index < c.end; {
+			cluster, count, err := c.locate(index)
+			if err != nil || !yield(tree.Extent{Off: v.place(cluster), Len: int64(count) * v.cluster}, err) {
+				return
+			}
+			index += count
+		}
+		if c.err != nil {
+			yield(tree.Extent{}, c.err)
+		}
+	}
+}
+
+// folderChain finds the clusters of a folder. The root has no entry that tells its
+// size: its chain is followed to the end.
+func (v *volume) folderChain(self fileSet) (*chain, error) {
+	c := &chain{v: v, what: fmt.Sprintf("folder %d", self.ino), at: self.at(), first: self.cluster, unchained: self.unchained, size: self.size}
+	root := self.ino == rootIno
+	if root {
+		c.at, c.size = v.place(v.rootCluster), min(maxFolder+v.cluster, int64(v.clusters)*v.cluster)
+	}
+	if c.size > maxFolder+v.cluster {
+		return nil, c.corrupt("it has more than %d bytes", maxFolder)
+	}
+	if _, err := c.check(); err != nil {
+		return nil, err
+	}
+	c.once.Do(c.walk)
+	switch {
+	case root && c.ended:
+		c.err = nil
+	case root && c.err == nil:
+		c.err = c.corrupt("its chain has no end within %d bytes", c.size)
+	}
+	return c, nil
+}
+
+// folder returns the set of a folder.
+func (v *volume) folder(ino uint64) (fileSet, error) {
+	s, err := v.set(ino)
+	if err == nil && !s.folder() {
+		err = fmt.Errorf("file %d is not a folder: %w", ino, fs.ErrInvalid)
+	}
+	return s, err
+}
+
+// set reads the entries that an inode number stands for. Those that go on in
+// another cluster do so where the table says or, in a folder that the table has no
+// word of, in the next one: the checksum tells which it is.
+func (v *volume) set(ino uint64) (fileSet, error) {
+	if ino == rootIno {
+		return fileSet{ino: ino, attrs: attrFolder, cluster: v.rootCluster}, nil
+	}
+	end := uint64(v.place(2)+int64(v.clusters)*v.cluster) / entrySize
+	if ino < uint64(v.heapAt)/entrySize || ino >= end {
+		return fileSet{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
+	}
+	at := int64(ino) * entrySize
+	b := make([]byte, entrySize, maxSet)
+	if err := v.bytesAt(b, at); err != nil {
+		return fileSet{}, err
+	}
+	if b[0] != typeFile || setLength(b) > maxSet || setLength(b) < (1+minOthers)*entrySize {
+		return fileSet{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
+	}
+	b = b[:setLength(b)]
+	inCluster := (at - v.heapAt) % v.cluster
+	here := int(min(int64(len(b)), v.cluster-inCluster))
+	if err := v.bytesAt(b[:here], at); err != nil {
+		return fileSet{}, err
+	}
+	if here == len(b) {
+		return parseSet(b, at)
+	}
+	return v.setOverTwo(b, here, at)
+}
+
+// setOverTwo reads the rest of a set that begins at the end of a cluster.
+func (v *volume) setOverTwo(b []byte, here int, at int64) (fileSet, error) {
+	cluster := uint32((at-v.heapAt)/v.cluster) + 2
+	table := cursor{v: v}
+	next, end, linkErr := table.next(cluster)
+	var last error
+	for i, c := range []uint32{next, cluster + 1} {
+		if i == 0 && (end || linkErr != nil) || !v.valid(c) {
+			continue
+		}
+		if err := v.bytesAt(b[here:], v.place(c)); err != nil {
+			return fileSet{}, err
+		}
+		s, err := parseSet(b, at)
+		if err == nil {
+			return s, nil
+		}
+		last = err
+	}
+	if last == nil {
+		last = errors.Join(&tree.CorruptError{What: fmt.Sprintf("inode %d", at/entrySize), Why: "its entries have no end", At: at}, linkErr)
+	}
+	return fileSet{}, last
+}
+
+// bytesAt reads entries of the volume; those around them are kept, since their turn is next.
+func (v *volume) bytesAt(p []byte, at int64) error {
+	for len(p) > 0 {
+		begin := at / entryPiece * entryPiece
+		piece, ok := v.entries.Get(begin)
+		if !ok {
+			piece = make([]byte, entryPiece)
+			n, err := v.r.ReadAt(piece, begin)
+			if int64(n) <= at-begin {
+				return fmt.Errorf("entry at %d of the volume: %w", at, errors.Join(err, fs.ErrInvalid))
+			}
+			if piece = piece[:n]; n == entryPiece {
+				v.entries.Put(begin, piece, entryPiece)
+			}
+		}
+		if at-begin >= int64(len(piece)) {
+			return fmt.Errorf("entry at %d of the volume: it ends there", at)
+		}
+		n := copy(p, piece[at-begin:])
+		p, at = p[n:], at+int64(n)
+	}
+	return nil
+}
