@@ -52,7 +52,9 @@ func TestADaemonIsRestartedWhenItIsIdleAndNotBefore(t *testing.T) {
 	if o := p.expect(0); !strings.Contains(o.err, "the old one goes on") || !strings.Contains(o.err, "is idle") {
 		t.Errorf("%s", o.err)
 	}
+	s.mu.Lock()
 	s.told = nil
+	s.mu.Unlock()
 	p = s.begin()
 	if names, err := filepath.Glob(filepath.Join(s.run, "*leave*")); err != nil || len(names) > 0 {
 		t.Errorf("left in the folder of the socket: %v, %v", names, err)
