@@ -74,6 +74,17 @@ func Probe(r io.ReaderAt) bool {
 	return n == len(b) && string(b) == firstMagic
 }
 
+// ProbeSecond tells whether the second copy of a header of version 2 lies in a volume,
+// whatever its first bytes are. One may be left over from before the volume was formatted.
+func ProbeSecond(r io.ReaderAt, size int64) bool {
+	for _, off := range sizes2 {
+		if c, _ := readCopy(r, size, off, secondMagic); c != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // ReadHeader reads the header of a volume of so many bytes. Errors: ErrNotLUKS, a
 // *CorruptError, an *UnsupportedError (another version), those of r.
 func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {

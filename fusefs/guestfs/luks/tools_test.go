@@ -45,10 +45,21 @@ func random(n int) []byte {
 	return b
 }
 
+// scratch is a folder in memory, where there is one: cryptsetup syncs each step.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "holdfast-luks-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // byCryptsetup returns a volume of version 2 that cryptsetup put around content.
 func byCryptsetup(t testing.TB, content []byte, options ...string) []byte {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "volume")
+	file := filepath.Join(scratch(t), "volume")
 	if err := os.WriteFile(file, append(bytes.Clone(content), make([]byte, 32*mib)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -64,20 +75,3 @@ func byCryptsetup(t testing.TB, content []byte, options ...string) []byte {
 
 // cheap are options that make a key slot fast to open.
 var cheap = []string{"--pbkdf-force-iterations", "4", "--pbkdf-memory", "64", "--pbkdf-parallel", "1"}
-
-// byQEMU returns a volume of version 1 that QEMU, which has its own LUKS, put around content.
-func byQEMU(t testing.TB, content []byte, options string) []byte {
-	t.Helper()
-	dir := t.TempDir()
-	plain, volume := filepath.Join(dir, "plain"), filepath.Join(dir, "volume")
-	if err := os.WriteFile(plain, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "", "qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", "secret,id=s,data="+passphrase,
-		"-o", "key-secret=s,iter-time=10,"+options, plain, volume)
-	b, err := os.ReadFile(volume)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}

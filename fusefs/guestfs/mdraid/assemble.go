@@ -133,7 +133,7 @@ func (a *Array) config(s *Super, devices []Device) raid.Config {
 	for _, d := range devices {
 		role := s.role(d.Super.device)
 		switch {
-		case d.Super.Events+1 < s.Events && role != roleSpare:
+		case d.Super.Events+1 < s.Events && d.Super.role(d.Super.device) != roleSpare:
 			a.note("%s fell behind (%d events of %d): it is left out", d.Name, d.Super.Events, s.Events)
 			continue
 		case role == roleFaulty:

@@ -109,3 +109,10 @@ func sum(b []byte, at int) uint32 {
 	}
 	return uint32(total) + uint32(total>>32)
 }
+
+// Whole tells, of a disk that has a partition table, too, whether the superblock is the
+// disk's own and not that of its last partition, which may end where the disk does.
+func (s *Super) Whole() bool {
+	const slack = 128 << 10
+	return s.Version != "0.90" || s.size > 0 && s.dataLen-s.size < slack+s.chunk
+}
