@@ -28,6 +28,7 @@ type guests struct {
 
 	mu      sync.Mutex // guards what follows, never held while a volume is read
 	points  map[blockstore.PointID]*guestfs.Guest
+	keys    *guestfs.Keys
 	volumes []*shown // each that was ever looked up
 	byName  map[volumeName]*shown
 	slots   []slot
@@ -58,8 +59,8 @@ type slot struct {
 	upper uint64
 }
 
-func newGuests(v Vault, formats []gtree.Format) *guests {
-	return &guests{vault: v, formats: formats, now: time.Now, points: map[blockstore.PointID]*guestfs.Guest{},
+func newGuests(v Vault, formats []gtree.Format, keys *guestfs.Keys) *guests {
+	return &guests{vault: v, formats: formats, keys: keys, now: time.Now, points: map[blockstore.PointID]*guestfs.Guest{},
 		byName: map[volumeName]*shown{}, bySlot: map[slot]uint64{}}
 }
 
@@ -72,7 +73,7 @@ func (g *guests) guest(p *blockstore.Point) *guestfs.Guest {
 
 func (g *guests) guestLocked(p *blockstore.Point) *guestfs.Guest {
 	if g.points[p.ID] == nil {
-		g.points[p.ID] = OpenGuest(g.vault, p, guestfs.Options{Memory: volumeMemory, Formats: g.formats})
+		g.points[p.ID] = OpenGuest(g.vault, p, guestfs.Options{Memory: volumeMemory, Formats: g.formats, Keys: g.keys})
 	}
 	return g.points[p.ID]
 }

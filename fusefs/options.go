@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	gtree "github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -32,6 +33,9 @@ type Options struct {
 	// ResolveLinks makes absolute links of guests lead to where they lead in the guest,
 	// within the mount, instead of into the host's own tree.
 	ResolveLinks bool
+
+	// Keys open encrypted volumes of guests; nil: they stay locked.
+	Keys *guestfs.Keys
 
 	// Busy is told who keeps the mount from being taken down after the context of
 	// [Mount] ended, at first and whenever that changes. nil: Log is told.

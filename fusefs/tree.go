@@ -38,7 +38,7 @@ func newTree(v Vault, info blockstore.VaultInfo, o Options) *tree {
 	t := &tree{vault: v, created: info.Created, o: o.withDefaults(info)}
 	t.faults = newFaultLog(t.o.Log)
 	t.fills = newFiller(max(info.BlockSize, blockSize))
-	t.guests = newGuests(v, t.o.formats)
+	t.guests = newGuests(v, t.o.formats, t.o.Keys)
 	t.uid, t.gid = t.o.owner()
 	t.dirMode, t.fileMode = t.o.modes()
 	return t

@@ -42,7 +42,7 @@ func volumesJSONStable(p *blockstore.Point) fs.StableAttr {
 func (n *volumesJSONNode) render() ([]byte, syscall.Errno) {
 	n.once.Do(func() {
 		// A guest of its own: what it opens is let go at once.
-		g := OpenGuest(n.t.vault, n.p, guestfs.Options{Memory: volumeMemory, Formats: n.t.guests.formats})
+		g := OpenGuest(n.t.vault, n.p, guestfs.Options{Memory: volumeMemory, Formats: n.t.guests.formats, Keys: n.t.guests.keys})
 		n.text, n.err = json.MarshalIndent(DescribeVolumes(g), "", "  ")
 		n.text = append(n.text, '\n')
 	})
@@ -82,7 +82,7 @@ func describeVolume(v *guestfs.Volume) api.GuestVolume {
 	r := v.Report()
 	a := api.GuestVolume{
 		Name: v.Name, Type: r.Type, Label: text(r.Label), UUID: text(r.UUID), Size: r.Size, Journal: string(r.Journal),
-		MountedAt: texts(r.MountedAt), Disk: v.Disk, Group: v.Group, Logical: v.Logical,
+		MountedAt: texts(r.MountedAt), Disk: v.Disk, Group: v.Group, Logical: v.Logical, On: texts(v.On),
 		Readable: r.Err == nil, Notes: texts(r.Notes),
 	}
 	if r.Used >= 0 {
@@ -92,7 +92,7 @@ func describeVolume(v *guestfs.Volume) api.GuestVolume {
 		a.Error = text(r.Err.Error())
 		var u *guestfs.UnreadableError
 		if errors.As(r.Err, &u) {
-			a.Advice = u.Advice
+			a.Advice, a.Locked = u.Advice, u.Locked
 		}
 	}
 	if p := v.Partition; p != nil {

@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 
 	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
-	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm",
+	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm", "fusefs/guestfs/luks", "fusefs/guestfs/mdraid", "fusefs/guestfs/raid",
 		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
 		"fusefs/guestfs/exfat", "fusefs/guestfs/iso9660", "fusefs/guestfs/squashfs"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
@@ -52,7 +52,10 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/tree/treetest": {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/tree":          {},
 	"fusefs/guestfs/part":          {},
-	"fusefs/guestfs/lvm":           {},
+	"fusefs/guestfs/lvm":           {"fusefs/guestfs/raid"},
+	"fusefs/guestfs/mdraid":        {"fusefs/guestfs/raid"},
+	"fusefs/guestfs/raid":          {}, // the arithmetic of both
+	"fusefs/guestfs/luks":          {},
 	"fusefs/guestfs/ext":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/xfs":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
@@ -149,8 +152,8 @@ var owners = map[string][]string{
 	"github.com/schollz/progressbar/v3":  {"cmd/holdfast"},
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
 	"github.com/zeebo/blake3":            {"blockstore/content"},
-	"golang.org/x/crypto":                {"fusefs/guestfs/btrfs"}, // BLAKE2b
 	"github.com/ulikunitz/xz":            {"fusefs/guestfs/squashfs"},
+	"golang.org/x/crypto":                {"fusefs/guestfs/btrfs", "fusefs/guestfs/luks"}, // BLAKE2b; Argon2 and XTS
 	"golang.org/x/term":                  {"cmd/holdfast"},
 	"golang.org/x/text":                  {"fusefs/guestfs/ext", "fusefs/guestfs/fat"},
 	"golang.org/x/sync":                  {"*"}, // errgroup

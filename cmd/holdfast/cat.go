@@ -17,6 +17,7 @@ func catCommand(k *console) *cli.Command {
 		ArgsUsage:   "MACHINE@POINT:PATH...",
 		Description: "Writes the content of files of a guest to standard output, one after the other. Links are followed\nwithin the guest. Paths are those of `holdfast ls`.",
 		UsageText:   "holdfast cat web1@latest:/etc/passwd\nholdfast cat web1@2026-11-20:/etc/nginx/nginx.conf | diff - /etc/nginx/nginx.conf",
+		Flags:       guestKeyFlags(),
 		Action: func(c *cli.Context) error {
 			refs, err := guestRefs(c.Args().Slice())
 			if err != nil {

@@ -236,7 +236,7 @@ func (t *typed) guestPaths(ctx context.Context, k *console, last string) []strin
 		return nil
 	}
 	defer v.Close()
-	g := &guests{ctx, v, map[pointRef]*guestfs.Guest{}}
+	g := &guests{ctx: ctx, v: v, open: map[pointRef]*guestfs.Guest{}, k: k, given: true}
 	at, err := g.find(ref, true)
 	if err != nil {
 		return nil

@@ -26,11 +26,11 @@ Nothing is written outside TARGET whatever the guest's files are called or link 
 exist are kept without --force. What could not be copied is listed at the end, and the rest is
 there: exit code 3, or 4 where it is damaged.`,
 		UsageText: "holdfast cp web1@latest:/home/ann ./restored/\nholdfast cp --as-is web1@2026-11-22:/etc/nginx web1@2026-11-22:/etc/ssl /srv/rescue/",
-		Flags: []cli.Flag{
+		Flags: append(guestKeyFlags(),
 			&cli.BoolFlag{Name: "as-is", Usage: "keep owner, mode, times, extended attributes, hard links and devices"},
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
 			jsonFlag(),
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) < 2 {

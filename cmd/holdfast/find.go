@@ -25,7 +25,7 @@ func findFilesCommand(k *console) *cli.Command {
 know *, ? and [...]; those of --path match the whole path. Times are dates, RFC 3339, or ages such
 as 36h, 7d and 2w. A size has + before it for more than, - for less than that.`,
 		UsageText: "holdfast find web1@latest --name '*.conf' --newer 2026-11-01\nholdfast find web1@latest:/var --type f --size +1GiB",
-		Flags: []cli.Flag{
+		Flags: append(guestKeyFlags(),
 			&cli.StringFlag{Name: "name", Usage: "only what is called like `PATTERN`"},
 			&cli.StringFlag{Name: "path", Usage: "only what has a path like `PATTERN`"},
 			&cli.StringFlag{Name: "type", Usage: "only `TYPE`: f files, d folders, l links, b and c devices, p pipes, s sockets"},
@@ -33,7 +33,7 @@ as 36h, 7d and 2w. A size has + before it for more than, - for less than that.`,
 			&cli.StringFlag{Name: "older", Usage: "only what was last changed before `TIME`"},
 			&cli.StringFlag{Name: "size", Usage: "only what is `[+-]SIZE` large"},
 			&cli.BoolFlag{Name: "json", Usage: "print a JSON object for each, one on a line"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := takeArgs(c, "MACHINE@POINT")
 			if err != nil {

@@ -56,6 +56,11 @@ type guests struct {
 	ctx  context.Context
 	v    *blockstore.Vault
 	open map[pointRef]*guestfs.Guest
+
+	k     *console
+	keys  *guestfs.Keys // of encrypted volumes; nil: none yet
+	given bool          // by the command line, so that nobody is asked
+	asked int
 }
 
 // withGuests opens the vault that the command line names for do.
@@ -64,12 +69,16 @@ func withGuests(c *cli.Context, k *console, do func(g *guests) error) error {
 	if err != nil {
 		return err
 	}
+	keys, err := k.guestKeys(c)
+	if err != nil {
+		return err
+	}
 	v, err := openVault(c.Context, k, path)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	return do(&guests{c.Context, v, map[pointRef]*guestfs.Guest{}})
+	return do(&guests{ctx: c.Context, v: v, open: map[pointRef]*guestfs.Guest{}, k: k, keys: keys, given: keys != nil})
 }
 
 func (g *guests) guest(ref pointRef) (*guestfs.Guest, error) {
@@ -78,7 +87,7 @@ func (g *guests) guest(ref pointRef) (*guestfs.Guest, error) {
 		if err != nil {
 			return nil, err
 		}
-		g.open[ref] = fusefs.OpenGuest(fusefs.FromVault(g.v), p, guestfs.Options{})
+		g.open[ref] = fusefs.OpenGuest(fusefs.FromVault(g.v), p, guestfs.Options{Keys: g.keys})
 	}
 	return g.open[ref], nil
 }
@@ -100,13 +109,18 @@ func (g *guests) view(r guestRef) (*guestfs.View, error) {
 }
 
 // find resolves r; follow says whether to follow a link that is its last name.
-func (g *guests) find(r guestRef, follow bool) (guestfs.Place, error) {
-	w, err := g.view(r)
-	if err != nil {
-		return guestfs.Place{}, err
-	}
-	if follow {
-		return w.Resolve(r.path)
-	}
-	return w.ResolveLink(r.path)
+func (g *guests) find(r guestRef, follow bool) (at guestfs.Place, err error) {
+	err = g.unlocked(g.ctx, r.point, func() error {
+		w, err := g.view(r)
+		if err != nil {
+			return err
+		}
+		if follow {
+			at, err = w.Resolve(r.path)
+		} else {
+			at, err = w.ResolveLink(r.path)
+		}
+		return err
+	})
+	return at, err
 }

@@ -223,3 +223,47 @@ func TestAPlaceInAGuestIsReadInAllItsForms(t *testing.T) {
 		}
 	}
 }
+
+// TestAnEncryptedVolumeOfAGuestIsOpenedWithItsPassphrase has cryptsetup encrypt a root.
+func TestAnEncryptedVolumeOfAGuestIsOpenedWithItsPassphrase(t *testing.T) {
+	t.Parallel()
+	needTools(t, "mke2fs", "cryptsetup", "dd")
+	y := &yard{shell: newShell(t), dir: t.TempDir()}
+	y.env["HOLDFAST_VAULT"] = y.path("vault")
+	y.must(exitDone, "vault", "create", y.path("vault"))
+	for name, text := range map[string]string{"root/secret": "plans\n", "root/etc/passwd": "root\n", "pass": "correct horse\nnot this\n", "key": "correct horse", "wrong": "hay\n"} {
+		if err := os.MkdirAll(filepath.Dir(y.path(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		y.write(name, []byte(text))
+	}
+	script := `set -e; PATH=$PATH:/usr/sbin:/sbin; cd $1
+		mke2fs -q -t ext4 -d root vda 8M; truncate -s +32M vda
+		cryptsetup reencrypt --encrypt --type luks2 --batch-mode --disable-locks --force-offline-reencrypt --reduce-device-size 32M \
+			--key-file key --pbkdf-force-iterations 4 --pbkdf-memory 64 --pbkdf-parallel 1 vda`
+	if out, err := exec.Command("sh", "-c", script, "sh", y.dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	y.must(exitDone, "backup", "web1", "--quiet", "--min-free=none", "--disk", "vda="+y.path("vda")+",format=raw")
+	for _, flag := range []string{"--guest-passphrase-file=" + y.path("pass"), "--guest-key-file=" + y.path("key")} {
+		if o := y.must(exitDone, "cat", flag, "web1@latest:/secret"); o.out != "plans\n" {
+			t.Errorf("%s: %q", flag, o.out)
+		}
+	}
+	o := y.must(exitRefused, "cat", "web1@latest:/secret")
+	if !strings.Contains(o.err, "it is encrypted (LUKS 2)") || !strings.Contains(o.err, "--guest-passphrase-file FILE") {
+		t.Errorf("locked: %s", o.err)
+	}
+	o = y.must(exitRefused, "cat", "--guest-passphrase-file", y.path("wrong"), "web1@latest:/secret")
+	if !strings.Contains(o.err, "none of the passphrases and key files that were given opens it") || strings.Contains(o.err, "hay") {
+		t.Errorf("a wrong passphrase: %s", o.err)
+	}
+	var all api.GuestVolumes
+	if err := json.Unmarshal([]byte(y.must(exitDone, "volumes", "--json", "web1@latest").out), &all); err != nil || len(all.Volumes) != 1 || !all.Volumes[0].Locked || all.Volumes[0].Readable || all.Volumes[0].Type != "crypto_LUKS" {
+		t.Errorf("%+v", all)
+	}
+	all = api.GuestVolumes{}
+	if err := json.Unmarshal([]byte(y.must(exitDone, "volumes", "--json", "--guest-key-file", y.path("key"), "web1@latest").out), &all); err != nil || len(all.Volumes) != 2 || all.Volumes[0].Locked || !all.Volumes[1].Readable || all.Volumes[1].On[0] != "vda" {
+		t.Errorf("%+v", all)
+	}
+}

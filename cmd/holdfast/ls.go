@@ -24,11 +24,11 @@ is put together from its fstab, so that /boot and /var come from the volumes tha
 there. MACHINE@POINT:VOLUME:PATH looks into one volume. Paths of Windows may have
 backslashes and any case, and C: before them. Root is not needed.`,
 		UsageText: "holdfast ls web1@latest:/etc\nholdfast ls -l web1@2026-11-22:vda2:/home\nholdfast ls 'win1@latest:C:\\Users'",
-		Flags: []cli.Flag{
+		Flags: append(guestKeyFlags(),
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show permissions, owners, sizes and times"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "show names that begin with a dot, too"},
 			jsonFlag(), localFlag(),
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := takeArgs(c, "MACHINE@POINT:PATH")
 			if err != nil {

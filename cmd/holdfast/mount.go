@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/fusefs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
 
 func mountCommand(k *console) *cli.Command {
@@ -22,12 +23,12 @@ and new points appear within seconds. It stays mounted until Ctrl-C, or ` + "`fu
 somebody uses it, it waits for that, and a second Ctrl-C takes it away at once.
 Only the user who mounts sees it, unless --allow-other or --group says otherwise.`,
 		UsageText: "holdfast mount /mnt/points --vault /srv/vault\ncp -a /mnt/points/web1/latest/files/vda1/home/ann /tmp/\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
-		Flags: []cli.Flag{
+		Flags: append(guestKeyFlags(),
 			&cli.BoolFlag{Name: "allow-other", Usage: "let all users of this host read it"},
 			&cli.StringFlag{Name: "group", Usage: "let `GROUP` (a name or number) read it, for example kvm"},
 			&cli.BoolFlag{Name: "resolve-links", Usage: "have absolute links of guests lead to where they do there, not into this host"},
 			&cli.StringFlag{Name: "cache", Usage: "keep up to `SIZE` of decoded blocks in memory (default 64MiB)"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := takeArgs(c, "MOUNTPOINT")
 			if err != nil {
@@ -48,6 +49,9 @@ Only the user who mounts sees it, unless --allow-other or --group says otherwise
 			if o.vault, err = k.vaultPath(c); err != nil {
 				return err
 			}
+			if o.keys, err = k.guestKeys(c); err != nil {
+				return err
+			}
 			return mountPoints(c.Context, k, o)
 		},
 	}
@@ -59,6 +63,7 @@ type mountOptions struct {
 	resolveLinks      bool
 	group             int   // id; 0: none
 	cache             int64 // bytes; 0: the default
+	keys              *guestfs.Keys
 }
 
 // mountPoints mounts and waits until the mount is gone. That ctx ends is the
@@ -81,6 +86,7 @@ func mountPoints(ctx context.Context, k *console, o mountOptions) error {
 		Group:      o.group,
 
 		ResolveLinks: o.resolveLinks,
+		Keys:         o.keys,
 		Describe:     func(p *blockstore.Point) any { return service.DescribePoint(p) },
 		Log:          slog.New(warnings{k: k}),
 		Busy:         busy,

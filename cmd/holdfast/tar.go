@@ -25,10 +25,10 @@ links, devices and extended attributes. It goes to standard output as it is made
 --format zip writes a zip archive of files, folders and links instead. Where content is damaged, zeros
 stand for it, and that is listed at the end (exit code 4).`,
 		UsageText: "holdfast tar web1@latest:/etc > etc.tar\nholdfast tar web1@latest:/srv/www | ssh web2 'tar -xp -C /srv'\nholdfast tar --format zip -o docs.zip 'win1@latest:C:\\Users\\Ann\\Documents'",
-		Flags: []cli.Flag{
+		Flags: append(guestKeyFlags(),
 			&cli.StringFlag{Name: "format", Usage: "write a `FORMAT`: tar or zip", Value: "tar"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which must not exist, instead of standard output"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			refs, err := guestRefs(c.Args().Slice())
 			if err != nil {

@@ -9,7 +9,8 @@ type GuestVolumes struct {
 	Notes   []string      `json:"notes"` // on tables and volume groups
 }
 
-// GuestVolume is a partition, a disk without partitions, or a logical volume. What its
+// GuestVolume is a partition, a disk without partitions, an array, what an encrypted volume
+// holds, or a logical volume. What its
 // file system says of itself is missing where it cannot be read.
 type GuestVolume struct {
 	Name      string          `json:"name"` // vda1, vg0-root: a folder of files/
@@ -24,7 +25,9 @@ type GuestVolume struct {
 	Partition *GuestPartition `json:"partition,omitempty"`
 	Group     string          `json:"group,omitempty"`   // of a logical volume
 	Logical   string          `json:"logical,omitempty"` // its name there
+	On        []string        `json:"on,omitempty"`      // names of the volumes that it lies on; none of disks and partitions
 	Readable  bool            `json:"readable"`          // its files can be read
+	Locked    bool            `json:"locked,omitempty"`  // it is encrypted, and a passphrase or key file may open it
 	Error     string          `json:"error,omitempty"`   // why not
 	Advice    string          `json:"advice,omitempty"`  // what to do instead
 	Notes     []string        `json:"notes"`

@@ -17,6 +17,8 @@ func classifyFiles(err error) (kind string, exit int, hint string, ok bool) {
 		return "guest-damaged", exitDamaged, "the guest's own file system is damaged there, or its disk was; other paths are not harmed, and other points may be whole", true
 	case errors.As(err, &missing):
 		return "not-in-point", exitNotFound, "`holdfast volumes MACHINE@POINT` lists what the point holds", true
+	case errors.As(err, &unreadable) && unreadable.Locked:
+		return "volume-locked", exitRefused, unreadable.Advice, true
 	case errors.As(err, &unreadable):
 		return "volume-unreadable", exitNotFound, unreadable.Advice, true
 	case errors.As(err, new(*guestfs.NoVolumeError)):

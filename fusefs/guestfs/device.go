@@ -33,6 +33,9 @@ func (g *Guest) device(spec string) (*Volume, error) {
 			return v, err
 		}
 	}
+	if err := g.mayLieLocked(spec); err != nil {
+		return nil, err
+	}
 	why := "no volume on its disks is that one"
 	if damage != nil {
 		why += fmt.Sprintf(", and not all can be looked at (%v)", damage)
@@ -79,13 +82,19 @@ func (g *Guest) byPath(dev string) (*Volume, error) {
 	if !ok {
 		return nil, nil
 	}
-	if lv, ok := strings.CutPrefix(name, "mapper/"); ok {
-		return g.byName[lv], nil
+	if mapped, ok := strings.CutPrefix(name, "mapper/"); ok {
+		if v := g.byName[mapped]; v != nil {
+			return v, nil
+		}
+		return g.alias(mapped), nil
+	}
+	if array, ok := strings.CutPrefix(name, "md/"); ok {
+		return g.byName[arrayName(array)], nil
 	}
 	if group, lv, ok := strings.Cut(name, "/"); ok {
 		return g.byName[mapped(group, lv)], nil
 	}
-	if v := g.byName[name]; v != nil && v.Group == "" {
+	if v := g.byName[name]; v != nil && v.Group == "" { // a disk, a partition, md0
 		return v, nil
 	}
 	for _, m := range g.o.Missing {

@@ -25,6 +25,10 @@ type UnreadableError struct {
 	Type   string // as blkid(8) calls it, "" where that is not known
 	Why    string
 	Advice string // what to do instead
+
+	// Locked: it, or what it lies in, is encrypted, and a passphrase or key file that
+	// was not given may open it.
+	Locked bool
 }
 
 func (e *UnreadableError) Error() string {

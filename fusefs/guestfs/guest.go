@@ -30,6 +30,9 @@ type Options struct {
 	// Missing are disks of the machine that are not in the point, for messages.
 	Missing []Missing
 
+	// Keys open encrypted volumes; nil: they stay locked.
+	Keys *Keys
+
 	// Formats are the file systems that are read; nil: all that are known.
 	Formats []tree.Format
 }
@@ -46,6 +49,9 @@ type Guest struct {
 	byName  map[string]*Volume
 	notes   []string
 
+	aliasMu sync.Mutex
+	aliases map[string]*Volume // by the names that the guest's crypttab gives
+
 	rootMu sync.Mutex // guards what follows; held while the root is looked for
 	root   *View
 	sought bool
@@ -60,8 +66,9 @@ func Open(disks []Disk, o Options) *Guest {
 	return &Guest{disks: disks, o: o}
 }
 
-// Volumes are the partitions, whole disks and logical volumes that were found, in
-// the order of the disks, logical volumes last, each with a name of its own. A
+// Volumes are the partitions and whole disks that were found, in the order of the
+// disks, then what lies on them: arrays of md, what encrypted volumes hold (where a key
+// opens them), logical volumes; each with a name of its own. A
 // table that cannot be read makes its disk one volume that cannot be read.
 func (g *Guest) Volumes() []*Volume {
 	g.scan.Do(g.find)
@@ -81,10 +88,17 @@ func (g *Guest) Volume(name string) (*Volume, error) {
 	if v := g.byName[name]; v != nil {
 		return v, nil
 	}
+	g.Root() // whose crypttab may name it; its own errors are of no matter here
+	if v := g.alias(name); v != nil {
+		return v, nil
+	}
 	for _, m := range g.o.Missing {
 		if disk, _ := diskOf(name, []string{m.Name}); disk != "" {
 			return nil, &NotInPointError{name, leftOut([]Missing{m})}
 		}
+	}
+	if err := g.mayLieLocked(name); err != nil {
+		return nil, err
 	}
 	return nil, &NoVolumeError{name, g}
 }

@@ -10,14 +10,15 @@ import (
 
 // Root returns the guest's root, put together from its fstab: the volume that holds
 // /etc/fstab, or that of Windows. It is sought once. A *NotInPointError where none of
-// the volumes that can be read is it.
+// the volumes that can be read is it, an *UnreadableError where one that is locked may be.
 func (g *Guest) Root() (*View, error) {
 	g.rootMu.Lock()
 	defer g.rootMu.Unlock()
 	if !g.sought {
 		g.root, g.noRoot = g.findRoot()
 		var gone *NotInPointError
-		g.sought = g.noRoot == nil || errors.As(g.noRoot, &gone) // others may pass
+		var shut *UnreadableError
+		g.sought = g.noRoot == nil || errors.As(g.noRoot, &gone) || errors.As(g.noRoot, &shut) // others may pass
 	}
 	return g.root, g.noRoot
 }
@@ -34,6 +35,7 @@ func (g *Guest) findRoot() (*View, error) {
 			switch {
 			case err == nil:
 				entries := parseFstab(text)
+				w.readCrypttab(g)
 				w.addMounts(g, entries)
 				if g.saysRoot(w, entries) {
 					return w, nil
@@ -58,6 +60,9 @@ func (g *Guest) findRoot() (*View, error) {
 	}
 	if len(g.Volumes()) == 0 {
 		why = append(why, "its disks hold no volume")
+	}
+	if err := g.mayLieLocked("the guest's root"); err != nil {
+		return nil, err
 	}
 	return nil, &NotInPointError{"the guest's root", joinNonEmpty("; ", "no volume holds /etc/fstab or Windows",
 		strings.Join(why, "; "), leftOut(g.o.Missing))}

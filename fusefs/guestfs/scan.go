@@ -1,39 +1,13 @@
 package guestfs
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lvm"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/mdraid"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/part"
 )
-
-// find reads the tables of all disks and the labels of LVM, and no file system.
-func (g *Guest) find() {
-	g.byName = map[string]*Volume{}
-	var pvs []lvm.Device
-	for _, d := range g.disks {
-		for _, v := range g.onDisk(d) {
-			g.add(v)
-			if v.err != nil {
-				continue
-			}
-			pv, err := lvm.ReadPV(v.r)
-			switch {
-			case err == nil:
-				v.pv = pv
-				pvs = append(pvs, lvm.Device{Name: v.Name, R: v.r, PV: pv})
-			case !errors.Is(err, lvm.ErrNotPV):
-				v.err = err
-			}
-		}
-	}
-	for _, group := range lvm.Assemble(pvs) {
-		g.addGroup(group)
-	}
-}
 
 // add gives v a name that no other has.
 func (g *Guest) add(v *Volume) {
@@ -48,8 +22,11 @@ func (g *Guest) add(v *Volume) {
 
 // onDisk returns the partitions of a disk, or the disk itself.
 func (g *Guest) onDisk(d Disk) []*Volume {
-	table, err := part.Read(d.R, d.Size, d.SectorSize)
 	whole := &Volume{Name: d.Name, Disk: d.Name, Size: d.Size, r: d.R}
+	if s, err := mdraid.ReadSuper(d.R, d.Size); err == nil && s.Whole() {
+		return []*Volume{whole} // the table is that of the array
+	}
+	table, err := part.Read(d.R, d.Size, d.SectorSize)
 	if err != nil {
 		whole.err = err
 		return []*Volume{whole}
@@ -69,36 +46,6 @@ func (g *Guest) onDisk(d Disk) []*Volume {
 		})
 	}
 	return list
-}
-
-func (g *Guest) addGroup(group lvm.Group) {
-	g.notes = append(g.notes, group.Notes...)
-	for _, m := range group.Missing {
-		note := fmt.Sprintf("volume group %s lacks its physical volume %v", group.Name, m)
-		if out := leftOut(g.o.Missing); out != "" {
-			note += "; " + out
-		}
-		g.notes = append(g.notes, note)
-	}
-	for _, l := range group.Volumes {
-		v := &Volume{Name: mapped(group.Name, l.Name), Group: group.Name, Logical: l.Name, Size: l.Size, r: l, err: l.Err}
-		lacks := (*lvm.MissingError)(nil)
-		kind := (*lvm.KindError)(nil)
-		switch {
-		case errors.As(l.Err, &lacks):
-			v.err = &NotInPointError{"volume " + v.Name, joinNonEmpty("; ", l.Err.Error(), leftOut(g.o.Missing))}
-		case errors.As(l.Err, &kind):
-			v.err = &UnreadableError{v.Name, "", fmt.Sprintf("it is a logical volume of kind %s", kind.Kind), adviceDisk}
-		}
-		if l.Note != "" {
-			v.notes = append(v.notes, l.Note)
-		}
-		if fileSafe(v.Name) {
-			g.add(v)
-		} else {
-			g.note("logical volume %q is left out: its name is none that LVM makes", v.Name)
-		}
-	}
 }
 
 // partitionName is how Linux names a partition: vda1, nvme0n1p1.

@@ -24,7 +24,7 @@ func (v *Volume) openSet(f *tree.Format) (tree.FileSystem, bool, error) {
 	}
 	if first := parts[0].v; first != v {
 		v.fsErr = &UnreadableError{v.Name, v.signature.kind,
-			fmt.Sprintf("it is part %d of %d of the %s that volume %s shows", mine.Device, mine.Of, f.Name, first.Name), "read volume " + first.Name}
+			fmt.Sprintf("it is part %d of %d of the %s that volume %s shows", mine.Device, mine.Of, f.Name, first.Name), "read volume " + first.Name, false}
 		return nil, true, v.fsErr
 	}
 	var readers []tree.Part

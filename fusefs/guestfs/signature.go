@@ -18,15 +18,17 @@ type signature struct {
 	why         string // what it is, for people, where no reader reads it
 	advice      string
 	format      *tree.Format // that reads it, or nil
+	locked      bool         // a key may open it
 }
 
 func (s *signature) unreadable(v *Volume) error {
-	return &UnreadableError{v.Name, s.kind, s.why, s.advice}
+	return &UnreadableError{v.Name, s.kind, s.why, s.advice, s.locked}
 }
 
 // What to do about what is not read.
 const (
 	adviceDisk  = "restore or mount the disk itself (disks/ in the mount, `holdfast restore`) and read it with tools of the guest's system"
+	adviceKey   = "give its passphrase (--guest-passphrase-file FILE) or its key file (--guest-key-file FILE)"
 	adviceLUKS  = "restore or mount the disk itself (disks/ in the mount), then `cryptsetup open --readonly` with the guest's passphrase"
 	adviceMD    = "restore or mount the disks themselves (disks/ in the mount), then `mdadm --assemble --readonly`"
 	adviceBit   = "restore or mount the disk itself (disks/ in the mount), then `dislocker` or Windows with the recovery key"
@@ -99,14 +101,16 @@ func identify(v *Volume) (*signature, error) {
 // container tells what holds other volumes, or pages of memory.
 func container(p *peek, v *Volume) *signature {
 	switch {
+	case v.md != nil:
+		return v.member()
+	case v.crypt != nil:
+		return v.encrypted(p)
 	case v.pv != nil:
 		why := "it is a physical volume of LVM"
 		if g := v.pv.Group(); g != "" {
 			why += ", of group " + strings.ToValidUTF8(g, "�")
 		}
 		return &signature{kind: "LVM2_member", uuid: v.pv.UUID, why: why, advice: "its logical volumes are volumes of their own"}
-	case p.has(0, "LUKS\xba\xbe"):
-		return &signature{kind: "crypto_LUKS", label: p.luksLabel(), uuid: p.text(168, 40), why: "it is encrypted (LUKS)", advice: adviceLUKS}
 	case p.has(3, "-FVE-FS-"):
 		return &signature{kind: "BitLocker", why: "it is encrypted (BitLocker)", advice: adviceBit}
 	case p.has(4096+24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"):
@@ -117,19 +121,12 @@ func container(p *peek, v *Volume) *signature {
 			return &signature{kind: "swap", label: p.text(1052, 16), uuid: p.uuid(1036), why: "it is swap space", advice: adviceSwap}
 		}
 	}
-	return raid(p, v)
+	return oldMember(p, v)
 }
 
-func (p *peek) luksLabel() string {
-	if p.at(7, 1)[0] == 2 {
-		return p.text(24, 48)
-	}
-	return ""
-}
-
-// raid tells a member of a Linux software RAID. With a superblock at the end (0.90,
+// oldMember tells a member of a Linux software RAID whose superblock is not whole. With one at the end (0.90,
 // 1.0) a member of a mirror can be read as it is.
-func raid(p *peek, v *Volume) *signature {
+func oldMember(p *peek, v *Volume) *signature {
 	const magic = 0xa92b4efc
 	end1 := (p.size/512 - 16) &^ 7 * 512
 	end0 := p.size&^0xffff - 0x10000

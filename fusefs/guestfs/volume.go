@@ -7,11 +7,13 @@ import (
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lvm"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/mdraid"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/part"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
-// Volume is a partition, a disk without partitions, or a logical volume.
+// Volume is a partition, a disk without partitions, an array, the content of an encrypted
+// volume, or a logical volume.
 type Volume struct {
 	Name string // vda1, vda, vg0-root
 	Size int64  // bytes
@@ -22,10 +24,16 @@ type Volume struct {
 
 	Group, Logical string // of a logical volume
 
+	On []string // names of the volumes that it lies on; nil of disks and partitions
+
 	g     *Guest
 	r     io.ReaderAt
-	err   error   // why its bytes cannot be reached
-	pv    *lvm.PV // of a physical volume
+	err   error         // why its bytes cannot be reached
+	pv    *lvm.PV       // of a physical volume
+	md    *mdraid.Super // of a member of an array
+	array string        // which that is; "" while it is not known
+	crypt *crypt        // of an encrypted volume
+	layer int           // how many volumes it lies in
 	notes []string
 
 	mu        sync.Mutex // guards what follows; held while the volume is opened

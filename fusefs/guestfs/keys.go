@@ -1,0 +1,71 @@
+package guestfs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/luks"
+)
+
+// maxFound is how many keys of volumes are remembered.
+const maxFound = 256
+
+// Keys are passphrases and key files that open encrypted volumes. They are kept in memory
+// only, and print as nothing. One may serve many guests: what opened a volume in one
+// point opens it in the next without trying all key slots again. Safe from several
+// goroutines; one key is derived at a time, since that may take a GiB of memory.
+type Keys struct {
+	// Limits bound what trying one key on one volume may cost.
+	Limits luks.Limits
+
+	mu      sync.Mutex // guards what follows; held while a key is derived
+	secrets [][]byte
+	found   map[string]luks.VolumeKey // by UUID of the volume
+}
+
+// NewKeys takes passphrases, without a newline at their end, and contents of key files.
+func NewKeys(secrets ...[]byte) *Keys {
+	return &Keys{secrets: slices.Clone(secrets), found: map[string]luks.VolumeKey{}}
+}
+
+// Add takes one more. Guests that looked at their volumes before do not try it.
+func (k *Keys) Add(secret []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.secrets = append(k.secrets, slices.Clone(secret))
+}
+
+// String and GoString keep secrets out of texts.
+func (k *Keys) String() string { return "(keys)" }
+
+// GoString is for %#v.
+func (k *Keys) GoString() string { return "(keys)" }
+
+// Format is for all other verbs.
+func (k *Keys) Format(f fmt.State, _ rune) { fmt.Fprint(f, "(keys)") }
+
+// open returns the content of a volume, luks.ErrWrongKey where no key fits, or what
+// keeps it from being read.
+func (k *Keys) open(h *luks.Header) (*luks.Volume, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if key, ok := k.found[h.UUID]; ok && h.Fits(key) {
+		return h.Open(key)
+	}
+	err := error(luks.ErrWrongKey)
+	for _, secret := range k.secrets {
+		var key luks.VolumeKey
+		if key, err = h.Unlock(secret, k.Limits); err == nil {
+			if len(k.found) < maxFound {
+				k.found[h.UUID] = key
+			}
+			return h.Open(key)
+		}
+		if !errors.Is(err, luks.ErrWrongKey) {
+			break
+		}
+	}
+	return nil, err
+}
