@@ -220,6 +220,18 @@ func (v *Vault) stillOwner(c *claim) error {
 	return nil
 }
 
+// InPlace returns an error that wraps ErrNotVault unless the vault lies where it was opened: not when its folder
+// was moved, its file system unmounted, or another vault, even a copy, put there. It costs two calls into the
+// file system.
+func (o *Owner) InPlace() error {
+	return o.unlessHung(func() error {
+		if err := o.claim.lock.InPlace(); err != nil {
+			return fmt.Errorf("vault %s lies there no more: %w: %w", o.dir.Root(), ErrNotVault, err)
+		}
+		return nil
+	})
+}
+
 // giveUp ends the ownership. Clean says that nothing is left half done.
 func (v *Vault) giveUp(c *claim, clean bool) error {
 	var err error

@@ -25,6 +25,10 @@ const (
 	// twice as long, up to longestReopen.
 	firstReopen   = 5 * time.Second
 	longestReopen = 5 * time.Minute
+	// lostPatience is how long what uses a vault goes on that lies there no more.
+	lostPatience = 10 * time.Second
+	// fullPatience is how long who makes room in a full vault keeps another one from looking whether there is some.
+	fullPatience = 5 * time.Second
 )
 
 // LentError reports a vault that a command has for itself for a while.
@@ -57,6 +61,7 @@ type heldVault struct {
 	problem error     // why it is not open; nil while nothing is known yet
 	since   time.Time // of the problem
 	lent    bool
+	closing bool          // to be opened again at once
 	changed chan struct{} // closed when any of this changes
 }
 
@@ -67,7 +72,8 @@ type opened struct {
 	hung    chan struct{} // closed when its file system does not answer
 	hang    error         // set before that
 	once    sync.Once
-	users   int // guarded by heldVault.mu
+	lost    error // why it is to be left: it lies there no more; guarded by heldVault.mu
+	users   int   // guarded by heldVault.mu
 }
 
 // hangs notes that the vault's file system does not answer.
@@ -84,13 +90,13 @@ func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
 }
 
 // hold keeps the vault open until ctx ends, and leaves it then: when nobody uses it any
-// more, or within some time.
-func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
+// more, or some time after all ended.
+func (h *heldVault) hold(all, ctx context.Context, leave time.Duration) {
 	failures := 0
 	for {
 		wait := time.Duration(-1)
 		h.mu.Lock()
-		needed := h.current == nil && !h.lent
+		needed := h.current == nil && !h.lent && !h.closing
 		h.mu.Unlock()
 		if needed {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
@@ -107,7 +113,7 @@ func (h *heldVault) hold(ctx context.Context, leave time.Duration) {
 		}
 		h.await(ctx, wait)
 		if ctx.Err() != nil {
-			h.leave(errors.New("the daemon is ending"), leave)
+			h.quit(all, leave)
 			return
 		}
 	}
@@ -128,6 +134,10 @@ func (h *heldVault) await(ctx context.Context, wait time.Duration) {
 		h.leave(h.hangError(), 0)
 	case <-h.poke:
 	case <-again:
+	}
+	if err := h.lostNow(); err != nil {
+		h.log.Error("the vault is left, and opened again when it is back", "error", err)
+		h.leave(err, lostPatience)
 	}
 }
 
@@ -219,25 +229,6 @@ func (h *heldVault) hangError() error {
 	return h.current.hang
 }
 
-// leave closes the vault once nobody uses it any more, or after a time.
-func (h *heldVault) leave(why error, patience time.Duration) {
-	h.mu.Lock()
-	c := h.current
-	h.mu.Unlock()
-	if c == nil {
-		return
-	}
-	h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	h.idle(ctx, c) // else those that use it get errors
-	if err := c.owner.Close(); err != nil {
-		h.log.Error("leaving the vault failed", "error", err)
-		return
-	}
-	h.log.Info("vault is closed")
-}
-
 // take returns the open vault for use, until release is called. One that is being opened is
 // waited for a little.
 func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err error) {
@@ -246,6 +237,9 @@ func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err er
 	for {
 		h.mu.Lock()
 		c, problem, changed, lent, path := h.current, h.problem, h.changed, h.lent, h.conf.Path
+		if c != nil && c.lost != nil {
+			c, problem = nil, c.lost
+		}
 		if c != nil {
 			c.users++
 			h.mu.Unlock()
@@ -278,26 +272,6 @@ func (h *heldVault) give(c *opened) {
 	}
 }
 
-// idle returns nil when nobody uses an open vault any more, which nobody can take by now; it
-// does not wait for one that hangs.
-func (h *heldVault) idle(ctx context.Context, c *opened) error {
-	for {
-		h.mu.Lock()
-		users, changed := c.users, h.changed
-		h.mu.Unlock()
-		if users == 0 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-c.hung:
-			return c.hang
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
 // use calls do with the vault, and returns its error, or that the vault hangs as soon as it does:
 // do is left behind then.
 func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blockstore.Owner) error) error {
@@ -307,12 +281,15 @@ func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blocks
 	}
 	if c.reclaim && to == service.ToStore {
 		release()
-		if c, release, err = h.afresh(ctx); err != nil {
+		if c, release, err = h.afresh(ctx, c); err != nil {
 			return err
 		}
 	}
 	return unlessHung(c.hung, func() error { return c.hang }, func() error {
 		defer release()
+		if err := h.inPlace(c); err != nil {
+			return err
+		}
 		return do(c.owner)
 	})
 }
@@ -340,17 +317,4 @@ func unlessHung(hung <-chan struct{}, why func() error, do func() error) error {
 	case <-time.After(time.Second):
 		return why()
 	}
-}
-
-// afresh opens a vault again that was full, to see whether there is room now.
-func (h *heldVault) afresh(ctx context.Context) (*opened, func(), error) {
-	h.leave(nil, openPatience)
-	h.set(func() { h.problem = nil })
-	h.look()
-	c, release, err := h.take(ctx)
-	if err == nil && c.reclaim {
-		release()
-		err = fmt.Errorf("vault %s: %w", h.conf.Path, blockstore.ErrFull)
-	}
-	return c, release, err
 }

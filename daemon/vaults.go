@@ -57,9 +57,9 @@ func (vs *vaults) set(ctx context.Context, confs []config.Vault) {
 		if vs.pauses != nil {
 			h.pauses = vs.pauses
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		its, cancel := context.WithCancel(ctx)
 		vs.stop[h] = cancel
-		vs.wait.Go(func() { h.hold(ctx, vs.leave) })
+		vs.wait.Go(func() { h.hold(ctx, its, vs.leave) })
 		keep = append(keep, h)
 	}
 	for _, h := range vs.all {

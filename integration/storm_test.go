@@ -84,7 +84,7 @@ func (s *service) storm(seed uint64) (end func() []promised) {
 		if err := p.cmd.Start(); err != nil {
 			return outcome{code: -1}
 		}
-		late := time.AfterFunc(10*time.Second, func() { p.cmd.Process.Kill() })
+		late := time.AfterFunc(30*time.Second, func() { p.cmd.Process.Kill() })
 		defer late.Stop()
 		p.cmd.Wait()
 		return outcome{p.out.String(), p.err.String(), p.cmd.ProcessState.ExitCode()}
@@ -121,6 +121,14 @@ func (s *service) storm(seed uint64) (end func() []promised) {
 		}
 	})
 	return func() []promised {
+		promises := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(made)
+		}
+		for begun := time.Now(); promises() == 0 && time.Since(begun) < 2*time.Minute; { // a slow machine makes none between two kills
+			time.Sleep(10 * time.Millisecond)
+		}
 		over.Store(true)
 		g.Wait()
 		return made

@@ -74,6 +74,21 @@ func (l *Lock) Rewrite(data []byte) error {
 	return full(l.f.Sync())
 }
 
+// InPlace returns an error unless the file that is locked lies under its name still: fs.ErrNotExist where none
+// does. Where inodes tell that is certain; on a file system of another host a file that was replaced may pass.
+func (l *Lock) InPlace() error {
+	defer l.dir.Call("look at", l.name)()
+	there, err := os.Stat(l.dir.Path(l.name))
+	if err != nil || !l.dir.Local() {
+		return err
+	}
+	locked, err := l.f.Stat()
+	if err == nil && !os.SameFile(there, locked) {
+		err = fmt.Errorf("%s is another file than the one that is locked", l.dir.Path(l.name))
+	}
+	return err
+}
+
 // Release gives the lock up, at once: a process that this one is just starting
 // has the file open, too, until it runs its program.
 func (l *Lock) Release() error {
