@@ -2,6 +2,7 @@ package extract
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -84,7 +85,7 @@ func (c *copier) xattrs(f *os.File, p guestfs.Place) error {
 	}
 	names, err := fs.Xattrs(p.Ino)
 	if err != nil {
-		return err
+		c.r.problem(p.Path, fmt.Errorf("its extended attributes were not kept: %w", err)) // the content is
 	}
 	for _, name := range names {
 		if !c.root && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "system.posix_acl_") {
@@ -93,7 +94,8 @@ func (c *copier) xattrs(f *os.File, p guestfs.Place) error {
 		}
 		value, err := fs.Xattr(p.Ino, name)
 		if err != nil {
-			return err
+			c.r.problem(p.Path, fmt.Errorf("its extended attribute %s was not kept: %w", name, err))
+			continue
 		}
 		err = unix.Fsetxattr(int(f.Fd()), name, value, 0)
 		switch {
