@@ -84,7 +84,10 @@ func writeArchive(ctx context.Context, k *console, g *guests, o tarOptions) erro
 		}
 		w := bufio.NewWriterSize(out, 1<<20)
 		res, err = o.write(ctx, w, places, extract.Options{Progress: func(bytes, _ int64) { set(bytes, total) }})
-		return errors.Join(err, w.Flush())
+		if err != nil {
+			return err // a flush would only say it again
+		}
+		return w.Flush()
 	})
 	if err = done(err); err != nil {
 		return leaving(ctx, err, "the archive is not whole")

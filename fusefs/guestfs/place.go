@@ -1,6 +1,7 @@
 package guestfs
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -100,6 +101,9 @@ func (w *View) steps(name string, follow bool) (Place, error) {
 			return Place{}, syscall.ENOTDIR
 		}
 		child, err := now.child(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Place{}, &AbsentError{next, now.Path}
+		}
 		if err != nil {
 			return Place{}, err
 		}
