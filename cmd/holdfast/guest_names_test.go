@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/extract"
 )
 
 // oddYard is a yard whose guest has names that a terminal obeys, and that are no UTF-8.
@@ -92,4 +94,14 @@ func TestWhatIsNotThereIsToldByName(t *testing.T) {
 	o.says(t, `there is no "no" in /lost+found`)
 	o.says(t, "`holdfast ls`")
 	y.must(exitFailed, "cat", "web1@latest:vda:/lost+found").says(t, "hint: `holdfast ls`")
+}
+
+// TestTheHintOfDamageIsOneOfTheCommandThatMetIt: --skip-damaged is for restores alone.
+func TestTheHintOfDamageIsOneOfTheCommandThatMetIt(t *testing.T) {
+	t.Parallel()
+	var err bytes.Buffer
+	k := &console{err: &err}
+	if code := k.report(reportExtract(k, extract.Result{Damaged: true})); code != exitDamaged || strings.Contains(err.String(), "skip-damaged") || !strings.Contains(err.String(), "`holdfast tar`") {
+		t.Errorf("exit code %d, %s", code, err.String())
+	}
 }

@@ -27,10 +27,10 @@ func (c *copier) finish(f *os.File, dir *folder, name string, p guestfs.Place, a
 			return err
 		}
 	}
-	if err := c.mode(f, dir, name, a); err != nil {
+	if err := c.times(f, dir, name, a); err != nil {
 		return err
 	}
-	return c.times(f, dir, name, a)
+	return c.mode(f, dir, name, a) // last: a folder that is closed to all cannot be searched for its times
 }
 
 func (c *copier) owner(dir *folder, name string, f *os.File, a tree.Attr) error {

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -152,4 +153,42 @@ func TestManySmallFilesTakeNoMoreMemoryThanOne(t *testing.T) {
 	if n := len(r.buffer(5 << 30)); n != chunk {
 		t.Errorf("a large file goes through %d bytes", n)
 	}
+}
+
+// TestAFolderThatIsClosedToAllKeepsItsTimes as a user whom permissions bind.
+func TestAFolderThatIsClosedToAllKeepsItsTimes(t *testing.T) {
+	if os.Getenv("HOLDFAST_TEST_COPY_TO") == "" && os.Geteuid() == 0 {
+		to, err := os.MkdirTemp("", "closed")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(to)
+		self := to + "/test" // a copy that this user may run
+		b, err := os.ReadFile("/proc/self/exe")
+		if err = errors.Join(err, os.WriteFile(self, b, 0o755), os.Chmod(to, 0o755), os.Mkdir(to+"/x", 0o777), os.Chmod(to+"/x", 0o777)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), self, "-test.run", "^"+t.Name()+"$")
+		cmd.Dir, cmd.Env = "/", append(os.Environ(), "HOLDFAST_TEST_COPY_TO="+to+"/x", "TMPDIR="+to+"/x")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return
+	}
+	to := os.Getenv("HOLDFAST_TEST_COPY_TO")
+	if to == "" {
+		to = t.TempDir()
+	}
+	f := treetest.New("ext4")
+	f.At("locked").Mode = 0o040000
+	f.File("locked/file", "x").Mode = 0o100000
+	r, err := Copy(t.Context(), places(t, f, "/locked"), to, Options{AsIs: true})
+	if err != nil || r.Failed > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if info, err := os.Stat(to + "/locked"); err != nil || info.Mode().Perm() != 0 || info.ModTime().Nanosecond() != 567890123 {
+		t.Errorf("%v, %v", info, err)
+	}
+	os.Chmod(to+"/locked", 0o700)
 }
