@@ -114,7 +114,33 @@ func withUsage(err error, l *line) error {
 	return err
 }
 
-// printf writes a result.
+// printf writes a result. That it could not be written is reported in the end.
 func (k *console) printf(format string, args ...any) {
-	io.WriteString(k.out, printable(fmt.Sprintf(format, args...)))
+	k.write(printable(fmt.Sprintf(format, args...)))
+}
+
+// path writes the name of a file, and end behind it: byte by byte, so that other programs find
+// the file by it, but to a terminal, which would obey what a guest wrote.
+func (k *console) path(name, end string) {
+	if k.outTerm {
+		name = strings.NewReplacer("\n", "�", "\t", "�").Replace(printable(name))
+	}
+	k.write(name + end)
+}
+
+func (k *console) write(s string) {
+	if k.failed() != nil {
+		return
+	}
+	_, err := io.WriteString(k.out, s)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost = err
+}
+
+// failed is why results could not be written, nil while all of them were.
+func (k *console) failed() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lost
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -57,6 +58,9 @@ func guestRefs(args []string) ([]guestRef, error) {
 
 func printFile(ctx context.Context, w io.Writer, at guestfs.Place) error {
 	f, size, err := at.Open()
+	if errors.Is(err, syscall.EISDIR) {
+		return &hintError{Err: err, Hint: "`holdfast ls` lists what is in it, `holdfast cp` and `holdfast tar` take it out"}
+	}
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ type console struct {
 	mu       sync.Mutex
 	meter    *meter // that is drawing, nil: none
 	warnings int    // that were printed
+	lost     error  // why a result could not be written
 	second   func() // before a second signal ends the process, nil: nothing
 	hungUp   func() // when a hang-up is signalled; nil: it ends the command
 }

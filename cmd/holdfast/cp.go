@@ -130,7 +130,8 @@ func reportExtract(k *console, r extract.Result) error {
 		k.warn(count(int(more), "more path") + " could not be taken")
 	}
 	if r.Damaged {
-		return &damagedError{"not all could be taken: some of it is damaged"}
+		return &hintError{Err: &damagedError{"not all could be taken: some of it is damaged"},
+			Hint: "another point may hold it whole; `holdfast tar` has zeros where content cannot be read, and all the rest of such a file"}
 	}
 	return nil
 }

@@ -100,6 +100,9 @@ func explain(err error) (code int, hint string) {
 // report prints err as the last words of a command and returns the exit code.
 func (k *console) report(err error) int {
 	if err == nil {
+		err = k.failed()
+	}
+	if err == nil {
 		if k.warned() {
 			return exitWarnings
 		}

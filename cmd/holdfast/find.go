@@ -32,6 +32,7 @@ as 36h, 7d and 2w. A size has + before it for more than, - for less than that.`,
 			&cli.StringFlag{Name: "newer", Usage: "only what was changed after `TIME`"},
 			&cli.StringFlag{Name: "older", Usage: "only what was last changed before `TIME`"},
 			&cli.StringFlag{Name: "size", Usage: "only what is `[+-]SIZE` large"},
+			&cli.BoolFlag{Name: "print0", Aliases: []string{"0"}, Usage: "end each path with a zero byte, for xargs -0: names may hold ends of lines"},
 			&cli.BoolFlag{Name: "json", Usage: "print a JSON object for each, one on a line"},
 		),
 		Action: func(c *cli.Context) error {
@@ -59,6 +60,10 @@ func findFiles(ctx context.Context, k *console, g *guests, ref guestRef, f fileF
 	}
 	enc := json.NewEncoder(k.out)
 	enc.SetEscapeHTML(false)
+	end := "\n"
+	if f.zero {
+		end = "\x00"
+	}
 	damaged := false
 	err = top.Walk(ctx, func(p guestfs.Place, a tree.Attr, err error) error {
 		if err != nil {
@@ -72,8 +77,8 @@ func findFiles(ctx context.Context, k *console, g *guests, ref guestRef, f fileF
 		if asJSON {
 			return enc.Encode(describeFile(p, p.Path, nil))
 		}
-		k.printf("%s\n", p.Path)
-		return nil
+		k.path(p.Path, end)
+		return k.failed()
 	})
 	if err == nil && damaged {
 		err = &damagedError{"not all could be searched: some of it is damaged"}
@@ -88,10 +93,11 @@ type fileFilter struct {
 	kind         uint32
 	newer, older time.Time
 	least, most  int64 // size; most is -1 without a limit
+	zero         bool  // paths end with a zero byte, as no path holds one
 }
 
 func fileFilterOf(c *cli.Context, now time.Time) (f fileFilter, err error) {
-	f.most = -1
+	f.most, f.zero = -1, c.Bool("print0")
 	f.name = c.String("name")
 	if _, err := path.Match(f.name, ""); err != nil {
 		return f, usagef("--name %q is no pattern: %v", f.name, err)

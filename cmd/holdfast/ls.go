@@ -80,7 +80,7 @@ func listFiles(k *console, g *guests, o lsOptions) error {
 		err = k.table(longRows(k, files, o.local), 1, 2, 3, 4)
 	default:
 		for _, f := range files {
-			k.printf("%s\n", f.Name)
+			k.path(f.Name, "\n")
 		}
 	}
 	return errors.Join(err, damaged)

@@ -22,7 +22,8 @@ func tarCommand(k *console) *cli.Command {
 		ArgsUsage: "MACHINE@POINT:PATH...",
 		Description: `Writes a tar archive of files and folders of a guest, as they are there: with owners, modes, times,
 links, devices and extended attributes. It goes to standard output as it is made, or to -o FILE.
---format zip writes a zip archive of files, folders and links instead. Where content is damaged, zeros
+--format zip writes a zip archive of files, folders and links instead. Holes are written as zeros: where
+files are sparse, and large, holdfast cp --as-is takes less. Where content is damaged, zeros
 stand for it, and that is listed at the end (exit code 4).`,
 		UsageText: "holdfast tar web1@latest:/etc > etc.tar\nholdfast tar web1@latest:/srv/www | ssh web2 'tar -xp -C /srv'\nholdfast tar --format zip -o docs.zip 'win1@latest:C:\\Users\\Ann\\Documents'",
 		Flags: append(guestKeyFlags(),
@@ -84,7 +85,10 @@ func writeArchive(ctx context.Context, k *console, g *guests, o tarOptions) erro
 		}
 		w := bufio.NewWriterSize(out, 1<<20)
 		res, err = o.write(ctx, w, places, extract.Options{Progress: func(bytes, _ int64) { set(bytes, total) }})
-		return errors.Join(err, w.Flush())
+		if err != nil {
+			return err // a flush would only say it again
+		}
+		return w.Flush()
 	})
 	if err = done(err); err != nil {
 		return leaving(ctx, err, "the archive is not whole")

@@ -211,6 +211,8 @@ func classifyFailure(err error) (kind string, exit int, hint string) {
 		return "version", exitFailed, "use the version of holdfast that wrote it, or a newer one"
 	case errors.Is(err, blockstore.ErrExists), errors.Is(err, fs.ErrExist):
 		return "exists", exitFailed, "nothing was changed"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "no-space", exitFailed, "the disk that was written to is full, or a quota is: make room there, or write elsewhere"
 	case errors.Is(err, syscall.EROFS):
 		return "read-only", exitFailed, "the disk is read-only: reading works; to write there, mount it for writing"
 	case errors.Is(err, fs.ErrPermission):

@@ -3,6 +3,7 @@ package guestfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -34,6 +35,18 @@ type UnreadableError struct {
 func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("volume %s cannot be read: %s", e.Volume, e.Why)
 }
+
+// AbsentError says that a folder does not hold a name. It is an fs.ErrNotExist.
+type AbsentError struct {
+	Name   string
+	Folder string // its path
+}
+
+func (e *AbsentError) Error() string {
+	return fmt.Sprintf("there is no %q in %s: %v", e.Name, e.Folder, fs.ErrNotExist)
+}
+
+func (e *AbsentError) Unwrap() error { return fs.ErrNotExist }
 
 // IsUnreachable tells whether err says that something cannot be reached, other than
 // by not being there: what is behind it is unknown, not missing.

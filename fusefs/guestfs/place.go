@@ -1,6 +1,7 @@
 package guestfs
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -38,7 +39,22 @@ func (w *View) resolve(name string, follow bool) (Place, error) {
 	if err != nil {
 		return Place{}, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	if follow {
+		at.Called = w.linkName(plain)
+	}
 	return at, nil
+}
+
+// linkName is the last name of a path if that is a link, "" if it is none.
+func (w *View) linkName(plain string) string {
+	link, err := w.steps(strings.TrimRight(plain, "/"), false)
+	if err != nil {
+		return ""
+	}
+	if mode, err := link.mode(); err != nil || mode != typeLink {
+		return ""
+	}
+	return link.Name()
 }
 
 // plain is a path as Linux writes it. Windows has backslashes, and the letter of a
@@ -85,6 +101,9 @@ func (w *View) steps(name string, follow bool) (Place, error) {
 			return Place{}, syscall.ENOTDIR
 		}
 		child, err := now.child(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Place{}, &AbsentError{next, now.Path}
+		}
 		if err != nil {
 			return Place{}, err
 		}
@@ -132,8 +151,13 @@ func (p Place) mode() (uint32, error) {
 	return a.Mode & typeMask, err
 }
 
-// Name is the last name of the path, "/" for the root.
-func (p Place) Name() string { return path.Base(p.Path) }
+// Name is the last name of the path, "/" for the root; or what it was Called.
+func (p Place) Name() string {
+	if p.Called != "" {
+		return p.Called
+	}
+	return path.Base(p.Path)
+}
 
 // Stat returns the metadata of the inode.
 func (p Place) Stat() (tree.Attr, error) {
@@ -208,7 +232,7 @@ func (p Place) Children() iter.Seq2[Child, error] {
 			return
 		}
 		for e, err := range fs.ReadDir(p.Ino) {
-			c := Child{e.Name, e.Type, Place{p.Volume, e.Ino, path.Join(p.Path, e.Name), p.view}}
+			c := Child{e.Name, e.Type, Place{Volume: p.Volume, Ino: e.Ino, Path: path.Join(p.Path, e.Name), view: p.view}}
 			if p.view.mounts[c.at.Path] != nil && err == nil {
 				if m, _, err := p.view.mounted(c.at.Path); m != nil || err != nil {
 					c.at.Ino = 0

@@ -29,6 +29,7 @@ type Place struct {
 	Volume *Volume
 	Ino    uint64
 	Path   string // in the view, absolute, without links
+	Called string // the name of the link that led here, if it was one; what is made of it is called so
 	view   *View
 }
 
@@ -95,7 +96,7 @@ func (p Place) child(name string) (Place, error) {
 		return Place{}, err
 	}
 	ino, err := fs.Lookup(p.Ino, name)
-	return Place{p.Volume, ino, at, p.view}, err
+	return Place{Volume: p.Volume, Ino: ino, Path: at, view: p.view}, err
 }
 
 // addMounts keeps what fstab says, but for the root itself. A device is looked for

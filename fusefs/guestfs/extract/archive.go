@@ -20,7 +20,8 @@ import (
 
 // archiver is what tar and zip do differently.
 type archiver interface {
-	// add begins an entry; what it returns takes the content of a file.
+	// add begins an entry; what it returns takes the content of a file, also beside an
+	// error that concerns something else.
 	add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error)
 	io.Closer
 }
@@ -97,16 +98,16 @@ func (r *Result) archived(ctx context.Context, to archiver, name string, p guest
 		return err
 	}
 	w, err := to.add(name, p, a, target)
-	if err != nil || w == nil || content == nil {
+	if w == nil || content == nil {
 		return err
 	}
-	return r.pour(ctx, w, content, a.Size, o)
+	return errors.Join(r.pour(ctx, w, content, a.Size, o), err)
 }
 
 // pour writes a file's content, and zeros from where it cannot be read on: its size is
 // written already.
 func (r *Result) pour(ctx context.Context, w io.Writer, content tree.File, size int64, o Options) error {
-	buf := make([]byte, chunk)
+	buf := r.buffer(size)
 	var failed error
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
@@ -144,41 +145,40 @@ func (t *tarArchive) add(name string, p guestfs.Place, a tree.Attr, target strin
 	h := &tar.Header{Name: name, Linkname: target, Mode: int64(a.Mode & 0o7777), Uid: int(a.UID), Gid: int(a.GID),
 		ModTime: a.Mtime, Format: tar.FormatPAX, Devmajor: int64(a.Major), Devminor: int64(a.Minor)}
 	content := false
-	switch a.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
+	id := inode{p.Volume, p.Ino}
+	first, again := t.links[id]
+	switch kind := a.Mode & unix.S_IFMT; {
+	case again:
+		h.Typeflag, h.Linkname, h.Devmajor, h.Devminor = tar.TypeLink, first, 0, 0
+	case kind == unix.S_IFDIR:
 		h.Typeflag, h.Name = tar.TypeDir, name+"/"
-	case unix.S_IFLNK:
+	case kind == unix.S_IFLNK:
 		h.Typeflag = tar.TypeSymlink
-	case unix.S_IFBLK:
+	case kind == unix.S_IFBLK:
 		h.Typeflag = tar.TypeBlock
-	case unix.S_IFCHR:
+	case kind == unix.S_IFCHR:
 		h.Typeflag = tar.TypeChar
-	case unix.S_IFIFO:
+	case kind == unix.S_IFIFO:
 		h.Typeflag = tar.TypeFifo
-	case unix.S_IFREG:
+	case kind == unix.S_IFREG:
 		h.Typeflag, h.Size, content = tar.TypeReg, a.Size, true
-		id := inode{p.Volume, p.Ino}
-		if first, ok := t.links[id]; ok {
-			h.Typeflag, h.Linkname, h.Size, content = tar.TypeLink, first, 0, false
-		} else if a.Nlink > 1 && len(t.links) < maxLinked {
-			t.links[id] = name
-		}
 	default:
 		return nil, errors.New("tar has no sockets")
 	}
-	if err := xattrsInto(h, p); err != nil {
-		return nil, err
-	}
+	attributes := xattrsInto(h, p) // damage in them costs nothing else
 	if err := t.w.WriteHeader(h); err != nil {
 		if errors.Is(err, tar.ErrHeader) {
 			return nil, err
 		}
 		return nil, &fatalError{fmt.Errorf("write the archive: %w", err)}
 	}
-	if !content {
-		return nil, nil
+	if !again && a.Nlink > 1 && h.Typeflag != tar.TypeDir && len(t.links) < maxLinked {
+		t.links[id] = name
 	}
-	return t.w, nil
+	if !content {
+		return nil, attributes
+	}
+	return t.w, attributes
 }
 
 // xattrsInto adds extended attributes as GNU tar and bsdtar keep them.
@@ -203,6 +203,11 @@ func xattrsInto(h *tar.Header, p guestfs.Place) error {
 			h.PAXRecords = map[string]string{}
 		}
 		h.PAXRecords["SCHILY.xattr."+name] = string(v)
+		if key := aclKeys[name]; key != "" {
+			if text, ok := aclText(v); ok {
+				h.PAXRecords[key] = text
+			}
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -26,10 +27,10 @@ func (c *copier) finish(f *os.File, dir *folder, name string, p guestfs.Place, a
 			return err
 		}
 	}
-	if err := c.mode(f, dir, name, a); err != nil {
+	if err := c.times(f, dir, name, a); err != nil {
 		return err
 	}
-	return c.times(f, dir, name, a)
+	return c.mode(f, dir, name, a) // last: a folder that is closed to all cannot be searched for its times
 }
 
 func (c *copier) owner(dir *folder, name string, f *os.File, a tree.Attr) error {
@@ -84,7 +85,7 @@ func (c *copier) xattrs(f *os.File, p guestfs.Place) error {
 	}
 	names, err := fs.Xattrs(p.Ino)
 	if err != nil {
-		return err
+		c.r.problem(p.Path, fmt.Errorf("its extended attributes were not kept: %w", err)) // the content is
 	}
 	for _, name := range names {
 		if !c.root && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "system.posix_acl_") {
@@ -93,7 +94,8 @@ func (c *copier) xattrs(f *os.File, p guestfs.Place) error {
 		}
 		value, err := fs.Xattr(p.Ino, name)
 		if err != nil {
-			return err
+			c.r.problem(p.Path, fmt.Errorf("its extended attribute %s was not kept: %w", name, err))
+			continue
 		}
 		err = unix.Fsetxattr(int(f.Fd()), name, value, 0)
 		switch {

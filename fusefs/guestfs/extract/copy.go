@@ -102,7 +102,7 @@ func (c *copier) place(dir *folder, name string, p guestfs.Place) error {
 	if err == nil {
 		err = c.kind(dir, name, p, a)
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, errLeftOut) {
 		return nil
 	}
 	if stop := (*fatalError)(nil); errors.As(err, &stop) || c.ctx.Err() != nil {
@@ -111,6 +111,9 @@ func (c *copier) place(dir *folder, name string, p guestfs.Place) error {
 	c.r.problem(p.Path, err)
 	return nil
 }
+
+// errLeftOut says that something was not made, by rule, and that this was noted.
+var errLeftOut = errors.New("left out by rule")
 
 // fatalError is one that ends the copy.
 type fatalError struct{ error }
@@ -130,11 +133,36 @@ func (c *copier) kind(dir *folder, name string, p guestfs.Place, a tree.Attr) er
 	case unix.S_IFDIR:
 		return c.folder(dir, name, p, a)
 	case unix.S_IFREG:
-		return c.file(dir, name, p, a)
+		return c.named(dir, name, p, a, c.file)
 	case unix.S_IFLNK:
-		return c.symlink(dir, name, p, a)
+		return c.named(dir, name, p, a, c.symlink)
 	}
-	return c.special(dir, name, a)
+	return c.named(dir, name, p, a, c.special)
+}
+
+// named has an inode made that has no name in the copy yet, and links to it under its other
+// names: links and devices may have several, too.
+func (c *copier) named(dir *folder, name string, p guestfs.Place, a tree.Attr, do func(*folder, string, guestfs.Place, tree.Attr) error) error {
+	if !c.o.AsIs || a.Nlink < 2 {
+		return do(dir, name, p, a)
+	}
+	id := inode{p.Volume, p.Ino}
+	first, ok := c.links[id]
+	if !ok {
+		err := do(dir, name, p, a)
+		if err == nil && len(c.links) < maxLinked {
+			c.links[id] = filepath.Join(dir.path, name)
+		}
+		return err
+	}
+	if err := dir.clear(name, c.o.Replace); err != nil {
+		return target(err)
+	}
+	if err := c.top.Link(first, filepath.Join(dir.path, name)); err != nil {
+		return target(err)
+	}
+	c.r.Links++
+	return nil
 }
 
 func (c *copier) folder(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
@@ -184,7 +212,7 @@ func (c *copier) symlink(dir *folder, name string, p guestfs.Place, a tree.Attr)
 	if err != nil {
 		return err
 	}
-	if !c.o.AsIs && !filepath.IsLocal(filepath.Join(dir.path, to)) || !c.o.AsIs && filepath.IsAbs(to) {
+	if !c.o.AsIs && !staysIn(dir.path, to) {
 		return fmt.Errorf("the link leads out of the copy, to %q: it is kept with --as-is", to)
 	}
 	if err := dir.clear(name, c.o.Replace); err != nil {
@@ -197,16 +225,37 @@ func (c *copier) symlink(dir *folder, name string, p guestfs.Place, a tree.Attr)
 	return c.finish(nil, dir, name, p, a)
 }
 
+// staysIn tells that a link in dir, a path from where the copy begins, leads to what lies below
+// that. A ".." behind a name is believed nowhere: that name may be a link itself.
+func staysIn(dir, to string) bool {
+	if filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(dir, to)) {
+		return false
+	}
+	down := false
+	for _, name := range strings.Split(to, "/") {
+		switch name {
+		case "", ".":
+		case "..":
+			if down {
+				return false
+			}
+		default:
+			down = true
+		}
+	}
+	return true
+}
+
 // special makes a device, pipe or socket, as is.
-func (c *copier) special(dir *folder, name string, a tree.Attr) error {
+func (c *copier) special(dir *folder, name string, _ guestfs.Place, a tree.Attr) error {
 	kind := a.Mode & unix.S_IFMT
 	switch {
 	case !c.o.AsIs:
 		c.r.note("devices, pipes and sockets were left out: they are kept with --as-is")
-		return nil
+		return errLeftOut
 	case kind != unix.S_IFIFO && kind != unix.S_IFSOCK && !c.root:
 		c.r.note("devices were left out: root alone may make them")
-		return nil
+		return errLeftOut
 	case kind != unix.S_IFIFO && kind != unix.S_IFSOCK && kind != unix.S_IFBLK && kind != unix.S_IFCHR:
 		return fmt.Errorf("it is of a kind that is not known (mode %o)", a.Mode)
 	}

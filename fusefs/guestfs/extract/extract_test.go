@@ -19,8 +19,8 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
-// places opens a guest whose one disk is f and finds paths in it.
-func places(t *testing.T, f *treetest.FS, paths ...string) []guestfs.Place {
+// viewOf opens a guest whose one disk is f.
+func viewOf(t *testing.T, f *treetest.FS) *guestfs.View {
 	t.Helper()
 	set := &treetest.Set{}
 	image := set.Image(f, 1<<20)
@@ -29,9 +29,16 @@ func places(t *testing.T, f *treetest.FS, paths ...string) []guestfs.Place {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return v.View()
+}
+
+// places finds paths in a guest whose one disk is f.
+func places(t *testing.T, f *treetest.FS, paths ...string) []guestfs.Place {
+	t.Helper()
+	view := viewOf(t, f)
 	var list []guestfs.Place
 	for _, p := range paths {
-		at, err := v.View().ResolveLink(p)
+		at, err := view.ResolveLink(p)
 		if err != nil {
 			t.Fatal(err)
 		}

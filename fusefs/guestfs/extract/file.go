@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
@@ -20,17 +19,6 @@ var zeros = make([]byte, 64<<10)
 
 // file copies a regular file: beside its name first, under it when it is whole.
 func (c *copier) file(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
-	id := inode{p.Volume, p.Ino}
-	if first, ok := c.links[id]; ok && c.o.AsIs {
-		if err := dir.clear(name, c.o.Replace); err != nil {
-			return target(err)
-		}
-		if err := c.top.Link(first, filepath.Join(dir.path, name)); err != nil {
-			return target(err)
-		}
-		c.r.Links++
-		return nil
-	}
 	content, size, err := p.Open()
 	if err != nil {
 		return err
@@ -59,9 +47,6 @@ func (c *copier) file(dir *folder, name string, p guestfs.Place, a tree.Attr) er
 		dir.root.Remove(beside)
 		return err
 	}
-	if a.Nlink > 1 && c.o.AsIs && len(c.links) < maxLinked {
-		c.links[id] = filepath.Join(dir.path, name)
-	}
 	c.r.Files++
 	c.o.progress(c.r)
 	return nil
@@ -86,7 +71,7 @@ func (c *copier) roomFor(dir *folder, name string) error {
 
 // fill writes what a file holds, and leaves holes where it has some, or zeros.
 func (c *copier) fill(f *os.File, content tree.File, size int64) error {
-	buf := make([]byte, chunk)
+	buf := c.r.buffer(size)
 	for e, err := range content.Extents() {
 		if err != nil {
 			return err

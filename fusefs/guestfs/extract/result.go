@@ -42,6 +42,17 @@ type Result struct {
 	// Notes say what was left out by rule: devices of a plain copy, owners without root.
 	Notes []string
 	noted map[string]int64
+	buf   *[]byte // what files are read into, one after the other
+}
+
+// buffer is where content of so many bytes goes through: the same for all files, since most
+// are small, and many.
+func (r *Result) buffer(size int64) []byte {
+	if n := min(size, chunk); r.buf == nil || int64(len(*r.buf)) < n {
+		b := make([]byte, max(n, 64<<10))
+		r.buf = &b
+	}
+	return *r.buf
 }
 
 // Problem is a path of the guest that was not taken, or not as it was.
