@@ -44,7 +44,9 @@ func TestAnAnswerThatMakesNoSenseIsAnErrorAndNoMore(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"id":"j`)
 		},
-		"a redirection": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://elsewhere/", 302) },
+		"a redirection": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://elsewhere/", http.StatusFound)
+		},
 		"an odd problem": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(500)

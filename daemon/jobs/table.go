@@ -82,7 +82,6 @@ type Table struct {
 	moved   chan struct{}    // closed whenever queue or running changed
 	last    int64            // of ids, so that they ascend
 	writes  int              // since the history was last cut
-	past    func() time.Time // o.Clock
 }
 
 // Open opens a table. What ran when its process ended is interrupted. A folder that another process

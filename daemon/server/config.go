@@ -98,7 +98,6 @@ type Server struct {
 	refusals *access.Attempts
 	follow   gate
 	reads    reads
-	needs    map[string]access.Permission // by id of an operation, for its description
 }
 
 // New makes a server. It answers nobody until [Server.Serve] is called.

@@ -197,11 +197,11 @@ func requirements(raw json.RawMessage) string {
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return "it has requirements that are not known"
 	}
-	for _, m := range r.Mandatory {
-		if strings.Contains(m, "reencrypt") {
-			return "it is being reencrypted, and holds data under two keys"
-		}
-		return fmt.Sprintf("it requires %.40q, which is not known", m)
+	if slices.ContainsFunc(r.Mandatory, func(m string) bool { return strings.Contains(m, "reencrypt") }) {
+		return "it is being reencrypted, and holds data under two keys"
+	}
+	if len(r.Mandatory) > 0 {
+		return fmt.Sprintf("it requires %.40q, which is not known", r.Mandatory[0])
 	}
 	return ""
 }

@@ -95,7 +95,7 @@ func FuzzPieces(f *testing.F) {
 		fork.extents(b[:len(b)/16*16], 0)
 		fork.mapRoot(b)
 		parseSuper(b, 0)
-		hashName(string(b))
+		_ = hashName(string(b))
 		for _, format := range []byte{formatLocal, formatExtents, formatTree} {
 			fork.fill(b, format, uint64(len(b)/16))
 		}

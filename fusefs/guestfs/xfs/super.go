@@ -30,8 +30,6 @@ const (
 	versionMore   = 0x8000 // the field of further bits counts
 	moreFileTypes = 0x0200 // directories hold the type of each entry
 
-	roCompatReflink = 0x4
-
 	incompatFileTypes = 0x001
 	incompatMetaUUID  = 0x004
 	incompatRepair    = 0x010
