@@ -52,7 +52,8 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/tree/treetest": {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/tree":          {},
 	"fusefs/guestfs/part":          {},
-	"fusefs/guestfs/lvm":           {"fusefs/guestfs/raid"},
+	"fusefs/guestfs/lvm":           {"fusefs/guestfs/raid", "fusefs/guestfs/thin"},
+	"fusefs/guestfs/thin":          {},
 	"fusefs/guestfs/mdraid":        {"fusefs/guestfs/raid"},
 	"fusefs/guestfs/raid":          {}, // the arithmetic of both
 	"fusefs/guestfs/luks":          {},

@@ -5,6 +5,10 @@
 // Each file system is a folder below this one and a line in its list of
 // formats; what all of them give is fusefs/guestfs/tree.
 //
+// Volumes lie in one another: partitions, arrays of md, what LUKS encrypts and logical
+// volumes, each a package below, joined in layers until nothing more is found. What is
+// encrypted is opened by [Keys], which stay in memory.
+//
 // [Open] gives a [Guest], whose volumes are found when they are asked for and opened
 // when their files are. A [View] is a tree of names: one volume, or the guest's root
 // put together from its fstab ([Guest.Root]), so that a path means what it meant to

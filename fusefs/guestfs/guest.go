@@ -3,6 +3,7 @@ package guestfs
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
@@ -88,9 +89,11 @@ func (g *Guest) Volume(name string) (*Volume, error) {
 	if v := g.byName[name]; v != nil {
 		return v, nil
 	}
-	g.Root() // whose crypttab may name it; its own errors are of no matter here
-	if v := g.alias(name); v != nil {
-		return v, nil
+	if slices.ContainsFunc(g.volumes, func(v *Volume) bool { return v.crypt != nil }) {
+		g.Root() // whose crypttab may name it; its own errors are of no matter here
+		if v := g.alias(name); v != nil {
+			return v, nil
+		}
 	}
 	for _, m := range g.o.Missing {
 		if disk, _ := diskOf(name, []string{m.Name}); disk != "" {

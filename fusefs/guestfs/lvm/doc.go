@@ -3,7 +3,8 @@
 //
 // [ReadPV] tells a physical volume and reads its newest metadata; [Assemble] joins
 // those of one group, over as many disks as there are, and gives its logical
-// volumes as io.ReaderAt: linear, striped and mirrored ones. A [Volume] that
+// volumes as io.ReaderAt: linear, striped, mirrored, RAID, thin ones and their
+// snapshots, and cached ones whose origin has all that was written. A [Volume] that
 // cannot be read says why in Err: a physical volume is missing (a
 // [MissingError]), or it is of a kind that is only named (a [KindError]).
 //

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/thin"
 )
 
 // Device is a disk or partition that is a physical volume.
@@ -79,7 +81,7 @@ func Assemble(devices []Device) []Group {
 
 func assemble(g *groupMeta, devices []Device) Group {
 	out := Group{Name: g.name, UUID: g.id}
-	b := builder{g: g, here: map[string]io.ReaderAt{}, built: map[string]*Volume{}}
+	b := builder{g: g, here: map[string]io.ReaderAt{}, built: map[string]*Volume{}, pools: map[string]*thin.Pool{}}
 	known := map[string]bool{}
 	for _, p := range g.pvs {
 		known[p.id] = true

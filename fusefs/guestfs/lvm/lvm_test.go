@@ -204,12 +204,12 @@ func TestAVolumeOnADiskThatIsNotHereNamesIt(t *testing.T) {
 
 func TestOtherKindsOfVolumesAreNamed(t *testing.T) {
 	t.Parallel()
-	lvs := lv("t", visible, seg(0, 1, "thin", `thin_pool = "pool"`)) + lv("r", visible, seg(0, 1, "raid5", "device_count = 3")) +
-		lv("c", visible, seg(0, 1, "cache", `cache_pool = "p"`)) +
+	lvs := lv("t", visible, seg(0, 1, "thin", "thin_pool = \"pool\"\nexternal_origin = \"origin\"")) + lv("v", visible, seg(0, 1, "vdo", "")) +
+		lv("c", visible, seg(0, 1, "cache", "cache_pool = \"p\"\norigin = \"origin\"")) +
 		lv("origin", visible, seg(0, 1, "striped", `stripes = [ "pv0", 0 ]`)) + lv("snap", visible, seg(0, 1, "striped", `stripes = [ "pv0", 1 ]`)) +
 		lv("snapshot0", `"READ"`, seg(0, 1, "snapshot", "origin = \"origin\"\ncow_store = \"snap\""))
 	g := open(t, pvImage(0, 2*mib, group(1, 1, lvs), 512))
-	for name, kind := range map[string]string{"t": "thin", "r": "raid5", "c": "cache", "snap": "snapshot of origin"} {
+	for name, kind := range map[string]string{"t": "thin with an origin outside its pool", "v": "vdo", "c": "cache, in which mode is not known", "snap": "snapshot of origin"} {
 		named := (*KindError)(nil)
 		if err := volume(t, g, name).Err; !errors.As(err, &named) || named.Kind != kind {
 			t.Errorf("%s: %v", name, err)
@@ -231,6 +231,12 @@ func TestHostileMetadataIsAnErrorOfTheVolume(t *testing.T) {
 		"wide and deep":     wide.String() + lv("x6", visible, seg(0, 1, "striped", `stripes = [ "nothing", 0 ]`)),
 		"a gap":             lv("x", visible, seg(1, 1, "striped", `stripes = [ "pv0", 0 ]`)),
 		"an overlap":        lv("x", visible, seg(0, 2, "striped", `stripes = [ "pv0", 0 ]`), seg(1, 2, "striped", `stripes = [ "pv0", 0 ]`)),
+		"a pool in itself":  lv("x", visible, seg(0, 1, "thin-pool", "chunk_size = 128\npool = \"x\"\nmetadata = \"x\"")) + lv("y", visible, seg(0, 1, "thin", "thin_pool = \"x\"\ndevice_id = 1")),
+		"no pool":           lv("x", visible, seg(0, 1, "thin", "thin_pool = \"pv0\"\ndevice_id = 1")),
+		"a leg in itself":   lv("x", visible, seg(0, 1, "raid5", "stripe_size = 8\nraids = [ \"x\", \"x\", \"x\", \"x\", \"x\", \"x\" ]")),
+		"a cache in itself": lv("x", visible, seg(0, 1, "cache", "cache_mode = \"writethrough\"\ncache_pool = \"x\"\norigin = \"x\"")),
+		"legs too short": lv("x", visible, seg(0, 9, "raid5", "stripe_size = 8\nraids = [ \"\", \"l\", \"\", \"l\", \"\", \"l\" ]")) +
+			lv("l", `"READ"`, seg(0, 1, "striped", `stripes = [ "pv0", 0 ]`)),
 		"no segment at all": lv("x", visible),
 	} {
 		for _, v := range open(t, pvImage(0, 2*mib, group(1, 1, lvs), 512)).Volumes {
@@ -248,6 +254,8 @@ func TestHostileMetadataIsAnErrorOfTheVolume(t *testing.T) {
 		"odd list":       lv("x", visible, seg(0, 1, "striped", `stripes = [ "pv0" ]`)),
 		"names nowhere":  lv("x", visible, seg(0, 1, "striped", `stripes = [ ]`)),
 		"no stripe size": lv("x", visible, seg(0, 1, "striped", `stripes = [ "pv0", 0, "pv0", 9 ]`)),
+		"raid of one":    lv("x", visible, seg(0, 1, "raid5", "stripe_size = 8\nraids = [ \"a\", \"b\" ]")),
+		"raid no stripe": lv("x", visible, seg(0, 1, "raid0", "raid0_lvs = [ \"a\", \"b\" ]")),
 		"deep":           strings.Repeat("a {", 100) + strings.Repeat("}", 100),
 		"no end":         `x = "`,
 		"a nested list":  `x = [ [ 1 ] ]`,

@@ -44,7 +44,29 @@ type segMeta struct {
 	stripe      int64 // bytes, 0 for one stripe
 	parts       []part
 	mirrored    bool   // each part holds all of it
-	origin, cow string // of a snapshot
+	origin, cow string // of a snapshot; origin of a cache, too
+
+	raid  *raidMeta // of RAID but level 1
+	rmeta []string  // volumes with the state of each leg, of RAID; "" for none
+
+	pool, metadata string // of a thin volume or cache: the pool; of a pool: its volumes
+	device         int64  // number of a thin volume in its pool
+	chunk          int64  // of a pool, bytes
+	outside        bool   // a thin volume whose origin is not in the pool
+	cacheMode      string // of a cache or its pool
+}
+
+// raidMeta is how a segment of RAID lies.
+type raidMeta struct{ level, layout, spare int }
+
+// raids are the kinds of RAID by level and layout of md, and how many legs hold no data
+// of their own. raid4 of device-mapper has its parity first.
+var raids = map[string]raidMeta{
+	"raid0": {0, 2, 0}, "raid0_meta": {0, 2, 0}, "raid4": {5, 4, 1},
+	"raid5": {5, 2, 1}, "raid5_la": {5, 0, 1}, "raid5_ra": {5, 1, 1}, "raid5_ls": {5, 2, 1}, "raid5_rs": {5, 3, 1}, "raid5_n": {5, 5, 1},
+	"raid6": {6, 8, 2}, "raid6_zr": {6, 8, 2}, "raid6_nr": {6, 9, 2}, "raid6_nc": {6, 10, 2}, "raid6_n_6": {6, 5, 2},
+	"raid6_la_6": {6, 16, 2}, "raid6_ra_6": {6, 17, 2}, "raid6_ls_6": {6, 18, 2}, "raid6_rs_6": {6, 19, 2},
+	"raid10": {10, 0, 0}, "raid10_near": {10, 0, 0},
 }
 
 // part is where a stripe or a leg begins: on a physical volume or in another
@@ -123,13 +145,77 @@ func (g *groupMeta) decodeSegment(s section) (seg segMeta, err error) {
 	case "raid1":
 		seg.mirrored = true
 		seg.parts, err = g.decodeParts(s.list("raids"), 2, 1) // pairs of metadata and data
+		seg.rmeta = names(s.list("raids"), 2)
+	case "thin":
+		seg.pool, seg.device, seg.outside = s.text("thin_pool"), s.number("device_id"), s.text("external_origin") != ""
+		return seg, nil
+	case "thin-pool":
+		seg.pool, seg.metadata, seg.chunk = s.text("pool"), s.text("metadata"), s.number("chunk_size")*sectorSize
+		return seg, nil
+	case "cache", "cache+CACHE_USES_CACHEVOL":
+		seg.pool, seg.cacheMode = s.text("cache_pool"), s.text("cache_mode")
+		return seg, nil
+	case "cache-pool", "cache-pool+METADATA_FORMAT":
+		seg.cacheMode = s.text("cache_mode")
+		return seg, nil
 	default:
-		return seg, nil // only named
+		kind, known := raids[seg.kind]
+		if !known {
+			return seg, nil // only named
+		}
+		return g.decodeRAID(s, seg, kind)
 	}
 	if err == nil && len(seg.parts) == 0 {
 		err = errors.New("it lies nowhere")
 	}
 	return seg, err
+}
+
+// decodeRAID reads a segment of RAID that goes over stripes.
+func (g *groupMeta) decodeRAID(s section, seg segMeta, kind raidMeta) (segMeta, error) {
+	var err error
+	if l := s.list("raid0_lvs"); l != nil {
+		for _, name := range names(l, 1) {
+			seg.parts = append(seg.parts, part{name: name})
+		}
+		seg.rmeta = make([]string, len(seg.parts))
+	} else {
+		seg.parts, err = g.decodeParts(s.list("raids"), 2, 1)
+		seg.rmeta = names(s.list("raids"), 2)
+	}
+	stripe := s.number("stripe_size")
+	switch {
+	case err != nil:
+		return seg, err
+	case len(seg.parts) <= kind.spare || len(seg.parts) > maxStripes:
+		return seg, fmt.Errorf("%s of %d legs is not possible", seg.kind, len(seg.parts))
+	case stripe <= 0 || stripe > 1<<21:
+		return seg, fmt.Errorf("stripes of %d sectors are not possible", stripe)
+	}
+	seg.stripe = stripe * sectorSize
+	if kind.level == 10 {
+		copies := max(s.number("data_copies"), 2)
+		if copies > int64(len(seg.parts)) {
+			return seg, fmt.Errorf("%d copies over %d legs are not possible", copies, len(seg.parts))
+		}
+		kind.layout = int(1<<8 | copies)
+	}
+	if s.number("delta_disks") != 0 || s.number("data_offset") != 0 || s.number("reshape_len") != 0 && s.number("reshape_len") > 1<<20 {
+		seg.kind += " that is being reshaped"
+		return seg, nil // only named
+	}
+	seg.raid = &kind
+	return seg, nil
+}
+
+// names returns the first of each group of so many texts.
+func names(l list, group int) []string {
+	var out []string
+	for i := 0; i < len(l) && len(out) <= maxStripes; i += group {
+		name, _ := l[i].(string)
+		out = append(out, name)
+	}
+	return out
 }
 
 // decodeParts reads a list of groups of so many values, of which the one at `at` is

@@ -6,6 +6,9 @@ import (
 	"io"
 	"slices"
 	"sort"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/thin"
 )
 
 // Volume is a logical volume. Reading is safe from several goroutines when its
@@ -83,6 +86,7 @@ type builder struct {
 	// built are the volumes by name, each made once however many lie on it; nil
 	// while it is being made, so that one that lies in itself is found out.
 	built map[string]*Volume
+	pools map[string]*thin.Pool // of thin volumes, that were opened
 }
 
 // maxNesting is how deep volumes lie in volumes: a mirror in a mirror that is being
@@ -146,7 +150,19 @@ func (e *MissingError) add(list []Missing) {
 func (b *builder) run(v *Volume, s segMeta, depth int) (run, error) {
 	r := run{start: s.start, len: s.len, stripe: s.stripe}
 	switch {
-	case len(s.parts) == 0:
+	case s.raid != nil:
+		at, err := b.raid(v, s, depth)
+		r.at = []place{at}
+		return r, err
+	case s.kind == "thin":
+		at, err := b.thin(v, s, depth)
+		r.at = []place{at}
+		return r, err
+	case strings.HasPrefix(s.kind, "cache") && !strings.HasPrefix(s.kind, "cache-pool"):
+		at, err := b.cached(v, s, depth)
+		r.at = []place{at}
+		return r, err
+	case len(s.parts) == 0 || strings.Contains(s.kind, "reshaped"):
 		return r, &KindError{v.Name, s.kind}
 	case s.mirrored:
 		at, err := b.leg(v, s, depth)
@@ -175,8 +191,9 @@ func (b *builder) run(v *Volume, s segMeta, depth int) (run, error) {
 // are not.
 func (b *builder) leg(v *Volume, s segMeta, depth int) (place, error) {
 	missing := &MissingError{Volume: v.Name}
-	for _, p := range s.parts {
-		if l := b.g.lvs[p.name]; l != nil && l.rebuild {
+	states := b.states(s, depth)
+	for i, p := range s.parts {
+		if l := b.g.lvs[p.name]; l != nil && l.rebuild || states[i] != 0 {
 			continue
 		}
 		at, err := b.place(v, p, depth)
