@@ -76,13 +76,13 @@ func (d *Daemon) lend(ctx context.Context, vault string) (release func(), err er
 		begin()
 		return nil, busy
 	}
-	release, err = d.vaults.lend(ctx, vault)
+	back, err := d.vaults.lend(ctx, vault)
 	if err != nil {
 		begin()
 		return nil, err
 	}
 	return func() {
-		release()
+		back()
 		begin()
 	}, nil
 }

@@ -296,3 +296,47 @@ func TestAJobThatAStopCutShortIsTriedAgainAtTheNextStart(t *testing.T) {
 	s.end(p)
 	v.must(0, "check", "--data")
 }
+
+// TestADaemonGoesOnAfterItLentAVault has commands borrow a vault, one of which is killed, and jobs follow.
+func TestADaemonGoesOnAfterItLentAVault(t *testing.T) {
+	t.Parallel()
+	s := newService(t, newVault(t), "")
+	p := s.begin()
+	image := randomImage(t, "web1", 16)
+	s.must(0, "backup", "web1", "--disk", "vda="+image)
+	s.must(0, "vault", "rebuild-index")
+	s.must(0, "backup", "web1", "--disk", "vda="+image)
+	borrower := s.lends()
+	waits := &running{t: t, cmd: s.command("backup", "web1", "--disk", "vda="+image)}
+	waits.cmd.Stdout, waits.cmd.Stderr = &waits.out, &waits.err
+	if err := waits.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the job waits for the vault", func() bool {
+		list := s.jobs("backup")
+		return len(list) == 3 && list[0].State == "queued"
+	})
+	borrower.Close()
+	waits.expect(0)
+	s.must(0, "vault", "rebuild-index")
+	s.end(p)
+	if n := len(s.points()); n != 3 {
+		t.Errorf("%d points", n)
+	}
+}
+
+// lends has the vault lent until the connection is closed.
+func (s *service) lends() net.Conn {
+	s.t.Helper()
+	c, err := net.Dial("unix", filepath.Join(s.run, "api.sock"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	fmt.Fprintf(c, "POST /api/v1/vaults/%s/lend HTTP/1.1\r\nHost: holdfast\r\nContent-Length: 0\r\n\r\n", filepath.Base(s.path))
+	answer := make([]byte, 1024)
+	if n, err := c.Read(answer); err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 200") {
+		s.t.Fatalf("%q, %v", answer[:n], err)
+	}
+	return c
+}

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -108,11 +112,29 @@ func (k *console) reach(ctx context.Context, dir, vault string) *worker {
 			err = nil // it answers, whatever it says
 		}
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		k.say("note: the daemon that owns the vault may be asked by root and members of its group (%s): going on without it", groupOf(socket))
+		return nil
+	}
 	if err != nil {
 		k.say("note: the daemon that owns the vault does not answer at %s: going on without it (%v)", socket, err)
 		return nil
 	}
 	return &worker{Operations: ops, vault: vault, daemon: socket, close: close}
+}
+
+// groupOf names the group of a file, with what makes somebody a member.
+func groupOf(file string) string {
+	st, err := os.Stat(file)
+	if err != nil {
+		return "which cannot be told"
+	}
+	gid := strconv.FormatUint(uint64(st.Sys().(*syscall.Stat_t).Gid), 10)
+	g, err := user.LookupGroupId(gid)
+	if err != nil || gid == "0" {
+		return "none: `group` in its configuration names one"
+	}
+	return fmt.Sprintf("`usermod -aG %s USER`", g.Name)
 }
 
 // reader returns the daemon that owns a vault which this user may not open; nil: there is none, or none is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -294,4 +295,15 @@ func TestWhoInterruptsACommandCancelsTheDaemonsJob(t *testing.T) {
 	h.must(exitUsage, "restore", "web1@latest", "--disk", "vda", "--to", h.path("x"), "--rate", "0")
 	h.must(exitUsage, "backup", "web1", "--rate", "0", "--disk", "vda="+h.path("vda.img"))
 	h.must(exitUsage, "backup", "web1", "--max-duration", "1ms", "--disk", "vda="+h.path("vda.img"))
+}
+
+func TestWhoMayNotAskTheDaemonIsToldWhoMay(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	k := &console{err: &said, dial: func(socket string) (api.Operations, func(), error) {
+		return nil, nil, &fs.PathError{Op: "dial", Path: socket, Err: fs.ErrPermission}
+	}}
+	if w := k.reach(t.Context(), t.TempDir(), ""); w != nil || !strings.Contains(said.String(), "root and members of its group") {
+		t.Errorf("%v: %s", w, said.String())
+	}
 }
