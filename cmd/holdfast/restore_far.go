@@ -98,7 +98,7 @@ func (o *restoreOptions) farJobs(ctx context.Context, k *console, w *worker, fro
 		if err != nil {
 			return nil, fmt.Errorf("%w: the point has %s", err, strings.Join(diskNames(p), ", "))
 		}
-		disks = append(disks, &farDisk{ctx: ctx, from: from, vault: w.vault, machine: string(p.Machine), point: string(p.ID), info: *info})
+		disks = append(disks, &farDisk{ctx: ctx, from: from, vault: w.vault, machine: p.MachineName, point: string(p.ID), info: *info})
 		switch {
 		case o.to == "":
 		case isFolder(o.to):
