@@ -7,6 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // ErrDamaged reports an index that is to be made anew.
@@ -57,12 +61,34 @@ func checkTables(dir string) error {
 	if err != nil {
 		return err
 	}
+	named := namedTables(dir)
 	for _, name := range tables {
+		if n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), ".sst"), 10, 64); err == nil && named != nil && !named[n] {
+			continue // it was being written when its process ended: Badger removes it
+		}
 		if err := checkTable(name); err != nil {
 			return fmt.Errorf("%w: table %s: %w", ErrDamaged, filepath.Base(name), err)
 		}
 	}
 	return nil
+}
+
+// namedTables are the tables that Badger's manifest names; nil: it cannot be told.
+func namedTables(dir string) map[uint64]bool {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	m, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))
+	if err != nil {
+		return nil
+	}
+	named := map[uint64]bool{}
+	for id := range m.Tables {
+		named[id] = true
+	}
+	return named
 }
 
 func checkTable(name string) error {
