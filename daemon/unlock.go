@@ -10,15 +10,15 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/config"
 )
 
-// maxSecret is how long a file of a key may be, in bytes.
-const maxSecret = 1 << 20
+// MaxSecret is how long a file of a key may be, in bytes.
+const MaxSecret = 1 << 20
 
 // unlocker returns what opens a vault, from the files that its configuration names; they are
 // read when they are needed.
 func unlocker(v config.Vault, getenv func(string) string) (*blockstore.Unlocker, error) {
 	u := &blockstore.Unlocker{}
 	for _, name := range v.Identity {
-		text, err := secretFile(name)
+		text, err := SecretFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("read identity: %w", err)
 		}
@@ -39,7 +39,7 @@ func unlocker(v config.Vault, getenv func(string) string) (*blockstore.Unlocker,
 
 // passphrase is the first line of a file.
 func passphrase(name string) (string, error) {
-	text, err := secretFile(name)
+	text, err := SecretFile(name)
 	if err != nil {
 		return "", fmt.Errorf("read passphrase: %w", err)
 	}
@@ -50,14 +50,15 @@ func passphrase(name string) (string, error) {
 	return line, nil
 }
 
-func secretFile(name string) (string, error) {
+// SecretFile reads a file of a passphrase or of keys, of at most 1 MiB.
+func SecretFile(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(b) > maxSecret {
+	b, err := io.ReadAll(io.LimitReader(f, MaxSecret+1))
+	if err == nil && len(b) > MaxSecret {
 		err = fmt.Errorf("%s is larger than 1 MiB: that is no file of a key", name)
 	}
 	return string(b), err

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon"
 )
 
 // What opens sealed vaults comes from files or from the terminal, never from
@@ -124,23 +125,12 @@ func (k *console) passphraseFile(name string) (string, error) {
 	return line, nil
 }
 
-const maxSecretFile = 1 << 20
-
 // secretFile reads a small file, once this process tells its memory to nobody.
 func (k *console) secretFile(name string) (string, error) {
 	if err := k.guardMemory(); err != nil {
 		return "", err
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
-	if err == nil && len(b) > maxSecretFile {
-		err = fmt.Errorf("%s is larger than 1 MiB: that is no file of a key", name)
-	}
-	return string(b), err
+	return daemon.SecretFile(name)
 }
 
 func (k *console) guardMemory() error {
@@ -186,7 +176,7 @@ func recipientsIn(name string) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
+	b, err := io.ReadAll(io.LimitReader(f, daemon.MaxSecret))
 	var list []string
 	for line := range strings.Lines(string(b)) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
