@@ -80,6 +80,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := errors.Join(makeFolder(conf.State, 0o700), makeFolder(conf.Run, 0o755)); err != nil {
 		return err
 	}
+	release, err := d.alone(ctx, conf.Run)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if conf.Sealed() && o.Secrets != nil {
 		if err := o.Secrets(); err != nil {
 			return fmt.Errorf("keep this process's memory from others: %w", err)
@@ -93,6 +98,20 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, d.jobs.Close(context.WithoutCancel(ctx)))
 	}
 	return d.live(ctx, unfinished)
+}
+
+// lastEnds is how long a daemon that is just ending is waited for.
+const lastEnds = 3 * time.Second
+
+// alone makes this process the only daemon of its folder.
+func (d *Daemon) alone(ctx context.Context, run string) (release func() error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lastEnds)
+	defer cancel()
+	release, err = service.Live(ctx, run)
+	if errors.Is(err, service.ErrAlive) {
+		err = fmt.Errorf("%w: end it first, or give this one another folder (`run` of its configuration)", err)
+	}
+	return release, err
 }
 
 func makeFolder(path string, mode os.FileMode) error {

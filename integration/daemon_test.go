@@ -86,10 +86,11 @@ func (s *service) command(args ...string) *exec.Cmd {
 // begin starts the daemon and waits until it is ready and owns its vault.
 func (s *service) begin() *running {
 	s.t.Helper()
+	before := s.heard("READY=1")
 	p := s.launch()
 	eventually(s.t, "the daemon owns its vault", func() bool {
 		b, err := os.ReadFile(filepath.Join(s.run, "vaults.json"))
-		return err == nil && strings.Contains(string(b), s.path) && s.heard("READY=1") > 0
+		return err == nil && strings.Contains(string(b), s.path) && s.heard("READY=1") > before
 	})
 	return p
 }
@@ -225,7 +226,7 @@ func TestADaemonWithoutConfigurationOrBesideAnotherSaysSo(t *testing.T) {
 	}
 	s.config = strings.TrimSuffix(s.config, "x")
 	p := s.begin()
-	if o := s.launch().wait(); o.code == 0 || !strings.Contains(o.err, s.state) {
+	if o := s.launch().wait(); o.code == 0 || !strings.Contains(o.err, s.run) {
 		t.Errorf("%d, %s", o.code, o.err)
 	}
 	s.end(p)

@@ -13,7 +13,7 @@ type lender interface {
 // borrow has the daemon that owns a vault, if one does, leave it to this process until it is given back: for
 // what is rarely done, and by one process alone. Backups that run then end first.
 func (k *console) borrow(ctx context.Context, path string) (giveBack func(), err error) {
-	w := k.daemonOf(ctx, path)
+	w := k.daemonOf(ctx, path, daemonPatience)
 	if w == nil {
 		return func() {}, nil
 	}

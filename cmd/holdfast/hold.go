@@ -117,7 +117,7 @@ func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error 
 // drain waits until no backup runs that began before the hold: until nobody writes into the vault or,
 // where a daemon owns it, until that has no backup left of what is held.
 func drain(ctx context.Context, k *console, o holdMachinesOptions, machines []string) error {
-	w := k.daemonOf(ctx, o.vault)
+	w := k.daemonOf(ctx, o.vault, o.wait)
 	if w == nil {
 		return k.owning(ctx, o.vault, o.wait, func(*blockstore.Owner) error { return nil })
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -48,8 +49,8 @@ func (k *console) useOf(c *cli.Context) (u use, err error) {
 // operations returns who does the work: the daemon that owns the vault or, where none
 // does, this process. Whoever called it closes it.
 func (k *console) operations(ctx context.Context, u use) (*worker, error) {
-	if w := k.daemonOf(ctx, u.vault); w != nil {
-		return w, nil
+	if w := k.daemonOf(ctx, u.vault, u.own.Wait); w != nil || ctx.Err() != nil {
+		return w, ctx.Err()
 	}
 	if u.own.Hung == nil {
 		u.own.Hung = k.hung // of who reads; who writes gets an error
@@ -83,13 +84,17 @@ func (k *console) runDirs() []string {
 // withoutDaemon tells whether a person wants no daemon to be asked.
 func (k *console) withoutDaemon() bool { return k.dial == nil || k.getenv("HOLDFAST_DAEMON") == "off" }
 
-// daemonOf returns the daemon that owns a vault, nil where none does, or where it does not answer.
-func (k *console) daemonOf(ctx context.Context, vault string) *worker {
+// daemonOf returns the daemon that owns a vault, nil where none does, or where it does not answer. One that
+// is beginning or ending, and owns the vault without an answer, is waited for.
+func (k *console) daemonOf(ctx context.Context, vault string, wait time.Duration) *worker {
 	if k.withoutDaemon() {
 		return nil
 	}
 	for _, dir := range k.runDirs() {
 		if a, ok := service.FindAnnounced(dir, vault); ok {
+			if wait > 0 {
+				k.awaitDaemon(ctx, dir, wait)
+			}
 			return k.reach(ctx, dir, string(a.ID))
 		}
 	}
@@ -98,6 +103,30 @@ func (k *console) daemonOf(ctx context.Context, vault string) *worker {
 
 // daemonPatience is how long a daemon may take to answer.
 const daemonPatience = 3 * time.Second
+
+// awaitDaemon waits until the daemon of a folder answers or is gone.
+func (k *console) awaitDaemon(ctx context.Context, dir string, wait time.Duration) {
+	socket := filepath.Join(dir, service.SocketName)
+	deadline := time.Now().Add(wait)
+	for said := false; ; said = true {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+			return
+		}
+		if errors.Is(err, fs.ErrPermission) || !service.Alive(dir) || !time.Now().Before(deadline) {
+			return
+		}
+		if !said {
+			k.say("waiting: the daemon that owns the vault is beginning or ending: it does not answer at %s yet", socket)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
 
 // reach asks the daemon of a folder whether it answers.
 func (k *console) reach(ctx context.Context, dir, vault string) *worker {
@@ -143,7 +172,7 @@ func (k *console) reader(ctx context.Context, vault string) *worker {
 	if k.locked == nil || !k.locked(vault) {
 		return nil
 	}
-	return k.daemonOf(ctx, vault)
+	return k.daemonOf(ctx, vault, daemonPatience)
 }
 
 // lockedAway tells whether this user may not look into a vault.

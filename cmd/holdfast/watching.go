@@ -26,7 +26,7 @@ const statusPatience = 15 * time.Second
 // watching returns who knows how a vault stands: the daemon that owns it, if that can be asked for
 // a status, or else this process. Without a vault, a daemon of this host is asked about all its own.
 func (k *console) watching(ctx context.Context, vault, stateDir string, needsVault bool) (*watcher, func(), error) {
-	w := k.daemonOf(ctx, vault)
+	w := k.daemonOf(ctx, vault, daemonPatience)
 	if vault == "" {
 		w = k.anyDaemon(ctx)
 	}
