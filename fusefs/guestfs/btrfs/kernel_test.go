@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // kinds of file systems: what mkfs.btrfs is told, over how many devices, and how they
@@ -48,10 +49,10 @@ func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
 			if info.Journal != tree.Clean || len(info.Notes) > 0 || info.Label != "label" || info.Type != "btrfs" || info.Used < 1<<20 {
 				t.Errorf("the volume says %+v", info)
 			}
-			got := weRead(t, v)
+			got := exact.Ours(t, v)
 			dir, unmount = mount(t, images, "ro")
 			defer unmount()
-			same(t, got, kernelReads(t, dir))
+			treetest.SameLines(t, got, exact.Kernel(t, dir))
 			if id := strings.TrimSpace(run(t, "findmnt", "-no", "UUID", dir)); id != info.UUID {
 				t.Errorf("its UUID is %s, and blkid says %s", info.UUID, id)
 			}
@@ -84,7 +85,7 @@ func TestSubvolumesAndSnapshotsAreFoldersAtTheirPlace(t *testing.T) {
 	id := strings.Fields(run(t, "btrfs", "subvolume", "list", dir))[1]
 	unmount()
 	v := opened(t, images...)
-	got := weRead(t, v)
+	got := exact.Ours(t, v)
 	list, err := v.Subvolumes()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func TestSubvolumesAndSnapshotsAreFoldersAtTheirPlace(t *testing.T) {
 		t.Errorf("its subvolumes are %q, not %q", names, want)
 	}
 	dir, unmount = mount(t, images, "")
-	same(t, got, kernelReads(t, dir))
+	treetest.SameLines(t, got, exact.Kernel(t, dir))
 	sub("set-default", id, dir)
 	unmount()
 	v = opened(t, images...)

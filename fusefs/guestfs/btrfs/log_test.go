@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // sync syncs one file or folder, which writes to the log.
@@ -75,7 +76,7 @@ var changeTime = regexp.MustCompile(` c (\d+) `)
 
 // likeBefore gives back the time of change of what the kernel took a name from when it
 // replayed the log: it sets that to the time of the mount.
-func likeBefore(kernel, ours reading, mounted time.Time) reading {
+func likeBefore(kernel, ours treetest.Lines, mounted time.Time) treetest.Lines {
 	for path, line := range kernel {
 		is, was := changeTime.FindStringSubmatch(line), changeTime.FindString(ours[path])
 		if is == nil || was == "" {
@@ -123,10 +124,10 @@ func TestTheLogIsReplayedAsTheKernelReplaysIt(t *testing.T) {
 			if info := v.Info(); info.Journal != tree.Replayed || len(info.Notes) > 0 {
 				t.Errorf("the volume says %+v", info)
 			}
-			got := weRead(t, v)
+			got := exact.Ours(t, v)
 			replayed := time.Now()
 			dir, _ = mount(t, []string{live}, "")
-			same(t, got, likeBefore(kernelReads(t, dir), got, replayed))
+			treetest.SameLines(t, got, likeBefore(exact.Kernel(t, dir), got, replayed))
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // benchImage holds 12,000 small files in 400 folders, or one large file.
@@ -48,29 +49,13 @@ func BenchmarkWalk(b *testing.B) {
 				if how == "opened" {
 					v = opened(b, image, tree.Options{})
 				}
-				if n := countTree(b, v, v.Root()); n < 12_000 {
+				if n := treetest.Walk(b, v); n < 12_000 {
 					b.Fatalf("%d entries", n)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/12_421, "ns/entry")
 		})
 	}
-}
-
-func countTree(b *testing.B, v *volume, dir uint64) (n int) {
-	for e, err := range v.ReadDir(dir) {
-		if err != nil {
-			b.Fatal(err)
-		}
-		a, err := v.Stat(e.Ino)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if n++; a.Mode&modeType == modeDir {
-			n += countTree(b, v, e.Ino)
-		}
-	}
-	return n
 }
 
 // BenchmarkRead reads a large file in pieces of a megabyte.

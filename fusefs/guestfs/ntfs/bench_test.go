@@ -7,33 +7,8 @@ import (
 	"os/exec"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-// walk opens a volume and stats every file of it by its folder's entry.
-func walk(b *testing.B, f *os.File, size int64) (files int) {
-	v, err := Format.Open(f, size, tree.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	for queue := []uint64{v.Root()}; len(queue) > 0; queue = queue[1:] {
-		for e, err := range v.ReadDir(queue[0]) {
-			if err != nil {
-				b.Fatal(err)
-			}
-			a, err := v.Stat(e.Ino)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if files++; a.Mode&unix.S_IFMT == unix.S_IFDIR {
-				queue = append(queue, e.Ino)
-			}
-		}
-	}
-	return files
-}
 
 // BenchmarkWalk stats 10,000 files of a volume that was just opened; find does so
 // through an ntfs-3g that was just mounted.
@@ -50,13 +25,7 @@ func BenchmarkWalk(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	b.Run("ours", func(b *testing.B) {
-		for range b.N {
-			if files := walk(b, f, 256<<20); files != 10_200 {
-				b.Fatalf("%d files", files)
-			}
-		}
-	})
+	b.Run("ours", func(b *testing.B) { treetest.BenchWalk(b, Format, f, 256<<20, 10_200) })
 	b.Run("find", func(b *testing.B) {
 		for range b.N {
 			b.StopTimer()

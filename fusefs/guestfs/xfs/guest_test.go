@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // TestInsideAGuest is no test: testdata/make-fixtures runs it in a guest whose
@@ -40,12 +42,12 @@ func TestInsideAGuest(t *testing.T) {
 	}
 	off()
 	on()
-	p.must(os.WriteFile(report, digest(kernelReads(t, dir)), 0))
+	p.must(os.WriteFile(report, digest(exact.Kernel(t, dir)), 0))
 	off()
 }
 
 // digest is a reading as a file: a path and a sum of what is known of it a line.
-func digest(r reading) []byte {
+func digest(r treetest.Lines) []byte {
 	var b bytes.Buffer
 	for _, path := range slices.Sorted(maps.Keys(r)) {
 		fmt.Fprintf(&b, "%.8x %q\n", sha256.Sum256([]byte(r[path])), path)
@@ -55,7 +57,7 @@ func digest(r reading) []byte {
 }
 
 // sameDigest fails where a reading is not that which a digest was made of.
-func sameDigest(t testing.TB, got reading, want []byte) {
+func sameDigest(t testing.TB, got treetest.Lines, want []byte) {
 	t.Helper()
 	lines := map[string]string{}
 	for path := range got {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // need skips a test that lacks something, and fails it where everything was
@@ -170,3 +171,6 @@ func copyFile(t testing.TB, from, to string) string {
 	run(t, "cp", "--sparse=always", from, to)
 	return to
 }
+
+// exact compares volumes with what the kernel shows.
+var exact treetest.Exact

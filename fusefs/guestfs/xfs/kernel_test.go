@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // optionSets are what mkfs.xfs is told. Version 4 and names without case need
@@ -44,9 +45,9 @@ func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
 			if i := v.Info(); i.Journal != tree.Clean || len(i.Notes) > 0 || i.Label != "label" || i.Type != "xfs" || i.FoldsCase {
 				t.Errorf("the volume says %+v", i)
 			}
-			got := weRead(t, v)
+			got := exact.Ours(t, v)
 			dir, _ = mount(t, image, "ro,noatime,norecovery")
-			same(t, got, kernelReads(t, dir))
+			treetest.SameLines(t, got, exact.Kernel(t, dir))
 		})
 	}
 }

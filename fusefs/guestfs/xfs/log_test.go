@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // How a file system is shut down (XFS_FSOP_GOING_FLAGS_*).
@@ -107,11 +108,11 @@ func crashed(t testing.TB, options string, seed uint64, n int, how uint32) strin
 }
 
 // replayedByKernel is the kernel's reading of a copy of a dirty image.
-func replayedByKernel(t testing.TB, image string) reading {
+func replayedByKernel(t testing.TB, image string) treetest.Lines {
 	t.Helper()
 	dir, unmount := mount(t, copyFile(t, image, filepath.Join(filepath.Dir(image), "copy.img")), "noatime")
 	defer unmount()
-	return kernelReads(t, dir)
+	return exact.Kernel(t, dir)
 }
 
 func TestADirtyLogIsReplayedAsTheKernelReplaysIt(t *testing.T) {
@@ -138,7 +139,7 @@ func TestADirtyLogIsReplayedAsTheKernelReplaysIt(t *testing.T) {
 			if i := v.Info(); i.Journal != tree.Replayed || len(i.Notes) > 0 {
 				t.Errorf("the volume says %+v", i)
 			}
-			same(t, weRead(t, v), replayedByKernel(t, image))
+			treetest.SameLines(t, exact.Ours(t, v), replayedByKernel(t, image))
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // withFeature sets incompatible features in an image's superblock.
@@ -87,11 +88,11 @@ func TestMapsThatTheLogPromisesToChangeReadAsAfterTheKernelsRecovery(t *testing.
 	if i := v.Info(); i.Journal != tree.Replayed || len(i.Notes) > 0 {
 		t.Errorf("the volume says %+v", i)
 	}
-	same(t, contents(weRead(t, v)), contents(replayedByKernel(t, image)))
+	treetest.SameLines(t, contents(exact.Ours(t, v)), contents(replayedByKernel(t, image)))
 }
 
 // contents leaves times and space out of a reading: keeping a promise is a change.
-func contents(r reading) reading {
+func contents(r treetest.Lines) treetest.Lines {
 	for path, line := range r {
 		cut := []string{}
 		for field := range strings.FieldsSeq(line) {
@@ -132,7 +133,7 @@ func TestAnExchangeThatTheLogPromisesReadsAsAfterTheKernelsRecovery(t *testing.T
 			} else {
 				t.Skipf("this kernel knows no exchange of ranges: %s", out)
 			}
-			same(t, contents(weRead(t, openImage(t, image))), contents(replayedByKernel(t, image)))
+			treetest.SameLines(t, contents(exact.Ours(t, openImage(t, image))), contents(replayedByKernel(t, image)))
 		})
 	}
 }
@@ -153,7 +154,7 @@ func TestAnExchangeOfWholeFilesGivesEachTheSizeOfTheOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, holes := weSum(t, "", f, size)
+		got, holes := treetest.Sum(t, "", f, size)
 		return string(got) + holes
 	}
 	if sum(after, one, b.Size) != sum(before, two, b.Size) || sum(after, two, a.Size) != sum(before, one, a.Size) {

@@ -43,7 +43,7 @@ func TestADamagedSuperblockIsReadFromACopyAndSaysSo(t *testing.T) {
 			if i := v.Info(); len(i.Notes) != 1 || !strings.Contains(i.Notes[0], "the copy at") || i.Size != int64(s.blocks)*int64(s.block) {
 				t.Errorf("the volume says %+v", i)
 			}
-			sameDigest(t, weRead(t, v), report)
+			sameDigest(t, exact.Ours(t, v), report)
 		})
 	}
 }
@@ -95,7 +95,7 @@ func TestDamageHarmsWhatItLiesInAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := weRead(t, whole)
+	want := exact.Ours(t, whole)
 	ino, err := whole.Lookup(whole.Root(), "file-4096")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestDamageHarmsWhatItLiesInAndNothingElse(t *testing.T) {
 		}
 		names++
 		if e.Ino != ino {
-			if line, _ := weReadOne(t, v, e.Name, e.Ino); line != want[e.Name] {
+			if line, _ := exact.Line(t, v, e.Name, e.Ino); line != want[e.Name] {
 				t.Errorf("%s is harmed", e.Name)
 			}
 		}

@@ -1,4 +1,4 @@
-package xfs
+package treetest
 
 import (
 	"bytes"
@@ -20,21 +20,33 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
-// reading is what is known of each path of a file system, as lines of text.
-type reading map[string]string
+// Lines are what is known of each path of a file system ("." for the root), each
+// as a line of text that can be compared, and kept beside a fixture.
+type Lines map[string]string
+
+// Exact reads volumes through a reader and through the kernel, so that both say
+// everything of a file that stat(2) and statx(2) know: inode numbers, all times, what is allocated,
+// where holes lie. [Reading] knows less, and does for file systems that the kernel shows otherwise.
+type Exact struct {
+	// Normal changes what is known to be shown otherwise, before it is written down; nil: nothing is.
+	Normal func(a *tree.Attr)
+}
 
 // describe puts what a reading knows of one file on a line.
-func describe(a tree.Attr, target string, sum []byte, xattrs map[string][]byte, holes string) string {
-	var x strings.Builder
+func (x Exact) describe(a tree.Attr, target string, sum []byte, xattrs map[string][]byte, holes string) string {
+	if x.Normal != nil {
+		x.Normal(&a)
+	}
+	var more strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(xattrs)) {
-		fmt.Fprintf(&x, " %s=%x", name, sha256.Sum256(xattrs[name]))
+		fmt.Fprintf(&more, " %s=%x", name, sha256.Sum256(xattrs[name]))
 	}
 	if len(holes) > 200 {
 		holes = fmt.Sprintf("%.100s... (%x)", holes, sha256.Sum256([]byte(holes)))
 	}
 	return fmt.Sprintf("ino %d mode %o nlink %d owner %d:%d size %d takes %d dev %d:%d a %d m %d c %d b %d -> %q sum %x data %s%s",
 		a.Ino, a.Mode, a.Nlink, a.UID, a.GID, a.Size, a.Allocated, a.Major, a.Minor,
-		a.Atime.UnixNano(), a.Mtime.UnixNano(), a.Ctime.UnixNano(), nano(a.Btime), target, sum, holes, x.String())
+		a.Atime.UnixNano(), a.Mtime.UnixNano(), a.Ctime.UnixNano(), nano(a.Btime), target, sum, holes, more.String())
 }
 
 func nano(t time.Time) int64 {
@@ -44,16 +56,16 @@ func nano(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// kernelReads is the reading of a mounted file system.
-func kernelReads(t testing.TB, dir string) reading {
+// Kernel is the reading of a mounted file system.
+func (x Exact) Kernel(t testing.TB, dir string) Lines {
 	t.Helper()
-	all := reading{}
+	all := Lines{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		rel, _ := filepath.Rel(dir, path)
-		line, err := kernelReadsOne(path)
+		line, err := x.kernelLine(path)
 		all[rel] = line
 		return err
 	})
@@ -63,7 +75,7 @@ func kernelReads(t testing.TB, dir string) reading {
 	return all
 }
 
-func kernelReadsOne(path string) (string, error) {
+func (x Exact) kernelLine(path string) (string, error) {
 	var s unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_ALL, &s); err != nil {
 		return "", err
@@ -77,12 +89,12 @@ func kernelReadsOne(path string) (string, error) {
 	var target, holes string
 	var sum []byte
 	var err error
-	switch a.Mode & typeMask {
-	case typeLink:
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
 		if target, err = os.Readlink(path); err != nil {
 			return "", err
 		}
-	case typeRegular:
+	case unix.S_IFREG:
 		f, err := os.Open(path)
 		if err != nil {
 			return "", err
@@ -98,8 +110,8 @@ func kernelReadsOne(path string) (string, error) {
 		}
 		sum = h.Sum(nil)
 	}
-	x, err := kernelXattrs(path)
-	return describe(a, target, sum, x, holes), err
+	xattrs, err := kernelXattrs(path)
+	return x.describe(a, target, sum, xattrs, holes), err
 }
 
 // kernelData lists where a file has data.
@@ -141,15 +153,15 @@ func kernelXattrs(path string) (map[string][]byte, error) {
 	return all, nil
 }
 
-// weRead is the reading of this package. It looks up each name as well.
-func weRead(t testing.TB, v tree.FileSystem) reading {
+// Ours is the reading of a reader. It looks up each name as well.
+func (x Exact) Ours(t testing.TB, v tree.FileSystem) Lines {
 	t.Helper()
-	all := reading{}
+	all := Lines{}
 	var walk func(path string, ino uint64)
 	walk = func(path string, ino uint64) {
-		line, a := weReadOne(t, v, path, ino)
+		line, a := x.Line(t, v, path, ino)
 		all[path] = line
-		if a.Mode&typeMask != typeDir {
+		if a.Mode&unix.S_IFMT != unix.S_IFDIR {
 			return
 		}
 		for e, err := range v.ReadDir(ino) {
@@ -175,7 +187,8 @@ func weRead(t testing.TB, v tree.FileSystem) reading {
 	return all
 }
 
-func weReadOne(t testing.TB, v tree.FileSystem, path string, ino uint64) (string, tree.Attr) {
+// Line is what a reader says of one inode.
+func (x Exact) Line(t testing.TB, v tree.FileSystem, path string, ino uint64) (string, tree.Attr) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -187,29 +200,29 @@ func weReadOne(t testing.TB, v tree.FileSystem, path string, ino uint64) (string
 	must(err)
 	var target, holes string
 	var sum []byte
-	switch a.Mode & typeMask {
-	case typeLink:
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
 		target, err = v.Readlink(ino)
 		must(err)
-	case typeRegular:
+	case unix.S_IFREG:
 		f, err := v.Open(ino)
 		must(err)
 		if err == nil {
-			sum, holes = weSum(t, path, f, a.Size)
+			sum, holes = Sum(t, path, f, a.Size)
 		}
 	}
-	x := map[string][]byte{}
+	xattrs := map[string][]byte{}
 	names, err := v.Xattrs(ino)
 	must(err)
 	for _, name := range names {
-		x[name], err = v.Xattr(ino, name)
+		xattrs[name], err = v.Xattr(ino, name)
 		must(err)
 	}
-	return describe(a, target, sum, x, holes), a
+	return x.describe(a, target, sum, xattrs, holes), a
 }
 
-// weSum hashes a file, reading where it has data alone: the rest must be zeros.
-func weSum(t testing.TB, path string, f tree.File, size int64) ([]byte, string) {
+// Sum hashes a file, reading where it has data alone: the rest must be zeros.
+func Sum(t testing.TB, path string, f tree.File, size int64) (sum []byte, data string) {
 	t.Helper()
 	h := sha256.New()
 	if n, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62)); err != nil || n != size {
@@ -243,8 +256,8 @@ func weSum(t testing.TB, path string, f tree.File, size int64) ([]byte, string) 
 	return h.Sum(nil), s.String()
 }
 
-// same fails the test where two readings differ.
-func same(t testing.TB, got, want reading) {
+// SameLines fails the test where two readings differ.
+func SameLines(t testing.TB, got, want Lines) {
 	t.Helper()
 	shown := 0
 	for _, path := range slices.Sorted(maps.Keys(want)) {
