@@ -61,13 +61,14 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/xfs":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
-	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
-	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/squashfs":      {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	// What several readers need.
-	"fusefs/guestfs/lately": {},
-	"fusefs/guestfs/wtf8":   {},
+	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree"}, // of FAT and exFAT
+	"fusefs/guestfs/lately":   {},
+	"fusefs/guestfs/wtf8":     {},
 
 	"quiesce":         {"quiesce/qga", "quiesce/qemu", "quiesce/qmp", "quiesce/libvirt", "quiesce/image", "quiesce/nbd", "blockstore"},
 	"quiesce/libvirt": {"quiesce/qemu", "quiesce/qga", "quiesce/qmp", "quiesce/nbd", "blockstore"},
@@ -115,14 +116,15 @@ var testArrows = map[string][]string{
 	"integration/power": {"blockstore", "integration/alone"},
 
 	// Mounts of their own.
-	"fusefs/guestfs/ext":   {"integration/alone"},
-	"fusefs/guestfs/xfs":   {"integration/alone"},
-	"fusefs/guestfs/btrfs": {"integration/alone"},
+	"fusefs/guestfs/ext":   {"fusefs/guestfs/tree/treetest", "integration/alone"},
+	"fusefs/guestfs/xfs":   {"fusefs/guestfs/tree/treetest", "integration/alone"},
+	"fusefs/guestfs/btrfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/squashfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 

@@ -47,7 +47,7 @@ func chainOf(t testing.TB, v *volume, ino uint64) (all []uint32) {
 	table := cursor{v: v}
 	for c := s.cluster; ; {
 		all = append(all, c)
-		next, end, err := table.next(c)
+		next, end, err := table.Next(c)
 		if err != nil {
 			t.Fatal(err)
 		}

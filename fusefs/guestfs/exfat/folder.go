@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -138,45 +139,35 @@ func (v *volume) raw(self fileSet) iter.Seq2[rawEntry, error] {
 func (v *volume) folderParts(self fileSet) iter.Seq2[tree.Extent, error] {
 	return func(yield func(tree.Extent, error) bool) {
 		c, err := v.folderChain(self)
-		if err != nil {
+		if err != nil && c.Size == 0 {
 			yield(tree.Extent{}, err)
 			return
 		}
-		for index := uint32(0); index < c.end; {
-			cluster, count, err := c.locate(index)
-			if err != nil || !yield(tree.Extent{Off: v.place(cluster), Len: int64(count) * v.cluster}, err) {
-				return
-			}
-			index += count
-		}
-		if c.err != nil {
-			yield(tree.Extent{}, c.err)
-		}
+		c.Parts()(yield)
 	}
 }
 
+func (v *volume) chain(what string, s fileSet) *clusters.Chain {
+	return &clusters.Chain{Space: &v.space, What: fmt.Sprintf("%s %d", what, s.ino), At: s.at(), First: s.cluster, Unchained: s.unchained, Size: s.size, Written: s.written}
+}
+
 // folderChain finds the clusters of a folder. The root has no entry that tells its
-// size: its chain is followed to the end.
-func (v *volume) folderChain(self fileSet) (*chain, error) {
-	c := &chain{v: v, what: fmt.Sprintf("folder %d", self.ino), at: self.at(), first: self.cluster, unchained: self.unchained, size: self.size}
-	root := self.ino == rootIno
-	if root {
-		c.at, c.size = v.place(v.rootCluster), min(maxFolder+v.cluster, int64(v.clusters)*v.cluster)
+// size: its chain is followed to the end. Beside an error is what of it can be read, if its size is not 0.
+func (v *volume) folderChain(self fileSet) (*clusters.Chain, error) {
+	c := v.chain("folder", self)
+	if self.ino == rootIno {
+		c.At = v.place(v.rootCluster)
+		return c, c.ToItsEnd(maxFolder)
 	}
-	if c.size > maxFolder+v.cluster {
-		return nil, c.corrupt("it has more than %d bytes", maxFolder)
+	c.Written = c.Size
+	err := c.Check()
+	if c.Size > maxFolder+v.cluster {
+		err = c.Corrupt("it has more than %d bytes", maxFolder)
 	}
-	if _, err := c.check(); err != nil {
-		return nil, err
+	if err != nil {
+		c.Size = 0
 	}
-	c.once.Do(c.walk)
-	switch {
-	case root && c.ended:
-		c.err = nil
-	case root && c.err == nil:
-		c.err = c.corrupt("its chain has no end within %d bytes", c.size)
-	}
-	return c, nil
+	return c, err
 }
 
 // folder returns the set of a folder.
@@ -223,7 +214,7 @@ func (v *volume) set(ino uint64) (fileSet, error) {
 func (v *volume) setOverTwo(b []byte, here int, at int64) (fileSet, error) {
 	cluster := uint32((at-v.heapAt)/v.cluster) + 2
 	table := cursor{v: v}
-	next, end, linkErr := table.next(cluster)
+	next, end, linkErr := table.Next(cluster)
 	var last error
 	for i, c := range []uint32{next, cluster + 1} {
 		if i == 0 && (end || linkErr != nil) || !v.valid(c) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lately"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
@@ -28,10 +29,10 @@ func probe(r io.ReaderAt, _ int64) bool {
 type volume struct {
 	boot
 	r        io.ReaderAt
-	maxRuns  int // of a file in memory
+	space    clusters.Space
 	maxNames int // of a folder in memory
 	upcase   *upcase
-	bitmap   *chain // of the clusters in use, nil where the root names none
+	bitmap   *clusters.Chain // of the clusters in use, nil where the root names none
 	info     tree.Info
 
 	tablePieces *lately.Cache[int64, []byte]
@@ -51,12 +52,13 @@ func open(r io.ReaderAt, _ int64, o tree.Options) (tree.FileSystem, error) {
 	}
 	memory := cmp.Or(o.Memory, defaultMemory)
 	v := &volume{boot: b, r: r,
-		maxRuns:     int(max(memory/8/runCost, 64)),
 		maxNames:    int(memory / 4 / hashedCost),
 		tablePieces: lately.New[int64, []byte](memory / 4),
 		folders:     lately.New[uint64, *index](memory / 4),
 		entries:     lately.New[int64, []byte](memory / 8),
 	}
+	v.space = clusters.Space{R: r, Data: b.heapAt, Cluster: b.cluster, Count: b.clusters, MaxRuns: int(max(memory/8/clusters.RunCost, 64)),
+		Cursor: func() clusters.Cursor { return &cursor{v: v} }}
 	v.describe()
 	return v, nil
 }

@@ -3,6 +3,7 @@ package exfat
 import (
 	"fmt"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/wtf8"
 )
@@ -59,8 +60,8 @@ func (v *volume) system(e rawEntry) {
 			return
 		}
 		size := int64(le.Uint64(e.b[24:]))
-		c := &chain{v: v, what: "the allocation bitmap", at: e.at, first: le.Uint32(e.b[20:]), size: size, written: size}
-		if _, err := c.check(); err == nil {
+		c := &clusters.Chain{Space: &v.space, What: "the allocation bitmap", At: e.at, First: le.Uint32(e.b[20:]), Size: size, Written: size}
+		if err := c.Check(); err == nil {
 			v.bitmap = c
 		}
 	case typeUpcase:

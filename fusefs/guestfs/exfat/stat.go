@@ -18,8 +18,8 @@ func (v *volume) Stat(ino uint64) (tree.Attr, error) {
 	}
 	a := tree.Attr{Ino: ino, Nlink: 1, Size: s.size, Atime: s.atime, Mtime: s.mtime, Btime: s.btime}
 	if ino == rootIno {
-		if c, err := v.folderChain(s); err == nil && c.err == nil {
-			a.Size = int64(c.end) * v.cluster
+		if c, err := v.folderChain(s); err == nil {
+			a.Size = c.Size
 		}
 	}
 	if a.Size < 0 || a.Size > v.info.Size {
@@ -46,8 +46,8 @@ func (v *volume) Open(ino uint64) (tree.File, error) {
 	if s.folder() {
 		return nil, fmt.Errorf("folder %d is not a regular file: %w", ino, fs.ErrInvalid)
 	}
-	c := &chain{v: v, what: fmt.Sprintf("file %d", ino), at: s.at(), first: s.cluster, unchained: s.unchained, size: s.size, written: s.written}
-	if _, err := c.check(); err != nil {
+	c := v.chain("file", s)
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	return c, nil

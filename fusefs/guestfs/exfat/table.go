@@ -21,8 +21,8 @@ type cursor struct {
 	piece []byte
 }
 
-// next returns the cluster that follows in a chain, or end.
-func (c *cursor) next(cluster uint32) (next uint32, end bool, err error) {
+// Next returns the cluster that follows in a chain, or end.
+func (c *cursor) Next(cluster uint32) (next uint32, end bool, err error) {
 	off := int64(cluster) * linkSize
 	if index := off / tablePiece; c.piece == nil || c.index != index {
 		if c.piece, err = c.v.tablePiece(index); err != nil {
@@ -60,8 +60,8 @@ func (v *volume) CountUsed() (int64, error) {
 		return 0, &tree.CorruptError{What: "the root folder", Why: "it names no allocation bitmap", At: v.place(v.rootCluster)}
 	}
 	size := (int64(v.clusters) + 7) / 8
-	if v.bitmap.size < size {
-		return 0, v.bitmap.corrupt("it has %d bytes for %d clusters", v.bitmap.size, v.clusters)
+	if v.bitmap.Size < size {
+		return 0, v.bitmap.Corrupt("it has %d bytes for %d clusters", v.bitmap.Size, v.clusters)
 	}
 	used, buf := int64(0), make([]byte, min(bitmapRead, size))
 	for at := int64(0); at < size; at += int64(len(buf)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unicode"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -53,11 +54,11 @@ func parseUpcase(b []byte) (*upcase, error) {
 // readUpcase reads the table that an entry of the root names.
 func (v *volume) readUpcase(e rawEntry) (*upcase, error) {
 	size := int64(le.Uint64(e.b[24:]))
-	c := &chain{v: v, what: "the up-case table", at: e.at, first: le.Uint32(e.b[20:]), size: size, written: size}
+	c := &clusters.Chain{Space: &v.space, What: "the up-case table", At: e.at, First: le.Uint32(e.b[20:]), Size: size, Written: size}
 	if size <= 0 || size > maxUpcase {
-		return nil, c.corrupt("it has %d bytes", size)
+		return nil, c.Corrupt("it has %d bytes", size)
 	}
-	if _, err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	b := make([]byte, size)
@@ -70,11 +71,11 @@ func (v *volume) readUpcase(e rawEntry) (*upcase, error) {
 		sum += uint32(x)
 	}
 	if want := le.Uint32(e.b[4:]); sum != want {
-		return nil, c.corrupt("its checksum is %#08x, its entry says %#08x", sum, want)
+		return nil, c.Corrupt("its checksum is %#08x, its entry says %#08x", sum, want)
 	}
 	u, err := parseUpcase(b)
 	if err != nil {
-		return nil, &tree.CorruptError{What: c.what, Why: err.Error(), At: v.place(c.first)}
+		return nil, &tree.CorruptError{What: c.What, Why: err.Error(), At: v.place(c.First)}
 	}
 	return u, nil
 }

@@ -161,8 +161,8 @@ func TestAFileInMorePiecesThanAreKeptIsWhole(t *testing.T) {
 	}
 	le.PutUint16(b[int64(large)*entrySize+26:], uint16(to(0)))
 	again := openBytes(t, b, tree.Options{Memory: 1})
-	if again.maxRuns >= len(clusters) {
-		t.Fatalf("%d runs are kept: the test proves nothing", again.maxRuns)
+	if again.space.MaxRuns >= len(clusters) {
+		t.Fatalf("%d runs are kept: the test proves nothing", again.space.MaxRuns)
 	}
 	if got, err := content(again, large); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d of %d bytes: %v", len(got), len(want), err)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -138,40 +139,13 @@ func (v *volume) folderParts(self entry) iter.Seq2[tree.Extent, error] {
 			yield(tree.Extent{Off: v.rootAt, Len: v.rootSize}, nil)
 			return
 		}
-		c, err := v.folderChain(self)
-		if err != nil {
+		c := &clusters.Chain{Space: &v.space, What: fmt.Sprintf("folder %d", self.ino), At: self.at(), First: self.cluster}
+		if err := c.ToItsEnd(maxFolder); err != nil && c.Size == 0 {
 			yield(tree.Extent{}, err)
 			return
 		}
-		for index := uint32(0); index < c.end; {
-			cluster, count, err := c.locate(index)
-			if err != nil || !yield(tree.Extent{Off: v.place(cluster), Len: int64(count) * v.cluster}, err) {
-				return
-			}
-			index += count
-		}
-		if c.err != nil {
-			yield(tree.Extent{}, c.err)
-		}
+		c.Parts()(yield)
 	}
-}
-
-// folderChain follows the chain of a folder to its end, which is what tells how
-// long it is.
-func (v *volume) folderChain(self entry) (*chain, error) {
-	c := &chain{v: v, what: fmt.Sprintf("folder %d", self.ino), at: self.at(), first: self.cluster, size: maxFolder + v.cluster}
-	if !v.valid(c.first) {
-		return nil, c.corrupt("it begins at cluster %d", c.first)
-	}
-	c.once.Do(c.walk)
-	switch {
-	case c.err == nil && int64(c.end)*v.cluster > maxFolder:
-		c.err = c.corrupt("it has more than %d bytes", maxFolder)
-	case c.ended:
-		c.err = nil
-	}
-	c.size = int64(c.end) * v.cluster
-	return c, nil
 }
 
 // folder returns the entry of a folder.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lately"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
@@ -24,10 +25,10 @@ func probe(r io.ReaderAt, size int64) bool {
 // volume is an open FAT. It does not change after open, but for its caches.
 type volume struct {
 	boot
-	r       io.ReaderAt
-	page    *codePage
-	maxRuns int // of a file in memory
-	info    tree.Info
+	r     io.ReaderAt
+	page  *codePage
+	space clusters.Space
+	info  tree.Info
 
 	tablePieces *lately.Cache[tableKey, []byte]
 	folders     *lately.Cache[uint64, *names]
@@ -49,11 +50,13 @@ func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
 		return nil, err
 	}
 	memory := cmp.Or(o.Memory, defaultMemory)
-	v := &volume{boot: b, r: r, page: page, maxRuns: int(max(memory/8/runCost, 64)),
+	v := &volume{boot: b, r: r, page: page,
 		tablePieces: lately.New[tableKey, []byte](memory / 4),
 		folders:     lately.New[uint64, *names](memory / 4),
 		entries:     lately.New[int64, []byte](memory / 8),
 	}
+	v.space = clusters.Space{R: r, Data: b.dataAt, Cluster: b.cluster, Count: b.clusters, MaxRuns: int(max(memory/8/clusters.RunCost, 64)),
+		Cursor: func() clusters.Cursor { return &cursor{v: v} }}
 	v.describe()
 	return v, nil
 }

@@ -96,6 +96,12 @@ func (c *cursor) next(cluster uint32) (link, error) {
 	return first, err
 }
 
+// Next returns where a chain goes on after a cluster.
+func (c *cursor) Next(cluster uint32) (next uint32, end bool, err error) {
+	l, err := c.next(cluster)
+	return l.next, l.end, err
+}
+
 // intact reports whether a copy of the table begins as it must: with the medium.
 func (v *volume) intact(copy int) bool {
 	c := cursor{v: v}
