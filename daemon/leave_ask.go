@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // answerPatience is how long a daemon may take to answer who asks it to end: it may be
@@ -52,12 +52,7 @@ func (r leaving) then() string {
 }
 
 func readLeaving(run string) (r leaving, ok bool) {
-	f, err := os.Open(leavingFile(run))
-	if err != nil {
-		return r, false
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxLeaving))
+	b, err := smallfile.Read(leavingFile(run), maxLeaving)
 	return r, err == nil && json.Unmarshal(b, &r) == nil
 }
 
@@ -67,18 +62,7 @@ func (r leaving) write(run string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(run, ".leave-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), leavingFile(run))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return smallfile.Replace(leavingFile(run), b, 0o600, smallfile.Lightly)
 }
 
 // answer writes an answer, unless somebody asked anew or took the question back.

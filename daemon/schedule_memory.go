@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // memory is what a scheduler remembers over restarts: when what is done for a vault as a whole was
@@ -20,11 +21,14 @@ type memory struct {
 	last map[string]map[string]time.Time
 }
 
+// maxMemory is far more than is remembered of any vaults, in bytes.
+const maxMemory = 1 << 20
+
 // openMemory reads the file, which may be missing; one that cannot be read is set aside, and the
 // error says so: what is due is done once more.
 func openMemory(path string) (*memory, error) {
 	m := &memory{path: path, last: map[string]map[string]time.Time{}}
-	b, err := os.ReadFile(path)
+	b, err := smallfile.Read(path, maxMemory)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
@@ -61,30 +65,10 @@ func (m *memory) begun(vault, kind string, at time.Time) error {
 	m.last[vault][kind] = at.UTC().Truncate(time.Second)
 	b, err := json.Marshal(m.last)
 	if err == nil {
-		err = replaceFile(m.path, b, 0o600)
+		err = smallfile.Replace(m.path, b, 0o600, smallfile.Durably)
 	}
 	if err != nil {
 		return fmt.Errorf("remember when %s was done: %w", kind, err)
 	}
 	return nil
-}
-
-// replaceFile puts a file in the place of another as a whole; after a power cut it is one of them.
-func replaceFile(path string, b []byte, mode os.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err = f.Write(b); err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

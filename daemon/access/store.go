@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // What a store holds at most.
@@ -108,11 +108,7 @@ func readBounded(path string) ([]byte, error) {
 	if info.Mode().Perm()&0o022 != 0 {
 		return nil, fmt.Errorf("%s can be written by others: `chmod 600 %s`, once you know what is in it", path, path)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return b, err
+	return smallfile.ReadOpen(f, maxFile)
 }
 
 // decode takes over what a file holds, when all of it makes sense.
@@ -161,39 +157,9 @@ func (s *Store) change(edit func(*kept) error) error {
 	if err != nil {
 		return err
 	}
-	if err := replace(s.path, b, true); err != nil {
+	if err := smallfile.Replace(s.path, b, 0o600, smallfile.Durably); err != nil {
 		return fmt.Errorf("keep the grants: %w", err)
 	}
 	s.kept = next
 	return nil
-}
-
-// replace puts a file in the place of another, whole or not at all; durably when asked.
-func replace(path string, b []byte, durable bool) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(b)
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil || !durable {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

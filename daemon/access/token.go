@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // A token's secret is hf_ID_KEY: 8 bytes that find it and 32 random bytes that prove it,
@@ -167,7 +168,7 @@ func (s *Store) note(name, from string, now time.Time) {
 		return !slices.ContainsFunc(s.kept.Tokens, func(t token) bool { return t.Name == name })
 	})
 	if b, err := json.Marshal(s.used); err == nil {
-		replace(s.uses, b, false) // for people only: the next minute tries again
+		smallfile.Replace(s.uses, b, 0o600, smallfile.Lightly) // for people only: the next minute tries again
 	}
 }
 

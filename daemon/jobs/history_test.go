@@ -85,7 +85,7 @@ func TestAKillInTheMiddleOfWritingLosesNoJob(t *testing.T) {
 			t.Errorf("job %s is %s with a result of %d bytes", id, j.State, len(j.Result))
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "*.new"))
+	left, err := filepath.Glob(filepath.Join(dir, ".begun-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left over: %v, %v", left, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // store keeps jobs in a folder. Methods about different jobs may be called at once.
@@ -40,8 +40,7 @@ type more struct {
 const (
 	version  = 1
 	lockName = "LOCK"
-	begun    = ".new" // ends the name of a file that is being written
-	aside    = ".bad" // and of one that cannot be read
+	aside    = ".bad" // ends the name of one that cannot be read
 	maxFile  = 64 << 20
 )
 
@@ -65,7 +64,13 @@ func openStore(dir string) (*store, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	return &store{dir, lock, replaceFile}, nil
+	return &store{dir, lock, func(path string, b []byte, durable bool) error {
+		how := smallfile.Lightly // what is not over is replaced soon
+		if durable {
+			how = smallfile.Durably
+		}
+		return smallfile.Replace(path, b, 0o600, how)
+	}}, nil
 }
 
 // close lets another process have the folder. The lock is ended by name: a child that is being started
@@ -98,27 +103,6 @@ func (s *store) save(r *record) error {
 	return s.replace(s.path(r.Job.ID), b, r.Job.Over())
 }
 
-// replaceFile makes b the content of a file: at any moment it is the old or the new one, after a loss of power
-// only where that is asked for. What is not is replaced soon.
-func replaceFile(path string, b []byte, durable bool) (err error) {
-	f, err := os.OpenFile(path+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if durable && err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(path+begun, path)
-	}
-	if err != nil {
-		os.Remove(path + begun)
-	}
-	return err
-}
-
 func (s *store) remove(id string) error {
 	err := os.Remove(s.path(id)) // what is left without it is removed by the next start
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,7 +130,7 @@ func (s *store) all() (records []*record, doubts []string, err error) {
 		id, isJob := strings.CutSuffix(name, ".json")
 		of, isMore := strings.CutSuffix(id, ".more")
 		switch {
-		case strings.HasSuffix(name, begun), isMore && !names[of+".json"]:
+		case smallfile.Begun(name), isMore && !names[of+".json"]:
 			s.tidy(name)
 		case isJob && !isMore && jobID.MatchString(id):
 			r, err := s.load(id)
@@ -179,7 +163,7 @@ func (s *store) setAside(name string) {
 
 // load reads a job without its log and result.
 func (s *store) load(id string) (*record, error) {
-	b, err := readFile(s.path(id))
+	b, err := smallfile.Read(s.path(id), maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +190,7 @@ func (s *store) load(id string) (*record, error) {
 
 // full adds the log and the result to a job that is over.
 func (s *store) full(j api.Job) (api.Job, error) {
-	b, err := readFile(s.rest(j.ID))
+	b, err := smallfile.Read(s.rest(j.ID), maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil
 	}
@@ -219,17 +203,4 @@ func (s *store) full(j api.Job) (api.Job, error) {
 	}
 	j.Log, j.Result = m.Log, m.Result
 	return j, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("it is larger than %d bytes", maxFile)
-	}
-	return b, err
 }

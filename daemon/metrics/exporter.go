@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // Exporter shows metrics. Its methods are safe for concurrent use.
@@ -72,25 +71,8 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer) error {
 
 // WriteFile writes all metrics to a file for node_exporter, whole or not at all, readable by
 // everybody. Its name ends with .prom, or node_exporter passes it over.
-func (e *Exporter) WriteFile(ctx context.Context, name string) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return fmt.Errorf("metrics: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temp.Name()) // what is left of it
-		}
-	}()
-	if err = e.Write(ctx, temp); err == nil {
-		err = temp.Chmod(0o644)
-	}
-	if closed := temp.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
+func (e *Exporter) WriteFile(ctx context.Context, name string) error {
+	err := smallfile.Write(name, 0o644, smallfile.Lightly, func(w io.Writer) error { return e.Write(ctx, w) })
 	if err != nil {
 		return fmt.Errorf("write metrics to %s: %w", name, err)
 	}

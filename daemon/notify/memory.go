@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // memory is what is remembered over a restart.
@@ -24,14 +26,10 @@ func load(name string) (m memory, err error) {
 	if name == "" {
 		return m, nil
 	}
-	st, err := os.Stat(name)
+	b, err := smallfile.Read(name, maxMemory)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
-	if err != nil || !st.Mode().IsRegular() || st.Size() > maxMemory {
-		return m, fmt.Errorf("what was told before: %w", orOdd(err))
-	}
-	b, err := os.ReadFile(name)
 	var read memory
 	if err == nil {
 		err = json.Unmarshal(b, &read)
@@ -64,19 +62,5 @@ func (m *memory) save(name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(name), ".notify.*")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(b)
-	if closed := temp.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	return smallfile.Replace(name, b, 0o600, smallfile.Lightly)
 }

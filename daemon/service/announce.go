@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 // Place of a daemon: the folder in which it says what it owns, and listens.
@@ -56,17 +57,7 @@ func Announce(dir string, list []Announced) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+announceName+"-")
-	if err != nil {
-		return fmt.Errorf("announce the vaults: %w", err)
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, announceName))
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := smallfile.Replace(filepath.Join(dir, announceName), append(b, '\n'), 0o644, smallfile.Lightly); err != nil {
 		return fmt.Errorf("announce the vaults: %w", err)
 	}
 	return nil

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
+	"github.com/holdfast-backup/holdfast/daemon/smallfile"
 )
 
 const (
@@ -111,15 +111,7 @@ func (s *Service) readKept(name string, into any) error {
 	if s.o.StateDir == "" {
 		return fs.ErrNotExist
 	}
-	file := filepath.Join(s.o.StateDir, name)
-	st, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxKept {
-		return fmt.Errorf("%s: it is not what was written", file)
-	}
-	b, err := os.ReadFile(file)
+	b, err := smallfile.Read(filepath.Join(s.o.StateDir, name), maxKept)
 	if err != nil {
 		return err
 	}
@@ -135,22 +127,7 @@ func (s *Service) writeKept(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(s.o.StateDir, name)
-	temp := filepath.Join(s.o.StateDir, "."+name+"."+rand.Text())
-	if err := os.WriteFile(temp, b, 0o600); err != nil {
-		return errors.Join(err, removeIfThere(temp))
-	}
-	if err := os.Rename(temp, file); err != nil {
-		return errors.Join(err, removeIfThere(temp))
-	}
-	return nil
-}
-
-func removeIfThere(name string) error {
-	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return smallfile.Replace(filepath.Join(s.o.StateDir, name), b, 0o600, smallfile.Lightly)
 }
 
 func hostName() string {
