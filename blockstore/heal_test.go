@@ -3,18 +3,14 @@ package blockstore
 import (
 	"bytes"
 	"context"
-	"errors"
 	"math/rand/v2"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/holdfast-backup/holdfast/blockstore/diskmap"
 )
 
@@ -246,128 +242,6 @@ func mustClose(t *testing.T, c interface{ Close() error }) {
 	}
 }
 
-func TestABackupThatMeetsDamageNotesItAndHealsItAtOnce(t *testing.T) {
-	t.Parallel()
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
-	disk := make([]byte, 150*sampleBlock)
-	rand.NewChaCha8([32]byte{7}).Read(disk)
-	first := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	leaf := victims(t, o.Vault, first)["leaf"]
-	spoil(t, o.Vault, leaf)
-	mustClose(t, o)
-	o = ownVault(t, dir, OwnOptions{})
-	second := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	if n := notesIn(t, o.Vault); n != 1 {
-		t.Errorf("%d records are noted", n)
-	}
-	healed(t, o, dir, map[*Point][]byte{first: disk, second: disk})
-}
-
-func TestABitmapBackupOverAMapThatCannotBeReadReadsTheDisk(t *testing.T) {
-	t.Parallel()
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
-	disk := make([]byte, 150*sampleBlock)
-	rand.NewChaCha8([32]byte{6}).Read(disk)
-	first := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	spoil(t, o.Vault, victims(t, o.Vault, first)["root"])
-	mustClose(t, o)
-	o = ownVault(t, dir, OwnOptions{})
-	var reads atomic.Int64
-	second := backUp(t, o, "web1", map[string]Source{"vda": sameAs{memory(disk), map[int64]bool{3: true}, &reads}})
-	if second.Sizes.Protected != int64(len(disk)) {
-		t.Errorf("the protected size is %d", second.Sizes.Protected)
-	}
-	healed(t, o, dir, map[*Point][]byte{first: disk, second: disk})
-}
-
-func TestADiskIsNotTakenOverUnreadWhileItIsDamaged(t *testing.T) {
-	t.Parallel()
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
-	defer o.Close()
-	disk := make([]byte, 100*sampleBlock)
-	rand.NewChaCha8([32]byte{8}).Read(disk)
-	first := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	keep := func() error {
-		b, err := o.Begin(t.Context(), BackupOptions{Machine: "web1", Time: time.Now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer b.Abort()
-		return b.KeepDisk(DiskInfo{Name: "vda", Size: int64(len(disk))})
-	}
-	if err := keep(); err != nil {
-		t.Fatal(err)
-	}
-	block := victims(t, o.Vault, first)["block"]
-	spoil(t, o.Vault, block)
-	if err := o.readBlock(block, make([]byte, sampleBlock)); err == nil {
-		t.Fatal("a damaged block was read")
-	}
-	if err := keep(); !errors.Is(err, ErrHarmed) {
-		t.Errorf("the disk was kept: %v", err)
-	}
-}
-
-func TestOnlyWhatDoesNotHashTwiceIsNotedAndWhatIsGoodAfterAllIsCleared(t *testing.T) {
-	t.Parallel()
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
-	defer o.Close()
-	disk := make([]byte, 100*sampleBlock)
-	rand.NewChaCha8([32]byte{9}).Read(disk)
-	p := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	block := victims(t, o.Vault, p)["block"]
-	var at place
-	if err := o.tables.Load().find(block, func(p place) bool { at = p; return true }); err != nil {
-		t.Fatal(err)
-	}
-	o.noteDamage(place{at.writer, at.pack, at.Location}, content.Block, ID{1}, errors.New("a segment led there"))
-	if n := notesIn(t, o.Vault); n != 0 {
-		t.Errorf("a good record that a damaged segment led to is noted")
-	}
-	file := o.dir.Path(packPath(at.writer, at.pack))
-	moved := file + ".moved"
-	if err := os.Rename(file, moved); err != nil {
-		t.Fatal(err)
-	}
-	o.files.forget(at.pack)
-	if err := os.Mkdir(file, 0o700); err != nil { // whose reading is an error of the device
-		t.Fatal(err)
-	}
-	if err := o.readBlock(block, make([]byte, sampleBlock)); err == nil {
-		t.Fatal("a folder was read")
-	}
-	o.files.forget(at.pack)
-	if err := errors.Join(os.Remove(file), os.Rename(moved, file)); err != nil {
-		t.Fatal(err)
-	}
-	if n := notesIn(t, o.Vault); n != 0 {
-		t.Errorf("an error of reading is noted as damage")
-	}
-	spoil(t, o.Vault, block)
-	if err := o.readBlock(block, make([]byte, sampleBlock)); err == nil {
-		t.Fatal("a damaged block was read")
-	}
-	if n := notesIn(t, o.Vault); n != 1 {
-		t.Errorf("%d records are noted", n)
-	}
-	spoil(t, o.Vault, block) // the bit flips back
-	report, err := o.Check(t.Context(), CheckOptions{Data: true})
-	if err != nil || report.Harmed() || len(report.Damaged) != 1 {
-		t.Fatalf("%+v, %v", report, err)
-	}
-	if bad, good, err := o.NoteDamage(t.Context(), report.Damaged); bad != 0 || good != 1 || err != nil {
-		t.Errorf("%d damaged, %d good: %v", bad, good, err)
-	}
-	if n := notesIn(t, o.Vault); n != 0 || o.damage.any() {
-		t.Errorf("%d records are still noted", n)
-	}
-	mustCheck(t, o.Vault)
-}
-
 func TestADamagedNoteIsReplacedByWhatTheRecordSays(t *testing.T) {
 	t.Parallel()
 	dir := vaultIn(t, sampleBlock)
@@ -414,87 +288,4 @@ func TestSweepKeepsTheGoodCopyAndNeverTheLastOneGoes(t *testing.T) {
 	}
 	second := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
 	healed(t, o, dir, map[*Point][]byte{p: disk, second: disk})
-}
-
-func TestAPointWithADamagedPageIsGivenUpSoThatSweepGoesOn(t *testing.T) {
-	t.Parallel()
-	dir := vaultIn(t, sampleBlock)
-	o := ownVault(t, dir, OwnOptions{})
-	disk := make([]byte, 150*sampleBlock)
-	rand.NewChaCha8([32]byte{12}).Read(disk)
-	harmed := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	rand.NewChaCha8([32]byte{13}).Read(disk)
-	whole := backUp(t, o, "web1", map[string]Source{"vda": memory(disk)})
-	spoil(t, o.Vault, victims(t, o.Vault, harmed)["root"])
-	mustClose(t, o)
-	o = ownVault(t, dir, OwnOptions{})
-	_, err := o.Sweep(t.Context(), SweepOptions{Now: true})
-	var h *HarmedError
-	if !errors.As(err, &h) || len(h.Points) != 1 || h.Points[0].ID != harmed.ID {
-		t.Fatalf("the sweep says %v", err)
-	}
-	if err := o.GiveUp(t.Context(), whole.Machine, whole.ID); !errors.Is(err, ErrWhole) {
-		t.Errorf("a whole point: %v", err)
-	}
-	if err := o.GiveUp(t.Context(), whole.Machine, "p0000000000000000"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("no point: %v", err)
-	}
-	if err := o.Lock(harmed, time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.GiveUp(t.Context(), harmed.Machine, harmed.ID); !errors.Is(err, ErrLocked) {
-		t.Fatalf("a locked point: %v", err)
-	}
-	if err := o.removeAttributes(harmed.Machine, harmed.ID); err != nil { // as if it had run out
-		t.Fatal(err)
-	}
-	if err := o.GiveUp(t.Context(), harmed.Machine, harmed.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.Sweep(t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
-		t.Errorf("sweep still stops: %v", err)
-	}
-	points, err := o.Points(t.Context())
-	if err != nil || len(points) != 1 || !bytes.Equal(readDisk(t, o.Vault, points[0], "vda"), disk) {
-		t.Errorf("%d points, %v", len(points), err)
-	}
-	mustClose(t, o)
-	if r := checkData(t, dir, true); len(r.Faults) > 0 {
-		t.Errorf("%+v", r.Faults)
-	}
-}
-
-func TestAPointWhoseRecordIsLostForGoodIsGivenUpByItsID(t *testing.T) {
-	t.Parallel()
-	s := makeSample(t)
-	name := s.files["point"]
-	segments, _ := filepath.Glob(filepath.Join(s.dir, segmentsDir, "*", "*"))
-	for _, f := range append(segments, filepath.Join(s.dir, name)) {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if slices.Contains(segments, f) {
-			err = os.Remove(f)
-		} else {
-			b[len(b)/2] ^= 1
-			err = os.WriteFile(f, b, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := ownVault(t, s.dir, OwnOptions{})
-	defer o.Close()
-	if _, err := o.Sweep(t.Context(), SweepOptions{Now: true}); err == nil {
-		t.Fatal("a sweep passed over a point that it could not read")
-	}
-	_, id, _ := parseNumbered(path.Base(name))
-	if err := o.GiveUp(t.Context(), MachineID(path.Base(path.Dir(name))), PointID(id)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.Sweep(t.Context(), SweepOptions{Now: true}); err != nil {
-		t.Errorf("sweep still stops: %v", err)
-	}
-	mustCheck(t, o.Vault)
 }
