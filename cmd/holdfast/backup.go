@@ -203,7 +203,13 @@ func backUp(ctx context.Context, k *console, o backupOptions) error {
 			return err
 		}
 	}
-	b, err := runJob[api.Backup](ctx, k, w, showing{"backup", true, o.quiet}, api.JobRequest{Kind: api.JobBackup, Machine: o.machine, Backup: &o.request})
+	q := api.JobRequest{Kind: api.JobBackup, Machine: o.machine, Backup: &o.request}
+	if w.daemon != "" && len(o.request.Disks) > 0 && !mayNamePaths(w.daemon) {
+		if err := handOver(&q); err != nil {
+			return err
+		}
+	}
+	b, err := runJob[api.Backup](ctx, k, w, showing{"backup", true, o.quiet}, q)
 	if err != nil {
 		return err
 	}
@@ -221,19 +227,26 @@ func absoluteDisks(values []string) (all []string, err error) {
 		if err != nil {
 			return nil, usagef("--disk %s: %v", name, err)
 		}
-		written := name + "=" + strings.ReplaceAll(spec.Path, ",", ",,")
-		if spec.Format != "" {
-			written += ",format=" + spec.Format
-		}
-		for _, b := range spec.Backing {
-			if b, err = filepath.Abs(b); err != nil {
+		for i, b := range spec.Backing {
+			if spec.Backing[i], err = filepath.Abs(b); err != nil {
 				return nil, err
 			}
-			written += ",backing=" + strings.ReplaceAll(b, ",", ",,")
 		}
-		all = append(all, written)
+		all = append(all, writeDisk(name, spec))
 	}
 	return all, nil
+}
+
+// writeDisk writes a value of --disk.
+func writeDisk(name string, spec image.Spec) string {
+	written := name + "=" + strings.ReplaceAll(spec.Path, ",", ",,")
+	if spec.Format != "" {
+		written += ",format=" + spec.Format
+	}
+	for _, b := range spec.Backing {
+		written += ",backing=" + strings.ReplaceAll(b, ",", ",,")
+	}
+	return written
 }
 
 func reportBackup(k *console, b api.Backup, json bool) error {

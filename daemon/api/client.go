@@ -35,6 +35,8 @@ type ClientOptions struct {
 type Client struct {
 	base   string // URL, without a slash at its end
 	where  string // for errors
+	socket string // "": it is reached over the network
+	dialer *net.Dialer
 	token  string
 	http   *http.Client
 	again  time.Duration // how long Follow tries to reach the daemon again
@@ -59,11 +61,11 @@ func NewClient(o ClientOptions) (*Client, error) {
 	dialer := &net.Dialer{Timeout: connect}
 	t := &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second,
 		TLSHandshakeTimeout: connect + 5*time.Second, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true}
-	c := &Client{token: o.Token, again: again, silent: 45 * time.Second, http: &http.Client{Transport: t,
+	c := &Client{token: o.Token, dialer: dialer, again: again, silent: 45 * time.Second, http: &http.Client{Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}} // a token goes nowhere else
 	switch {
 	case o.Socket != "" && o.URL == "":
-		c.base, c.where = "http://holdfast", o.Socket
+		c.base, c.where, c.socket = "http://holdfast", o.Socket, o.Socket
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", o.Socket)
 		}

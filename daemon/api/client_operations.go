@@ -50,7 +50,10 @@ func (c *Client) PlanPrune(ctx context.Context, vault string, o PruneOptions) ([
 
 // Start queues a job.
 func (c *Client) Start(ctx context.Context, r JobRequest) (Job, error) {
-	return do[Job](ctx, c, call{method: http.MethodPost, path: []string{"jobs"}, body: r})
+	if r.Handed() != nil {
+		return c.startHanded(ctx, r)
+	}
+	return do[Job](ctx, c, startCall(r))
 }
 
 // Jobs lists the jobs that the caller may see.

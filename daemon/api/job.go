@@ -85,14 +85,20 @@ type JobRequest struct {
 	Check      *CheckOptions      `json:"check,omitempty"`
 	EmptyTrash *EmptyTrashOptions `json:"empty_trash,omitempty"`
 	Restore    *RestoreJobOptions `json:"restore,omitempty"`
+
+	handed *Handed // open files that come with it, see BackupOptions.Open
 }
 
 // BackupOptions say how one backup is made.
 type BackupOptions struct {
 	// Disks, each NAME=IMAGE[,format=qcow2][,backing=DIR] with absolute paths, are
 	// those of a machine that is off; none: the machine is a protected one. Only who
-	// has the daemon's own rights may name them.
-	Disks          []string `json:"disks,omitempty"`
+	// has the daemon's own rights may name them without Open.
+	Disks []string `json:"disks,omitempty"`
+	// Open says which disk each of the open files belongs to that come with the request
+	// (see [Handed]): its name, for the image first and then for its backing files, each after the one
+	// that names it. Paths are then only what the images are called. None: no file comes.
+	Open           []string `json:"open,omitempty"`
 	AllowInUse     bool     `json:"allow_in_use,omitempty"`
 	SkipUnchanged  bool     `json:"skip_unchanged,omitempty"`
 	Scan           bool     `json:"scan,omitempty"`

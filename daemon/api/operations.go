@@ -26,7 +26,8 @@ type Reading interface {
 
 // Jobs are what takes its time.
 type Jobs interface {
-	// Start queues a job and returns at once. The job does not end with ctx.
+	// Start queues a job and returns at once. The job does not end with ctx. Files that come with
+	// the request are closed when they are needed no more, also where Start fails.
 	Start(ctx context.Context, r JobRequest) (Job, error)
 	// Follow calls fn with how a job stands, at once and whenever that changes, until it is
 	// over, fn fails or ctx ends.

@@ -2,6 +2,8 @@ package backup
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -18,6 +20,22 @@ func ParseImage(name, text string, allowInUse bool) (Disk, error) {
 	}
 	spec.AllowInUse = allowInUse
 	return FromImage(name, spec)
+}
+
+// ParseHanded is ParseImage where the image and its backing files are open already: see image.Spec.
+// They are to stay open until the run is over.
+func ParseHanded(name, text string, allowInUse bool, files []*os.File) (Disk, error) {
+	spec, err := image.ParseSpec(text)
+	if err != nil {
+		return Disk{}, err
+	}
+	spec.AllowInUse, spec.Backing, spec.Files = allowInUse, nil, files
+	d := diskOf(name, spec.Path, spec)
+	link := fmt.Sprintf("/proc/self/fd/%d", files[0].Fd())
+	if d.At, err = os.Readlink(link); err != nil {
+		d.At = link
+	}
+	return d, nil
 }
 
 // FromImage makes a disk of an image.

@@ -14,6 +14,7 @@ type Request struct {
 	Machine string // name
 	Disks   []Disk
 	Tool    string // program and version, for the record
+	From    string // who opened the images, and says where they lie; "": this process opens them
 
 	// SkipUnchanged takes a disk over from the parent point unread when the
 	// identity of its files has not changed since.
@@ -43,6 +44,7 @@ type Request struct {
 type Disk struct {
 	Name   string
 	Source string // where it is read, for the record and for messages
+	At     string // where it lies, where Source is only what somebody calls it; "": Source
 
 	// AllowInUse says that Open accepts a disk that somebody writes to.
 	AllowInUse bool

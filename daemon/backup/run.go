@@ -95,6 +95,8 @@ func (r *run) close() error {
 	return errors.Join(errs...)
 }
 
+const handedOver = "image that %.64s opened, of a machine that is off; nobody can tell whether it was shut down cleanly"
+
 const nobodyCanTell = "image of a machine that is off; nobody can tell whether it was shut down cleanly"
 
 // options describe the point. All that can be known of a machine that is off is
@@ -102,11 +104,17 @@ const nobodyCanTell = "image of a machine that is off; nobody can tell whether i
 func (r *run) options() blockstore.BackupOptions {
 	var sources []string
 	for _, d := range r.Disks {
+		if d.At != "" {
+			d.Source = d.At
+		}
 		sources = append(sources, d.Source)
 	}
 	o := blockstore.BackupOptions{
 		Machine: r.Machine, Time: time.Now().UTC(), Tool: r.Tool, Asked: blockstore.Crash, Reached: blockstore.Crash, Reason: nobodyCanTell, Beside: sources,
 		WriteRate: r.WriteRate, Workers: r.Depth,
+	}
+	if r.From != "" {
+		o.Reason = fmt.Sprintf(handedOver, r.From)
 	}
 	if r.asked != "" {
 		o.Asked = r.asked

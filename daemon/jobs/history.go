@@ -23,6 +23,9 @@ func (t *Table) ended(j *job) {
 	t.writes++
 	due := t.writes >= cutEvery
 	t.mu.Unlock()
+	if j.spec.Over != nil {
+		j.spec.Over()
+	}
 	if due {
 		t.cut(t.o.Clock())
 	}

@@ -58,6 +58,7 @@ type Spec struct {
 	Priority int           // of those that wait, the higher one begins first
 	Alone    []string      // only one job at a time runs of those that have one of these in common
 	Limit    time.Duration // it is cancelled after so long; 0: never
+	Over     func()        // called once when the job is over, also if it never began; nil: nothing is
 
 	// Do is the body. It returns soon after ctx ends. Result is what it returns, also beside an
 	// error, unless that is nil.
@@ -155,6 +156,9 @@ func (r *record) interrupt(now time.Time) {
 	r.Job.State, r.Job.Phase, r.Job.Ended = api.JobInterrupted, "", &at
 	r.Job.Error = &api.Problem{Status: 503, Title: "Interrupted", Kind: "interrupted", Exit: 130, Detail: ErrInterrupted.Error(),
 		Hint: "`holdfast job retry " + r.Job.ID + "` starts it again"}
+	if r.Request.TakesHanded() {
+		r.Job.Error.Hint = "its images were open files of " + r.Job.By + ": `holdfast backup` starts it again"
+	}
 }
 
 // Start queues a job and returns it. It is kept when Start returns.

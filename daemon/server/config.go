@@ -52,6 +52,7 @@ type Limits struct {
 	Connections    int           // of a listener at once; 256
 	PerClient      int           // of one user of the Unix socket, or of one address; 64
 	Followers      int           // of jobs, at once; 128
+	Files          int           // open files that one user handed over and jobs hold, or wait with; 128
 	Body           int64         // bytes of a request's body; 1 MiB
 	Arrive         time.Duration // for a request to arrive, headers and body each; 15 s
 	Stall          time.Duration // without the client taking any of an answer; 30 s
@@ -75,6 +76,7 @@ func (l Limits) orUsual() Limits {
 	set(&l.Connections, 256)
 	set(&l.PerClient, 64)
 	set(&l.Followers, 128)
+	set(&l.Files, 128)
 	set(&l.LoginFailures, 10)
 	set(&l.RefusalsMinute, 120)
 	if l.Body <= 0 {
@@ -97,6 +99,7 @@ type Server struct {
 	logins   *access.Attempts
 	refusals *access.Attempts
 	follow   gate
+	held     holdings
 	reads    reads
 }
 
@@ -111,7 +114,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.logins = access.NewAttempts(s.limits.LoginFailures, time.Minute, nil)
 	s.refusals = access.NewAttempts(s.limits.RefusalsMinute, time.Minute, nil)
-	s.follow.most = s.limits.Followers
+	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
 	s.api = newAPI(s.mux, c.Version)
 	s.register()
 	describeFully(s.api.OpenAPI())

@@ -26,6 +26,7 @@ const (
 type peer struct {
 	local bool
 	id    access.Identity
+	hand  *handover // nil: no open files are taken from it
 }
 
 func callerOf(ctx context.Context) *access.Principal {
@@ -39,6 +40,9 @@ func callerOf(ctx context.Context) *access.Principal {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &writer{ResponseWriter: w, stall: s.limits.Stall}
 	defer s.recovered(out, r)
+	if p, ok := r.Context().Value(peerKey).(peer); ok && p.hand != nil {
+		defer p.hand.drop()
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	rc := http.NewResponseController(out)
 	rc.SetReadDeadline(time.Now().Add(s.limits.Arrive))

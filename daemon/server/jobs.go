@@ -16,7 +16,8 @@ func (s *Server) registerJobs() {
 	add(s, endpoint[startIn, api.Job]{id: "start-job", method: http.MethodPost, path: "/jobs", tag: "jobs",
 		summary: "Start a job",
 		text: "Queues a backup, prune, sweep, check, empty-trash or restore, and answers at once. A backup takes the permission `backup`, a check `verify`, a restore `restore`, " +
-			"the others `delete` (a sweep that only looks `verify`), each on its machine, or on all where it names none.",
+			"the others `delete` (a sweep that only looks `verify`), each on its machine, or on all where it names none. " +
+			"Open files come with the first bytes of the connection's first request, over the Unix socket (SCM_RIGHTS); `backup.open` names the disk of each. They are closed when the job is over.",
 		may: access.See, audited: true, request: api.JobRequest{Kind: api.JobBackup, Vault: "main", Machine: "web1"}, answer: exampleJob,
 		do: func(ctx context.Context, c *call, in *startIn) (api.Job, error) {
 			r := &in.Body
@@ -27,10 +28,14 @@ func (s *Server) registerJobs() {
 			if err := c.allowed(ctx, "", func() []need { return jobNeeds(r) }); err != nil {
 				return api.Job{}, err
 			}
+			if err := c.takeHanded(ctx, r); err != nil {
+				return api.Job{}, err
+			}
 			j, err := s.c.Operations.Start(ctx, *r)
 			if err == nil {
 				c.entry.Object += " " + j.ID
 			}
+			c.entry.Object += saidOf(r)
 			return j, err
 		}})
 	add(s, endpoint[jobQueryIn, []api.Job]{id: "list-jobs", method: http.MethodGet, path: "/jobs", tag: "jobs",
@@ -102,7 +107,7 @@ func jobNeeds(r *api.JobRequest) []need {
 	what, _ := permissionOf(r.Kind)
 	switch r.Kind {
 	case api.JobBackup:
-		return []need{{what: what, vault: r.Vault, machine: &r.Machine, byName: true}}
+		return []need{{what: what, vault: r.Vault, machine: &r.Machine, byName: true, orNew: r.Backup != nil && len(r.Backup.Disks) > 0}}
 	case api.JobRestore:
 		return onMachine(what, r.Vault, &r.Machine) // by its id: points of other machines had its name
 	case api.JobCheck:

@@ -72,11 +72,22 @@ func (l *limited) leave(client string) {
 type countedConn struct {
 	net.Conn
 	peer  *access.PeerCred // of a Unix socket
+	hand  *handover        // nil: no open files are taken from the peer; set before anything is read
 	leave func()
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	if c.hand != nil {
+		return c.hand.read(b)
+	}
+	return c.Conn.Read(b)
 }
 
 func (c *countedConn) Close() error {
 	err := c.Conn.Close()
+	if c.hand != nil {
+		c.hand.drop()
+	}
 	c.leave()
 	return err
 }

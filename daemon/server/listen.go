@@ -172,12 +172,18 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	return g.Wait()
 }
 
-// connected notes who a connection's peer is.
+// connected notes who a connection's peer is, and whether open files are taken from it.
 func (s *Server) connected(ctx context.Context, c net.Conn) context.Context {
-	if counted, ok := c.(*countedConn); ok && counted.peer != nil {
-		return context.WithValue(ctx, peerKey, peer{local: true, id: s.c.Access.Identify(*counted.peer)})
+	counted, ok := c.(*countedConn)
+	if !ok || counted.peer == nil {
+		return ctx
 	}
-	return ctx
+	p := peer{local: true, id: s.c.Access.Identify(*counted.peer)}
+	if u, ok := counted.Conn.(*net.UnixConn); ok && s.c.Access.Peer(p.id).MaySome(access.Backup) {
+		counted.hand = &handover{conn: u, owner: counted.peer.UID, held: &s.held}
+		p.hand = counted.hand
+	}
+	return context.WithValue(ctx, peerKey, p)
 }
 
 // credentials asks for the peer of a Unix socket; nil for another connection.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -16,6 +17,7 @@ type need struct {
 	// no other machine can be meant; nil: all machines.
 	machine *string
 	byName  bool // it is replaced by the name
+	orNew   bool // there may be no machine yet that is called so
 }
 
 // allowed refuses what the caller may not do. The needs are looked at only when the
@@ -49,6 +51,9 @@ func (c *call) allow(ctx context.Context, n need) error {
 	if err != nil {
 		return err
 	}
+	if m == nil && n.orNew && c.who.May(n.what, *n.machine) && c.unknown(n.vault, *n.machine) {
+		return nil
+	}
 	if m == nil || !c.who.May(n.what, m.Name) {
 		return c.who.Refuse(n.what, *n.machine)
 	}
@@ -57,6 +62,11 @@ func (c *call) allow(ctx context.Context, n need) error {
 		*n.machine = m.Name
 	}
 	return nil
+}
+
+// unknown tells whether no machine is called so, of a vault whose machines were listed.
+func (c *call) unknown(vault, ref string) bool {
+	return !slices.ContainsFunc(c.known[vault], func(m api.Machine) bool { return m.ID == ref || m.Name == ref })
 }
 
 // machines lists the machines of a vault, once a request.

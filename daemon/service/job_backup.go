@@ -29,7 +29,7 @@ func (s *Service) backupBody(h How) body {
 		if q.Backup != nil {
 			o = *q.Backup
 		}
-		b := backing{s: s, r: r, policy: h.Policy, machine: q.Machine, o: o}
+		b := backing{s: s, r: r, policy: h.Policy, by: h.By, machine: q.Machine, o: o, handed: q.Handed()}
 		if err := b.prepare(ctx, q.Vault); err != nil {
 			return nil, err
 		}
@@ -58,7 +58,9 @@ type backing struct {
 	s               *Service
 	r               *jobs.Report
 	policy, machine string
+	by              string // who asked for it
 	o               api.BackupOptions
+	handed          *api.Handed    // the images, where who asked for it opened them
 	images          backup.Request // of a machine whose images are named
 }
 
@@ -68,10 +70,15 @@ func (b *backing) prepare(ctx context.Context, vault string) error {
 		return nil
 	}
 	disks, err := ParseDisks(b.o.Disks, b.o.AllowInUse)
+	from := ""
+	if b.handed != nil {
+		disks, err = handedDisks(b.o.Disks, b.o.Open, b.handed.Files, b.o.AllowInUse)
+		from = b.by
+	}
 	if err != nil {
 		return err
 	}
-	b.images = backup.Request{Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Depth: b.s.o.ReadDepth, Progress: b.progress}
+	b.images = backup.Request{From: from, Machine: b.machine, Disks: disks, Tool: b.s.o.Tool, SkipUnchanged: b.o.SkipUnchanged, Rate: b.o.Rate, WriteRate: b.o.WriteRate, Depth: b.s.o.ReadDepth, Progress: b.progress}
 	known, err := b.s.vaults.Find(ctx, vault)
 	if err != nil {
 		return err
@@ -122,6 +129,9 @@ func (b *backing) run(ctx context.Context, owner *blockstore.Owner) (*backup.Res
 		if m, err := owner.Machine(ctx, b.machine); err == nil {
 			if err := owner.CheckHeld(m); err != nil {
 				return nil, err
+			}
+			if m.Protected != nil && b.handed != nil {
+				return nil, notOfProtected(m.Name)
 			}
 		}
 		return backup.Run(ctx, owner, b.images)

@@ -36,13 +36,21 @@ func (s *Service) Start(ctx context.Context, q api.JobRequest) (api.Job, error) 
 }
 
 // StartAs queues a job.
-func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (api.Job, error) {
+func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (j api.Job, err error) {
+	defer func() {
+		if err != nil {
+			q.Handed().Close()
+		}
+	}()
 	known, err := s.vaults.Find(ctx, q.Vault)
 	if err != nil {
 		return api.Job{}, err
 	}
 	q.Vault = known.Key()
 	do, alone, err := s.bodyOf(q, h)
+	if err == nil {
+		err = checkHanded(&q)
+	}
 	if err == nil {
 		err = s.allow(ctx, q)
 	}
@@ -57,8 +65,10 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (api.Job
 	for i := range alone {
 		alone[i] = q.Vault + " " + alone[i]
 	}
+	kept := q // what is handed over is the body's alone
+	kept.HandOver(nil)
 	return s.jobs.Start(jobs.Spec{
-		Request: q, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone,
+		Request: kept, Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone,
 		Do: func(ctx context.Context, r *jobs.Report) (any, error) { return do(ctx, r, q) },
 	})
 }
@@ -113,8 +123,9 @@ func (s *Service) allow(ctx context.Context, q api.JobRequest) error {
 	if !ok || c.Trusted {
 		return nil
 	}
-	if b := q.Backup; b != nil && (len(b.Disks) > 0 || b.Scratch != api.Scratch{}) {
-		return &NotAllowed{fmt.Sprintf("%s may not name files of this host", c.Name), "back up a machine that is protected, or ask as root"}
+	if b := q.Backup; b != nil && (len(b.Disks) > 0 && !q.TakesHanded() || b.Scratch != api.Scratch{}) {
+		return &NotAllowed{fmt.Sprintf("%s may not name files of this host", c.Name),
+			"back up a machine that is protected, hand the images over as open files, as `holdfast backup --disk` does, or ask as root"}
 	}
 	if r := q.Restore; r != nil && !s.registered(r.Folder) {
 		return &NotAllowed{fmt.Sprintf("%s may not restore to %s", c.Name, r.Folder),
@@ -166,6 +177,9 @@ func (s *Service) RetryJob(ctx context.Context, id string) (api.Job, error) {
 	q, err := s.jobs.Request(id)
 	if err != nil {
 		return api.Job{}, err
+	}
+	if q.TakesHanded() {
+		return api.Job{}, Hinted(invalidf("job %s read images that %s had opened, and they are closed", id, old.By), "whoever may read them starts it again with `holdfast backup`")
 	}
 	return s.StartAs(ctx, q, How{By: callerName(ctx), Policy: old.Policy, Attempt: old.Attempt + 1, RetryOf: id})
 }

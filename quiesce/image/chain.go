@@ -17,6 +17,9 @@ type layer struct {
 
 // openChain opens an image and, where it is qcow2, its backing files, top first.
 func openChain(s Spec) (layers []layer, err error) {
+	if len(s.Files) > 0 {
+		return openHanded(s)
+	}
 	defer func() {
 		if err != nil {
 			closeAll(layers)

@@ -12,6 +12,8 @@
 //   - no header names files for us: the chain of backing files is walked here,
 //     inside the folders of the Spec, and the process that reads a qcow2 image
 //     (qemu-nbd, read-only) is given each layer's format and open file;
+//   - of files that another process opened ([Spec].Files), whose rights are less than ours, only
+//     those are read, if they were opened for reading and lie where images do;
 //   - an image in use is refused, unless the Spec says otherwise: QEMU's locks,
 //     loop devices and, for block devices, everything that [DeviceUsers] sees;
 //   - reading never keeps a machine from starting: [Image.Watch] reports it within

@@ -39,6 +39,9 @@ const (
 // takes the locks that a QEMU takes: none that honours them can open the image, not even
 // to read it. The locks end with Release and with the process.
 func Hold(s Spec) (_ *Held, err error) {
+	if len(s.Files) > 0 {
+		return nil, fmt.Errorf("image %s: what another opened is read, and not changed", s.Path)
+	}
 	layers, err := openChain(s)
 	if err != nil {
 		return nil, err

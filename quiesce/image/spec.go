@@ -2,6 +2,7 @@ package image
 
 import (
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -20,6 +21,11 @@ type Spec struct {
 	// Bitmap is a dirty bitmap in a qcow2 image: what it does not mark is of kind Same. Where it is
 	// not to be believed the image is opened without, and [Image.Doubt] says why.
 	Bitmap string
+
+	// Files are the image and then its backing files, each after the one that names it, open for reading: what
+	// somebody opened whose rights are not ours. Nothing is opened by name then, Path is only what the image is
+	// called, and Backing means nothing. They stay the caller's, who closes them after the Image.
+	Files []*os.File
 
 	held bool // by this process: its locks are ours
 }
