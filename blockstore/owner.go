@@ -20,6 +20,7 @@ type OwnOptions struct {
 	Options
 	Wait         time.Duration    // for another process of this host to give the vault up; 0: not at all
 	Waiting      func(*BusyError) // called once when waiting begins; may be nil
+	Still        func() bool      // asked while it waits, many times a second: false ends that with the *BusyError; may be nil
 	Budget       *Budget          // nil: one of DefaultBudget for this owner
 	Acceleration int              // of LZ4; 0 means 1
 	Paranoid     bool             // decompress and compare whatever is stored

@@ -68,7 +68,7 @@ func (v *Vault) claimVault(ctx context.Context, o OwnOptions) (*claim, error) {
 	for told := false; ; {
 		c, err := v.tryClaim(w, o.Reclaim)
 		var busy *BusyError
-		if !errors.As(err, &busy) || busy.OtherHost || !time.Now().Before(deadline) {
+		if !errors.As(err, &busy) || busy.OtherHost || !time.Now().Before(deadline) || told && o.Still != nil && !o.Still() {
 			return c, err
 		}
 		if !told && o.Waiting != nil {

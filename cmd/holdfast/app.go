@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // newApp returns the commands of the program, all writing to k. Nothing is
@@ -85,23 +88,35 @@ func run(ctx context.Context, k *console, words []string) int {
 		complete(ctx, k, words[1:])
 		return exitDone
 	}
-	app := newApp(k)
 	if len(words) == 1 && slices.Contains([]string{"--version", "-version", "-v", "-V"}, words[0]) {
 		words = []string{"version"}
 	}
+	for {
+		code, err := runOnce(ctx, k, words)
+		if k.came.CompareAndSwap(true, false) && err != nil && service.Explain(err).Exit == exitBusy {
+			k.say("note: the daemon that owns the vault answers now: it does the work")
+			continue
+		}
+		return cmp.Or(code, k.report(err))
+	}
+}
+
+// runOnce runs a command. The code is that of what is no error, and needs no report.
+func runOnce(ctx context.Context, k *console, words []string) (code int, err error) {
+	app := newApp(k)
 	l, err := arrange(app, words)
 	if err == nil && l.help {
 		printHelp(k.out, app, l)
-		return exitDone
+		return exitDone, nil
 	}
 	if err == nil && (l.command == nil || len(l.command.Subcommands) > 0) {
 		printHelp(k.err, app, l)
-		return exitUsage
+		return exitUsage, nil
 	}
 	if err == nil {
 		err = app.RunContext(ctx, l.words(app.Name))
 	}
-	return k.report(leaving(ctx, withUsage(err, l), "nothing was changed"))
+	return exitDone, leaving(ctx, withUsage(err, l), "nothing was changed")
 }
 
 // withUsage points at the help of the command that was used wrongly, where

@@ -95,6 +95,7 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if o.vault, err = k.vaultPath(c); err != nil {
 		return o, err
 	}
+	o.own.Still = k.notYet(o.vault)
 	if o.request.Scratch, err = scratchOf(c); err != nil {
 		return o, err
 	}

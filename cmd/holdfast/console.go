@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -33,6 +34,10 @@ type console struct {
 
 	// dial reaches the daemon that listens at a socket; nil: no daemon is asked.
 	dial func(socket string) (ops api.Operations, close func(), err error)
+
+	// reached is set once a daemon answered; came when one did that had not, for whose vault the
+	// command waits as if there were none.
+	reached, came atomic.Bool
 
 	// locked tells whether this user may not open a vault, so that a daemon is asked; nil: may always.
 	locked func(vault string) bool

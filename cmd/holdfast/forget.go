@@ -27,7 +27,7 @@ func (k *console) forgetting(ctx context.Context, path string, wait time.Duratio
 	}
 	defer giveBack()
 	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{
-		Options: open, Wait: wait, Waiting: k.waiting, Reclaim: true,
+		Options: open, Wait: wait, Waiting: k.waiting, Still: k.notYet(path), Reclaim: true,
 	})
 	if err != nil {
 		return leaving(ctx, orVaultMissing(path, err), "nothing was changed")

@@ -71,7 +71,7 @@ func (k *console) owning(ctx context.Context, path string, wait time.Duration, d
 		return err
 	}
 	defer giveBack()
-	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{Options: open, Wait: wait, Waiting: k.waiting})
+	o, err := blockstore.Own(ctx, path, blockstore.OwnOptions{Options: open, Wait: wait, Waiting: k.waiting, Still: k.notYet(path)})
 	if err != nil {
 		return leaving(ctx, orUnreachable(path, err), "nothing was changed")
 	}

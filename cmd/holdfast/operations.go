@@ -42,7 +42,7 @@ func (k *console) useOf(c *cli.Context) (u use, err error) {
 		return u, err
 	}
 	open, err := k.vaultOptions(c.Context)
-	u.own = blockstore.OwnOptions{Options: open, Wait: waitOf(c), Waiting: k.waiting}
+	u.own = blockstore.OwnOptions{Options: open, Wait: waitOf(c), Waiting: k.waiting, Still: k.notYet(u.vault)}
 	return u, err
 }
 
@@ -128,6 +128,29 @@ func (k *console) awaitDaemon(ctx context.Context, dir string, wait time.Duratio
 	}
 }
 
+// notYet tells, while a command waits for a vault, whether a daemon that owns it does not answer still. Once it
+// does the command is begun again, as its client.
+func (k *console) notYet(vault string) func() bool {
+	var last time.Time
+	return func() bool {
+		if k.reached.Load() || k.withoutDaemon() || time.Since(last) < time.Second {
+			return true
+		}
+		last = time.Now()
+		for _, dir := range k.runDirs() {
+			if _, ok := service.FindAnnounced(dir, vault); !ok {
+				continue
+			}
+			if c, err := net.Dial("unix", filepath.Join(dir, service.SocketName)); err == nil {
+				c.Close()
+				k.came.Store(true)
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // reach asks the daemon of a folder whether it answers.
 func (k *console) reach(ctx context.Context, dir, vault string) *worker {
 	socket := filepath.Join(dir, service.SocketName)
@@ -149,6 +172,7 @@ func (k *console) reach(ctx context.Context, dir, vault string) *worker {
 		k.say("note: the daemon that owns the vault does not answer at %s: going on without it (%v)", socket, err)
 		return nil
 	}
+	k.reached.Store(true)
 	return &worker{Operations: ops, vault: vault, daemon: socket, close: close}
 }
 

@@ -27,9 +27,10 @@ import (
 type host struct {
 	*yard
 	ops   api.Operations
-	calls int  // of dial
-	deaf  bool // nobody answers
-	away  bool // this user may not open the vault
+	calls int    // of dial
+	deaf  bool   // nobody answers
+	dials func() // called when the daemon is asked; may be nil
+	away  bool   // this user may not open the vault
 }
 
 func newHost(t *testing.T) *host {
@@ -132,6 +133,9 @@ func (h *host) throughCtx(ctx context.Context, words ...string) outcome {
 	k := &console{work: 10, out: &out, err: &err, getenv: func(n string) string { return h.env[n] }, local: time.UTC}
 	k.dial = func(socket string) (api.Operations, func(), error) {
 		h.calls++
+		if h.dials != nil {
+			h.dials()
+		}
 		if h.deaf {
 			socket += "-none"
 		}
@@ -305,5 +309,27 @@ func TestWhoMayNotAskTheDaemonIsToldWhoMay(t *testing.T) {
 	}}
 	if w := k.reach(t.Context(), t.TempDir(), ""); w != nil || !strings.Contains(said.String(), "root and members of its group") {
 		t.Errorf("%v: %s", w, said.String())
+	}
+}
+
+// TestACommandThatWaitsForADaemonThatBeginsBecomesItsClient: when it was asked the daemon did not answer yet.
+func TestACommandThatWaitsForADaemonThatBeginsBecomesItsClient(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	held, err := blockstore.Own(t.Context(), h.path("vault"), blockstore.OwnOptions{MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	h.dials = func() {
+		if h.deaf = h.calls == 1; !h.deaf {
+			held.Close() // of which the daemon is the owner, here through the service
+		}
+	}
+	o := h.through(exitDone, "backup", "web1", "--quiet", "--min-free", "none", "--wait", "5m", "--disk", "vda="+h.path("vda.img"))
+	o.says(t, "waiting: ")
+	o.says(t, "answers now")
+	if done, err := h.ops.Jobs(t.Context(), api.JobQuery{}); err != nil || len(done) != 1 {
+		t.Errorf("jobs of the daemon: %+v, %v", done, err)
 	}
 }

@@ -26,11 +26,11 @@ func TestOneDaemonLivesInAFolderAndTheNextWaitsForItsEnd(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	time.AfterFunc(20*time.Millisecond, func() { end() })
-	end, err = Live(t.Context(), dir)
+	next, err := Live(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := end(); err != nil || Alive(dir) {
+	if err := next(); err != nil || Alive(dir) {
 		t.Errorf("%v, or it lives after its end", err)
 	}
 }

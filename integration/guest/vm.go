@@ -187,7 +187,7 @@ func (v *VM) Agent(command string, args any) (json.RawMessage, error) {
 		return nil, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute)) // a guest without KVM, on a machine that others use, too
+	c.SetDeadline(time.Now().Add(5 * time.Minute)) // a guest without KVM, on a machine that others use, too
 	if command == "guest-ping" {
 		c.SetDeadline(time.Now().Add(2 * time.Second))
 	}
