@@ -27,7 +27,8 @@ backed up while it runs, at one instant across its disks, moving only what chang
 while it is off. With --disk the images of a machine that is off are named. IMAGE is a raw file, a
 block device, or, with format=qcow2, a qcow2 file; backing=DIR names a folder in which its backing
 files may lie. Nothing is guessed from an image's content. An image that QEMU uses is refused, and
-a machine that is started meanwhile ends its backup.`,
+a machine that is started meanwhile ends its backup. Images are opened as who runs this, also where a
+daemon owns the vault; it is handed the open files.`,
 		UsageText: `holdfast backup web1 --vault /srv/vault
 holdfast backup web1 --disk vda=/vms/web1.qcow2,format=qcow2
 holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,

@@ -40,7 +40,7 @@ func (h *handover) read(b []byte) (int, error) {
 	if oobn > 0 || flags&unix.MSG_CTRUNC != 0 {
 		h.came(oob[:oobn], flags&unix.MSG_CTRUNC != 0)
 	}
-	return n, err
+	return max(n, 0), err // it is -1 beside an error
 }
 
 func (h *handover) takes() bool {
@@ -49,7 +49,7 @@ func (h *handover) takes() bool {
 	if h.over || h.refused != "" {
 		return false
 	}
-	if !h.held.room(h.owner) {
+	if len(h.files) == 0 && !h.held.room(h.owner) {
 		h.refused = fmt.Sprintf("jobs of this user hold %d open files, and more may not come until some are over", h.held.most)
 		return false
 	}
