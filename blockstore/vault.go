@@ -90,6 +90,8 @@ type Vault struct {
 
 	points pointCache
 
+	closing closing
+
 	// onDamage is told of a record that was read twice and is damaged; nil but
 	// in an owner. Set before anyone else has the vault.
 	onDamage func(place, content.Kind, ID, error)
@@ -273,6 +275,7 @@ func (v *Vault) Info() VaultInfo {
 
 // Close closes the vault's files. Reads must have ended.
 func (v *Vault) Close() error {
+	v.closing.close()
 	v.files.close()
 	v.tables.Store(&tableSet{})
 	return nil

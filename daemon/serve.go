@@ -30,7 +30,7 @@ func (d *Daemon) serve(ctx context.Context) (chan error, error) {
 		return nil, err
 	}
 	s, err := server.New(server.Config{Operations: d.service, Access: store, Audit: audit, Log: d.log, Version: d.o.Tool, Explain: service.Explain,
-		OpenDisk: d.openDisk, Lend: d.lend, Watching: d.service, Metrics: d.overview.Metrics()})
+		OpenDisk: d.openDisk, Files: d.service, Lend: d.lend, Watching: d.service, Metrics: d.overview.Metrics()})
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}

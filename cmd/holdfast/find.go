@@ -75,7 +75,7 @@ func findFiles(ctx context.Context, k *console, g *guests, ref guestRef, f fileF
 			return nil
 		}
 		if asJSON {
-			return enc.Encode(describeFile(p, p.Path, nil))
+			return enc.Encode(service.DescribeFile(p, p.Path, nil))
 		}
 		k.path(p.Path, end)
 		return k.failed()

@@ -60,7 +60,7 @@ func listFiles(k *console, g *guests, o lsOptions) error {
 	}
 	files := []api.GuestFile{}
 	if a.Mode&0o170000 != 0o040000 {
-		files = append(files, describeFile(at, at.Path, nil))
+		files = append(files, service.DescribeFile(at, at.Path, nil))
 	} else if files, err = o.folder(at); err != nil {
 		return err
 	}
@@ -104,99 +104,12 @@ func (o *lsOptions) folder(at guestfs.Place) ([]api.GuestFile, error) {
 		if err == nil {
 			p, err = c.Place()
 		}
-		f := describeFile(p, path, err)
+		f := service.DescribeFile(p, path, err)
 		f.Name = c.Name
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b api.GuestFile) int { return strings.Compare(a.Name, b.Name) })
 	return files, nil
-}
-
-// describeFile says what is at p; err is why that cannot be told.
-func describeFile(p guestfs.Place, path string, err error) api.GuestFile {
-	f := api.GuestFile{Path: strings.ToValidUTF8(path, "�")}
-	f.Name = f.Path[strings.LastIndexByte(f.Path, '/')+1:]
-	if f.Path == "/" {
-		f.Name = "/"
-	}
-	if err == nil {
-		err = fillFile(&f, p)
-	}
-	if err != nil {
-		f.Error = err.Error()
-		f.Damaged = service.Explain(err).Exit == exitDamaged
-	}
-	return f
-}
-
-func fillFile(f *api.GuestFile, p guestfs.Place) error {
-	a, err := p.Stat()
-	if err != nil {
-		return err
-	}
-	f.Type, f.Mode, f.Links, f.UID, f.GID = typeWord(a.Mode), fmt.Sprintf("%04o", a.Mode&0o7777), a.Nlink, a.UID, a.GID
-	f.Size, f.Volume, f.Inode = a.Size, p.Volume.Name, a.Ino
-	if !a.Mtime.IsZero() {
-		at := a.Mtime.UTC()
-		f.Modified = &at
-	}
-	switch f.Type {
-	case "link":
-		f.Target, err = p.Readlink()
-		f.Target = strings.ToValidUTF8(f.Target, "�")
-	case "block", "char":
-		f.Major, f.Minor = a.Major, a.Minor
-	}
-	f.Permissions = permissions(a.Mode)
-	return err
-}
-
-// typeWord is the type of an inode.
-func typeWord(mode uint32) string {
-	switch mode & 0o170000 {
-	case 0o100000:
-		return "file"
-	case 0o040000:
-		return "folder"
-	case 0o120000:
-		return "link"
-	case 0o060000:
-		return "block"
-	case 0o020000:
-		return "char"
-	case 0o010000:
-		return "pipe"
-	case 0o140000:
-		return "socket"
-	}
-	return "unknown"
-}
-
-// permissions are as ls(1) writes them.
-func permissions(mode uint32) string {
-	b := []byte("?rwxrwxrwx")
-	letters := map[string]byte{"file": '-', "folder": 'd', "link": 'l', "block": 'b', "char": 'c', "pipe": 'p', "socket": 's'}
-	if c, ok := letters[typeWord(mode)]; ok {
-		b[0] = c
-	}
-	for i := range 9 {
-		if mode&(1<<(8-i)) == 0 {
-			b[i+1] = '-'
-		}
-	}
-	for _, s := range []struct {
-		bit   uint32
-		at    int
-		lower byte
-	}{{0o4000, 3, 's'}, {0o2000, 6, 's'}, {0o1000, 9, 't'}} {
-		switch {
-		case mode&s.bit != 0 && b[s.at] == 'x':
-			b[s.at] = s.lower
-		case mode&s.bit != 0:
-			b[s.at] = s.lower - 'a' + 'A'
-		}
-	}
-	return string(b)
 }
 
 func longRows(k *console, files []api.GuestFile, local bool) [][]string {

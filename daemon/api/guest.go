@@ -5,6 +5,7 @@ import "time"
 // GuestVolumes is what lies on the disks of a point: volumes.json in the mount, and
 // what `holdfast volumes --json` prints.
 type GuestVolumes struct {
+	Point   string        `json:"point,omitempty"` // its id, in answers of the daemon
 	Volumes []GuestVolume `json:"volumes"`
 	Notes   []string      `json:"notes"` // on tables and volume groups
 }
@@ -47,7 +48,8 @@ type GuestPartition struct {
 type GuestFile struct {
 	Name        string     `json:"name"`
 	Path        string     `json:"path"`
-	Volume      string     `json:"volume"` // that it lies on
+	PathEscaped string     `json:"path_escaped,omitempty"` // percent-encoded, where path is no UTF-8 and so not what the guest has
+	Volume      string     `json:"volume"`                 // that it lies on
 	Inode       uint64     `json:"inode"`
 	Type        string     `json:"type"`        // file, folder, link, block, char, pipe, socket, unknown
 	Mode        string     `json:"mode"`        // four octal digits
@@ -62,6 +64,8 @@ type GuestFile struct {
 	Minor       uint32     `json:"minor,omitempty"`
 	Error       string     `json:"error,omitempty"`
 	Damaged     bool       `json:"damaged,omitempty"`
+
+	Streams []GuestStream `json:"streams,omitempty"` // of NTFS, beside the content; where one file is described
 }
 
 // GuestCopy is what a copy out of a guest took.

@@ -35,6 +35,9 @@ var asked = map[string]struct {
 	"retry-job":  {path: "/jobs/j-web1/retry", least: "operator", audited: true},
 
 	"read-disk":     {path: "/vaults/main/machines/web1/points/latest/disks/vda", least: "restorer", audited: true},
+	"list-volumes":  {path: "/vaults/main/machines/web1/points/latest/volumes", least: "restorer", audited: true},
+	"list-folder":   {path: "/vaults/main/machines/web1/points/latest/files?path=/etc", least: "restorer", audited: true},
+	"show-file":     {path: "/vaults/main/machines/web1/points/latest/files/stat?path=/etc/passwd", least: "restorer", audited: true},
 	"change-points": {path: "/vaults/main/points/change", body: `{"change":"delete","points":[{"machine":"web1","point":"latest"}]}`, least: "admin", audited: true},
 	"give-up-point": {path: "/vaults/main/points/give-up", body: `{"machine":"web1","point":"p1"}`, least: "admin", audited: true},
 

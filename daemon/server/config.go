@@ -37,6 +37,8 @@ type Config struct {
 	// OpenDisk opens a disk of a point for a restorer; it may be nil. All four may be
 	// ids, the point also a time or "latest".
 	OpenDisk func(ctx context.Context, vault, machine, point, disk string) (Disk, error)
+	// Files are the files of guests; they are told who asks, too. It may be nil.
+	Files api.Files
 	// Lend gives up a vault, so that another process can be its owner, until release is called;
 	// it may be nil. It waits for what cannot be interrupted, no longer than ctx, or
 	// refuses with what is in the way.
@@ -53,6 +55,7 @@ type Limits struct {
 	PerClient      int           // of one user of the Unix socket, or of one address; 64
 	Followers      int           // of jobs, at once; 128
 	Files          int           // open files that one user handed over and jobs hold, or wait with; 128
+	Browsing       int           // questions about guests' files at once; 16
 	Body           int64         // bytes of a request's body; 1 MiB
 	Arrive         time.Duration // for a request to arrive, headers and body each; 15 s
 	Stall          time.Duration // without the client taking any of an answer; 30 s
@@ -77,6 +80,7 @@ func (l Limits) orUsual() Limits {
 	set(&l.PerClient, 64)
 	set(&l.Followers, 128)
 	set(&l.Files, 128)
+	set(&l.Browsing, 16)
 	set(&l.LoginFailures, 10)
 	set(&l.RefusalsMinute, 120)
 	if l.Body <= 0 {
@@ -100,6 +104,7 @@ type Server struct {
 	refusals *access.Attempts
 	follow   gate
 	held     holdings
+	browse   gate
 	reads    reads
 }
 
@@ -115,6 +120,7 @@ func New(c Config) (*Server, error) {
 	s.logins = access.NewAttempts(s.limits.LoginFailures, time.Minute, nil)
 	s.refusals = access.NewAttempts(s.limits.RefusalsMinute, time.Minute, nil)
 	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
+	s.browse.most = s.limits.Browsing
 	s.api = newAPI(s.mux, c.Version)
 	s.register()
 	describeFully(s.api.OpenAPI())

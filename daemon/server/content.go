@@ -14,8 +14,7 @@ import (
 )
 
 type diskIn struct {
-	MachineIn
-	Point string `path:"point" pattern:"^[A-Za-z0-9:._+-]{1,64}$" patternDescription:"an id or time of a point, or latest" doc:"The point's id, its time, or latest." example:"latest"`
+	PointIn
 	Disk  string `path:"disk" maxLength:"256" pattern:"^[^/\\x00-\\x1f\\x7f]+$" patternDescription:"a name of a disk" doc:"The disk's name." example:"vda"`
 	Range string `header:"Range" maxLength:"4096" doc:"Which bytes; missing: all." example:"bytes=0-1048575"`
 }

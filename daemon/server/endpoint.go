@@ -37,6 +37,7 @@ type call struct {
 	s     *Server
 	who   *access.Principal
 	entry api.AuditEntry // what the audit log will say of it
+	quiet bool           // it will not say that it was done, because it said so of the same a while ago
 	known map[string][]api.Machine
 }
 
@@ -112,7 +113,7 @@ func (c *call) end(audited bool, err error) {
 	case errors.As(err, &refused), errors.As(err, &p) && p.Status == http.StatusForbidden:
 		c.entry.Outcome, c.entry.Detail = api.AuditRefused, err.Error()
 		c.s.refusals.Failed(c.who.Name)
-	case !audited:
+	case !audited, err == nil && c.quiet:
 		return
 	case err != nil:
 		c.entry.Outcome, c.entry.Detail = api.AuditFailed, c.s.explain(err).Detail

@@ -47,4 +47,13 @@ var (
 			Points: 30, Good: &api.PointBrief{ID: "p01c7p2q9", Time: exampleTime, Consistency: "filesystem", Asked: "filesystem", Mode: "bitmap"}, Objective: 93600, Next: &exampleTime}}}
 	exampleUsage = api.Usage{Vault: exampleVault.Vault, Time: exampleTime, Months: []api.MonthUsage{{Month: "2026-11", Partial: true, Instances: 1, Protected: 7 << 30, Stored: 2 << 30,
 		Machines: []api.MachineUsage{{Machine: "web1", MachineID: "m4f0a", Instances: 1, Protected: 7 << 30, Points: 22, Kept: 22, Stored: 2 << 30}}}}}
+
+	exampleGuestTime = time.Date(2026, 11, 22, 21, 4, 11, 123456789, time.UTC)
+	exampleVolumes   = api.GuestVolumes{Point: "p01c7p2q9", Notes: []string{}, Volumes: []api.GuestVolume{{Name: "vda1", Type: "ext4", UUID: "3b1f9c52-6a0e-4f7b-9c55-0a1d2e3f4a5b",
+		Size: 20 << 30, Journal: "replayed", MountedAt: []string{"/"}, Disk: "vda", Readable: true, Notes: []string{},
+		Partition: &api.GuestPartition{Scheme: "gpt", Number: 1, Offset: 1 << 20, Type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", UUID: "0f6f6a35-6c5b-4e0c-8f8e-0a7cf5a3a5d1"}}}}
+	exampleFile = api.GuestFile{Name: "passwd", Path: "/etc/passwd", Volume: "vda1", Inode: 131, Type: "file", Mode: "0644", Permissions: "-rw-r--r--", Links: 1,
+		Size: 1542, Modified: &exampleGuestTime}
+	exampleFolder = api.GuestFolder{Point: "p01c7p2q9", Entries: []api.GuestFile{exampleFile}, Next: "p01c7p2q9.17.passwd",
+		Folder: api.GuestFile{Name: "etc", Path: "/etc", Volume: "vda1", Inode: 12, Type: "folder", Mode: "0755", Permissions: "drwxr-xr-x", Links: 92, Size: 4096, Modified: &exampleGuestTime}}
 )

@@ -208,6 +208,20 @@ func (f *fake) Ignore(ctx context.Context, r api.IgnoreRequest) ([]string, error
 	return r.Names, f.note(ctx, "Ignore", r)
 }
 
+func (f *fake) GuestVolumes(ctx context.Context, at api.GuestAt) (api.GuestVolumes, error) {
+	return exampleVolumes, f.note(ctx, "GuestVolumes", at)
+}
+
+func (f *fake) GuestFolder(ctx context.Context, at api.GuestAt, page api.FolderPage) (api.GuestFolder, error) {
+	l := exampleFolder
+	l.Folder.Path = at.Path
+	return l, f.note(ctx, "GuestFolder", at)
+}
+
+func (f *fake) GuestFile(ctx context.Context, at api.GuestAt) (api.GuestFile, error) {
+	return exampleFile, f.note(ctx, "GuestFile", at)
+}
+
 // fakeDisk is a disk in memory.
 type fakeDisk struct {
 	*bytes.Reader
@@ -250,6 +264,7 @@ func newSite(t testing.TB, change func(*Config)) *site {
 		OpenDisk: func(context.Context, string, string, string, string) (Disk, error) {
 			return &fakeDisk{Reader: bytes.NewReader(diskBytes)}, nil
 		},
+		Files:   st.fake,
 		Lend:    func(context.Context, string) (func(), error) { return func() {}, nil },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "holdfast_up 1") }),
 		Limits:  Limits{RefusalsMinute: 1000000, LoginFailures: 1000000},

@@ -29,7 +29,7 @@ func newAPI(mux *http.ServeMux, version string) huma.API {
 			Info:       &huma.Info{Title: "Holdfast", Version: version, Description: overview},
 			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", nameOf)},
 			Tags: []*huma.Tag{{Name: "look", Description: "What there is, and how it stands."}, {Name: "jobs", Description: "What takes its time."},
-				{Name: "points", Description: "Recovery points."}, {Name: "machines", Description: "How machines are backed up."},
+				{Name: "points", Description: "Recovery points."}, {Name: "files", Description: "Files of guests, as they were at points."}, {Name: "machines", Description: "How machines are backed up."},
 				{Name: "policies", Description: "When, and what is kept."}, {Name: "vaults", Description: "Whole vaults."},
 				{Name: "access", Description: "Who may do what, and who did."}},
 		},

@@ -13,6 +13,7 @@ func (s *Server) register() {
 	s.registerTokens()
 	s.registerLend()
 	s.registerContent()
+	s.registerFiles()
 	s.registerWatching()
 	s.registerMetrics()
 }

@@ -27,6 +27,8 @@ func classifyFiles(err error) (kind string, exit int, hint string, ok bool) {
 		return "guest-unsupported", exitFailed, "restore or mount the disk itself, and read it with the guest's own tools", true
 	case errors.As(err, new(*guestfs.AbsentError)):
 		return "no-such-file", exitNotFound, "`holdfast ls` lists what a folder holds, `holdfast find MACHINE@POINT --name NAME` where a name lies; other points may hold more", true
+	case errors.Is(err, syscall.ELOOP):
+		return "too-many-links", exitNotFound, "the guest itself could not open that", true
 	case errors.Is(err, syscall.ENOTDIR):
 		return "not-a-folder", exitNotFound, "", true
 	}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -84,6 +85,8 @@ type Options struct {
 
 	// RestoreFolders are those in which, or below which, who is not trusted may have points restored to.
 	RestoreFolders []string
+
+	Log *slog.Logger // is told what a person should look at; nil: the default one
 }
 
 // Service is every operation, see [api.Operations]. Its methods are safe for concurrent use.
@@ -93,6 +96,8 @@ type Service struct {
 	jobs    *jobs.Table
 	journal func() (*quiesce.Journal, error) // nil journal: none
 	keeping sync.Mutex                       // held while the list of ignored names is replaced
+
+	files files // of guests
 
 	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
 	hostFacts *hostFacts    // nil: none were asked for yet
@@ -108,7 +113,10 @@ func New(o Options) *Service {
 	if o.Patience <= 0 {
 		o.Patience = vaultPatience
 	}
-	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs, host: make(chan struct{}, 1)}
+	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs, host: make(chan struct{}, 1), files: files{slots: make(chan struct{}, filesAtOnce), log: o.Log}}
+	if s.files.log == nil {
+		s.files.log = slog.Default()
+	}
 	s.journal = sync.OnceValues(func() (*quiesce.Journal, error) {
 		if o.StateDir == "" {
 			return nil, nil

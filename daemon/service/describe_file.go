@@ -1,0 +1,99 @@
+package service
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+)
+
+// DescribeFile says what is at p, which a folder has as path; err is why that cannot be told.
+func DescribeFile(p guestfs.Place, path string, err error) api.GuestFile {
+	f := api.GuestFile{Path: strings.ToValidUTF8(path, "�")}
+	if !utf8.ValidString(path) {
+		f.PathEscaped = api.EscapePath(path)
+	}
+	f.Name = f.Path[strings.LastIndexByte(f.Path, '/')+1:]
+	if f.Path == "/" {
+		f.Name = "/"
+	}
+	if err == nil {
+		err = fillFile(&f, p)
+	}
+	if err != nil {
+		f.Error = strings.ToValidUTF8(err.Error(), "�")
+		f.Damaged = Explain(err).Exit == exitDamaged
+	}
+	return f
+}
+
+func fillFile(f *api.GuestFile, p guestfs.Place) error {
+	a, err := p.Stat()
+	if err != nil {
+		return err
+	}
+	f.Type, f.Mode, f.Links, f.UID, f.GID = typeWord(a.Mode), fmt.Sprintf("%04o", a.Mode&0o7777), a.Nlink, a.UID, a.GID
+	f.Size, f.Volume, f.Inode = a.Size, p.Volume.Name, a.Ino
+	if at := a.Mtime.UTC(); !at.IsZero() && at.Year() >= 0 && at.Year() <= 9999 { // what RFC 3339 can say
+		f.Modified = &at
+	}
+	switch f.Type {
+	case "link":
+		f.Target, err = p.Readlink()
+		f.Target = strings.ToValidUTF8(f.Target, "�")
+	case "block", "char":
+		f.Major, f.Minor = a.Major, a.Minor
+	}
+	f.Permissions = permissions(a.Mode)
+	return err
+}
+
+// typeWord is the type of an inode.
+func typeWord(mode uint32) string {
+	switch mode & 0o170000 {
+	case 0o100000:
+		return "file"
+	case 0o040000:
+		return "folder"
+	case 0o120000:
+		return "link"
+	case 0o060000:
+		return "block"
+	case 0o020000:
+		return "char"
+	case 0o010000:
+		return "pipe"
+	case 0o140000:
+		return "socket"
+	}
+	return "unknown"
+}
+
+// permissions are as ls(1) writes them.
+func permissions(mode uint32) string {
+	b := []byte("?rwxrwxrwx")
+	letters := map[string]byte{"file": '-', "folder": 'd', "link": 'l', "block": 'b', "char": 'c', "pipe": 'p', "socket": 's'}
+	if c, ok := letters[typeWord(mode)]; ok {
+		b[0] = c
+	}
+	for i := range 9 {
+		if mode&(1<<(8-i)) == 0 {
+			b[i+1] = '-'
+		}
+	}
+	for _, s := range []struct {
+		bit   uint32
+		at    int
+		lower byte
+	}{{0o4000, 3, 's'}, {0o2000, 6, 's'}, {0o1000, 9, 't'}} {
+		switch {
+		case mode&s.bit != 0 && b[s.at] == 'x':
+			b[s.at] = s.lower
+		case mode&s.bit != 0:
+			b[s.at] = s.lower - 'a' + 'A'
+		}
+	}
+	return string(b)
+}
