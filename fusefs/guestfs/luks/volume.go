@@ -13,7 +13,7 @@ type Volume struct {
 	r    io.ReaderAt
 	c    sectorCipher
 	data segment
-	key  string // names key and cipher, and tells neither
+	key  string    // names key and cipher, and tells neither
 	free sync.Pool // *[]byte of window bytes
 }
 
