@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"path"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -31,7 +32,9 @@ func File(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, 
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
-	o.Path = path.Clean("/" + o.Path)
+	if !strings.HasPrefix(o.Path, `\`) {
+		o.Path = path.Clean("/" + o.Path)
+	}
 	t := &timeline{run: newRun(v, o.Keys), v: v, o: o}
 	h := &api.FileHistory{Volume: o.Volume, Path: o.Path, Points: len(points), Versions: []api.FileVersion{}}
 	for i, p := range points {

@@ -229,7 +229,7 @@ func (s *state) describe(v *api.FileVersion, asked string) {
 	}
 	v.SHA256, v.Entries = s.sum, s.entries
 	v.Target = strings.ToValidUTF8(s.target, "�")
-	if s.at.Path != asked {
+	if !strings.EqualFold(s.at.Path, strings.ReplaceAll(asked, `\`, "/")) {
 		v.Real = strings.ToValidUTF8(s.at.Path, "�")
 	}
 }
