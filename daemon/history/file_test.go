@@ -19,6 +19,7 @@ type truth struct {
 	content []byte
 	mode    string
 	target  string
+	serial  int // of its time of change
 }
 
 // guest is an ext4 that debugfs changes day by day, and what should be in it.
@@ -55,7 +56,7 @@ func (g *guest) write(path string, content []byte) {
 	g.say("write %s %s", from, path)
 	g.say("sif %s mode 0100644", path)
 	g.say("sif %s mtime @%d", path, 1700000000+g.serial)
-	g.files[path] = truth{kind: "file", content: content, mode: "0644"}
+	g.files[path] = truth{kind: "file", content: content, mode: "0644", serial: g.serial}
 }
 
 func (g *guest) remove(path string) {
@@ -74,8 +75,10 @@ func (g *guest) chmod(path, mode string) {
 
 func (g *guest) symlink(path, target string) {
 	g.remove(path)
+	g.serial++
 	g.say("symlink %s %s", path, target)
-	g.files[path] = truth{kind: "link", target: target}
+	g.say("sif %s mtime @%d", path, 1700000000+g.serial)
+	g.files[path] = truth{kind: "link", target: target, serial: g.serial}
 }
 
 // rename is a second name and the removal of the first.
