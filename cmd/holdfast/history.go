@@ -85,15 +85,12 @@ func showHistory(ctx context.Context, k *console, g *guests, o historyOptions) e
 	if err != nil {
 		return err
 	}
-	latest := pointRef{Machine: o.ref.point.Machine, Point: string(points[len(points)-1].ID)}
-	g.unlocked(ctx, latest, func() error { // a person may have to be asked for a passphrase; what else is wrong is a version
-		_, err := g.view(guestRef{latest, o.ref.volume, o.ref.path})
-		return err
-	})
 	var h *api.FileHistory
-	err = k.measure("points", false, o.quiet, func(set func(done, total int64)) error {
-		h, err = history.File(ctx, g.v, points, history.FileOptions{Volume: volumeOf(o.ref), Path: o.ref.path, Keys: g.keys, NoSums: o.noSums, Progress: set})
-		return err
+	err = g.unlocked(ctx, o.ref.point, func() error {
+		return k.measure("points", false, o.quiet, func(set func(done, total int64)) (err error) {
+			h, err = history.File(ctx, g.v, points, history.FileOptions{Volume: volumeOf(o.ref), Path: o.ref.path, Keys: g.keys, NoSums: o.noSums, Progress: set})
+			return err
+		})
 	})
 	if err != nil {
 		return err
@@ -159,7 +156,7 @@ func (o *historyOptions) show(k *console, h *api.FileHistory) error {
 			if h.Volume != "" {
 				volume = h.Volume + ":"
 			}
-			k.say("hint: `holdfast cp %s@%s:%s%s .` takes a version out, by its FIRST or LAST", h.Machine, v.First.Time.Format(blockstore.LabelLayout), volume, h.Path)
+			k.say("hint: `holdfast cp %s@%s:%s%s .` takes a version out, by its FIRST or LAST", o.ref.point.Machine, v.First.Time.Format(blockstore.LabelLayout), volume, h.Path)
 			break
 		}
 	}

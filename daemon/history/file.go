@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 
@@ -27,7 +28,8 @@ type FileOptions struct {
 
 // File tells what became of a path over points of one machine, which are given oldest
 // first. Points that cannot be read are versions that say so; the only errors are those
-// of ctx.
+// of ctx, and a *guestfs.UnreadableError where all of them are locked: encrypted, and no key
+// was given that fits.
 func File(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, o FileOptions) (*api.FileHistory, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
@@ -45,6 +47,9 @@ func File(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, 
 		}
 	}
 	o.Progress(int64(len(points)), int64(len(points)))
+	if t.locked != nil && t.seen == nil && !t.other {
+		return nil, t.locked
+	}
 	if len(points) > 0 {
 		h.Machine = points[len(points)-1].MachineName
 	}
@@ -62,6 +67,9 @@ type timeline struct {
 
 	now  *state // of the last point; nil: there was none
 	seen *state // the last that was not unreadable
+
+	locked error // of a point that is unreadable since a key is missing
+	other  bool  // one is for another reason
 }
 
 // next adds what a point says.
@@ -87,8 +95,14 @@ func (t *timeline) next(ctx context.Context, p *blockstore.Point) error {
 		t.versions = append(t.versions, s.version(p, t.o.Path, changes))
 	}
 	t.now = s
-	if s.is != unreadable {
+	var shut *guestfs.UnreadableError
+	switch {
+	case s.is != unreadable:
 		t.seen = s
+	case errors.As(s.err, &shut) && shut.Locked:
+		t.locked = s.err
+	default:
+		t.other = true
 	}
 	return nil
 }
