@@ -134,6 +134,7 @@ var testArrows = map[string][]string{
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
+	"daemon/history":  {"integration/alone"},
 	"integration":     {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
 	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
 	"quiesce/libvirt": {"integration/guest"},
