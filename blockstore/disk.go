@@ -16,6 +16,7 @@ type Disk struct {
 	point *Point
 	info  DiskInfo
 	m     *diskmap.Map
+	reads *Reads // counted in, too; may be nil
 }
 
 // OpenDisk opens one disk of a point for reading.
@@ -24,7 +25,7 @@ func (v *Vault) OpenDisk(p *Point, disk string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Disk{v, p, *info, v.diskMap(info)}, nil
+	return &Disk{v: v, point: p, info: *info, m: v.diskMap(info)}, nil
 }
 
 // Info describes the disk as the point recorded it.
@@ -107,6 +108,9 @@ func (r *reading) block(id ID, dst []byte, skip int64) error {
 		return nil
 	}
 	if !v.blocks.Contains(id) {
+		if r.d.reads != nil {
+			r.d.reads.Blocks.Add(1)
+		}
 		if len(dst) == v.head.BlockSize {
 			return v.readBlock(id, dst)
 		}
@@ -201,8 +205,8 @@ func (m *merger) flush() error {
 // bytes, ascending, as long as they are, up to the end of the larger disk. It reads
 // only pages of the maps that differ.
 func Diff(ctx context.Context, a, b *Disk, fn func(off, length int64) error) error {
-	if a.v.head.BlockSize != b.v.head.BlockSize || a.v.secret != b.v.secret {
-		return errors.New("disks of vaults with other keys cannot be compared")
+	if err := comparable(a, b); err != nil {
+		return err
 	}
 	bs, size := int64(a.v.head.BlockSize), max(a.info.Size, b.info.Size)
 	return diskmap.Diff(ctx, a.m, b.m, func(first, n int64) error {

@@ -213,6 +213,11 @@ func compareDiff(t *testing.T, v *Vault, p, q *Point, want map[PointID][]byte) {
 		if same := bytes.Equal(block(want[p.ID], i), block(want[q.ID], i)); same == differ[i] {
 			t.Errorf("diff of %s and %s says %v of block %d", p.ID, q.ID, differ[i], i)
 		}
+		at, n := int64(i*bs), int64(1)
+		same, err := SameIn(t.Context(), a, b, at, n)
+		if want := !differ[i] && at < min(a.Size(), b.Size()); same != want || err != nil {
+			t.Errorf("block %d of %s and %s is the same: %v, %v", i, p.ID, q.ID, same, err)
+		}
 	}
 }
 

@@ -18,14 +18,14 @@ const module = "github.com/holdfast-backup/holdfast"
 // none.
 var arrows = map[string][]string{
 	"cmd/holdfast": {"daemon", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
-		"daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
+		"daemon/backup", "daemon/restore", "daemon/history", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", // guests' files without a mount
 		"quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 
 	"daemon": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status",
 		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
-	"daemon/service": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/policy", "daemon/api",
+	"daemon/service": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/history", "daemon/policy", "daemon/api",
 		"fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/jobs":      {"daemon/smallfile", "daemon/api"},
 	"daemon/access":    {"daemon/smallfile", "daemon/api"},
@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"daemon/status":    {"daemon/api", "daemon/policy"},
 	"daemon/backup":    {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/restore":   {"daemon/api", "fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "quiesce/nbd", "blockstore"},
+	"daemon/history":   {"daemon/api", "fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"},
 	"daemon/portal":    {"daemon/api"},
 	"daemon/policy":    {},
 	"daemon/api":       {},
@@ -133,6 +134,7 @@ var testArrows = map[string][]string{
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
+	"daemon/history":  {"integration/alone"},
 	"integration":     {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
 	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
 	"quiesce/libvirt": {"integration/guest"},

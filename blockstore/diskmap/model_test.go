@@ -179,6 +179,31 @@ func TestDiffYieldsExactlyTheRangesThatDiffer(t *testing.T) {
 		e := disks[1+r.IntN(len(disks)-1)]
 		diff(t, d, e)
 		diff(t, e, d)
+		for range 20 {
+			same(t, r, d, e)
+		}
+	}
+}
+
+// same compares a random range by its IDs.
+func same(t *testing.T, r *rand.Rand, a, b *disk) {
+	t.Helper()
+	size := max(len(a.ids), len(b.ids))
+	first := r.IntN(size + 1)
+	n := 1 + r.IntN(min(200, size-first+1))
+	want := true
+	for i := first; i < first+n; i++ {
+		var x, y content.ID
+		if i < len(a.ids) {
+			x = a.ids[i]
+		}
+		if i < len(b.ids) {
+			y = b.ids[i]
+		}
+		want = want && x == y
+	}
+	if got, err := Same(t.Context(), a.m, b.m, int64(first), int64(n)); got != want || err != nil {
+		t.Fatalf("%d and %d blocks, %d from %d: same %v, want %v (%v)", len(a.ids), len(b.ids), n, first, got, want, err)
 	}
 }
 
@@ -238,6 +263,10 @@ func TestWhatDidNotChangeCostsNoPage(t *testing.T) {
 	changed := &Map{Root: root, Blocks: parent.Blocks, Load: s.load}
 	if err := Diff(t.Context(), parent, changed, func(int64, int64) error { return nil }); err != nil || s.loads != 6 {
 		t.Errorf("diff of one changed block loads %d pages, want 3 of each map; %v", s.loads, err)
+	}
+	s.loads = 0
+	if same, err := Same(t.Context(), parent, changed, 5000, 60_000); !same || err != nil || s.loads > 2 {
+		t.Errorf("what lies under shared pages: same %v, %d pages loaded, want the two roots; %v", same, s.loads, err)
 	}
 }
 

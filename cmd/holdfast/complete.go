@@ -144,6 +144,8 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	case strings.HasPrefix(name, "MACHINE..."):
 		t.points(ctx, k)
 		return filter(t.machines, last)
+	case strings.HasPrefix(name, "MACHINE:"):
+		return t.pathsOfAll(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE@POINT") && strings.Contains(name, "PATH") && strings.Contains(last, ":"):
 		return t.guestPaths(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE"):
@@ -217,6 +219,19 @@ func (t *typed) open(ctx context.Context, k *console) *blockstore.Vault {
 		return nil
 	}
 	return v
+}
+
+// pathsOfAll offers machines, and then what their latest points hold.
+func (t *typed) pathsOfAll(ctx context.Context, k *console, last string) []string {
+	machine, rest, chosen := strings.Cut(last, ":")
+	if !chosen {
+		return filter(machineNames(t.points(ctx, k), ":"), last)
+	}
+	words := t.guestPaths(ctx, k, machine+"@latest:"+rest)
+	for i := range words {
+		words[i] = machine + strings.TrimPrefix(words[i], machine+"@latest")
+	}
+	return words
 }
 
 // mostPaths is how many entries of a folder are looked at.

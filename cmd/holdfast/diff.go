@@ -14,19 +14,39 @@ import (
 func diffCommand(k *console) *cli.Command {
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "say where the disks of two points differ",
-		ArgsUsage: "MACHINE@A MACHINE@B",
-		Description: `Lists the ranges of each disk that differ between two points, in whole blocks. It compares
-maps and reads no data. Disks are matched by name.`,
-		UsageText: "holdfast diff web1@2026-11-21 web1@latest --disk vda --vault /srv/vault",
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "disk", Usage: "compare only disk `NAME`; may be given several times"},
+		Usage:     "say where files or disks of two points differ",
+		ArgsUsage: "MACHINE@A[:PATH] MACHINE@B[:PATH]",
+		Description: `With paths, lists which files were added, removed, changed, moved or replaced by something else
+between two points, and where only metadata differs; times of folders are not compared. Where the second
+word has no path, it is that of the first. The second may name another folder, another volume or
+another machine of the vault. Files that were moved are told by their inodes, or by what they hold. What
+the disks' maps prove to be the same is not read.
+
+Without paths, lists the ranges of each disk that differ, in whole blocks. That compares maps and
+reads no data. Disks are matched by name.`,
+		UsageText: "holdfast diff web1@2026-11-21:/etc web1@latest:/etc\nholdfast diff web1@2026-11-21:/etc web1@latest --content\n" +
+			"holdfast diff web1@2026-11-21 web1@latest --disk vda --vault /srv/vault",
+		Flags: append(guestKeyFlags(),
+			&cli.BoolFlag{Name: "content", Usage: "show how texts differ, as diff -u does"},
+			&cli.StringSliceFlag{Name: "disk", Usage: "without paths: compare only disk `NAME`; may be given several times"},
 			jsonFlag(),
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := takeArgs(c, "MACHINE@A", "MACHINE@B")
 			if err != nil {
 				return err
+			}
+			if a, b, named, err := fileRefs(args); err != nil {
+				return err
+			} else if named {
+				if c.IsSet("disk") {
+					return usagef("--disk compares disks, and a path names files")
+				}
+				f := diffFilesOptions{a, b, c.Bool("content"), c.Bool("json"), c.Bool("quiet")}
+				return withGuests(c, k, func(g *guests) error { return diffFiles(c.Context, k, g, f) })
+			}
+			if c.Bool("content") {
+				return usagef("--content needs paths").hinted("write MACHINE@A:PATH, for example web1@latest:/etc")
 			}
 			o := diffOptions{disks: c.StringSlice("disk"), json: c.Bool("json")}
 			if o.a, err = parsePointRef(args[0]); err != nil {

@@ -64,6 +64,10 @@ func Open(disks []Disk, o Options) *Guest {
 	if o.Formats == nil {
 		o.Formats = formats
 	}
+	disks = slices.Clone(disks)
+	for i := range disks {
+		disks[i].R = &numbered{disks[i].R, i}
+	}
 	return &Guest{disks: disks, o: o}
 }
 

@@ -244,3 +244,14 @@ func (p Place) Children() iter.Seq2[Child, error] {
 		}
 	}
 }
+
+// MountsBelow tells whether the view has other volumes below a folder.
+func (w *View) MountsBelow(dir string) bool {
+	dir = strings.TrimSuffix(path.Clean("/"+dir), "/") + "/"
+	for at := range w.mounts {
+		if strings.HasPrefix(at+"/", dir) && at+"/" != dir {
+			return true
+		}
+	}
+	return false
+}

@@ -1,6 +1,7 @@
 package luks
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"sync"
@@ -12,6 +13,7 @@ type Volume struct {
 	r    io.ReaderAt
 	c    sectorCipher
 	data segment
+	key  string    // names key and cipher, and tells neither
 	free sync.Pool // *[]byte of window bytes
 }
 
@@ -27,7 +29,25 @@ func (h *Header) Open(k VolumeKey) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Volume{r: h.r, c: c, data: h.data, free: sync.Pool{New: func() any { b := make([]byte, window); return &b }}}, nil
+	return &Volume{r: h.r, c: c, data: h.data, key: nameKey(h.data, k.key), free: sync.Pool{New: func() any { b := make([]byte, window); return &b }}}, nil
+}
+
+// nameKey names a key, for whoever compares encrypted parts of two volumes without
+// reading them. It leads back to nothing.
+func nameKey(d segment, key []byte) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "holdfast: name of a volume key\x00%s\x00%d\x00", d.cipher, d.sector)
+	sum.Write(key)
+	return fmt.Sprintf("luks %x", sum.Sum(nil)[:16])
+}
+
+// Below says in which reader a part of the plain content lies encrypted, and where: whole
+// sectors, which may be more than the part. how names what decrypts them there: the key,
+// and the number of the first sector.
+func (v *Volume) Below(off, n int64) (r io.ReaderAt, at, length int64, how string) {
+	from := off - off%v.data.sector
+	to := min((off+n+v.data.sector-1)/v.data.sector*v.data.sector, v.data.len)
+	return v.r, v.data.off + from, to - from, fmt.Sprintf("%s at %d;", v.key, uint64(from)/sector+v.data.iv)
 }
 
 // Size is that of the plain content, in bytes.

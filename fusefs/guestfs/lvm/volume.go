@@ -64,12 +64,7 @@ func (v *Volume) ReadAt(p []byte, off int64) (int, error) {
 
 // readAt reads at least a byte of the run, at most to the end of a stripe.
 func (r *run) readAt(p []byte, off int64) (int, error) {
-	left, place := r.len-off, r.at[0]
-	if n := int64(len(r.at)); n > 1 {
-		row, within := off/r.stripe, off%r.stripe
-		place, left = r.at[row%n], min(left, r.stripe-within)
-		off = row/n*r.stripe + within
-	}
+	place, off, left := r.find(off)
 	p = p[:min(int64(len(p)), left)]
 	n, err := place.r.ReadAt(p, place.off+off)
 	if n == len(p) {
