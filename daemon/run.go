@@ -55,6 +55,7 @@ type Daemon struct {
 	scheduler *scheduler
 	overview  *Overview
 	mounts    mounts
+	found     found
 
 	beat atomic.Int64 // when the scheduler's loop turned last, in nanoseconds since start
 	born time.Time

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/server"
@@ -30,7 +29,8 @@ func (d *Daemon) serve(ctx context.Context) (chan error, error) {
 		return nil, err
 	}
 	s, err := server.New(server.Config{Operations: d.service, Access: store, Audit: audit, Log: d.log, Version: d.o.Tool, Explain: service.Explain,
-		OpenDisk: d.openDisk, Files: d.service, Lend: d.lend, Watching: d.service, Metrics: d.overview.Metrics()})
+		OpenDisk: d.openDisk, MapDisk: d.mapDisk, CompareDisk: d.compareDisk, ReadConfig: d.readConfig, Files: d.service, Names: d.names, Lend: d.lend,
+		Watching: d.service, Metrics: d.overview.Metrics()})
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())
 	}
@@ -108,41 +108,4 @@ func runningIn(list []api.Job) error {
 		return nil
 	}
 	return &JobsError{list}
-}
-
-// openDisk opens a disk of a point, and keeps its vault from being left until it is closed.
-func (d *Daemon) openDisk(ctx context.Context, vault, machine, point, disk string) (server.Disk, error) {
-	h, err := d.vaults.find(vault)
-	if err != nil {
-		return nil, err
-	}
-	c, release, err := h.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var opened *blockstore.Disk
-	err = unlessHung(c.hung, func() error { return c.hang }, func() error {
-		p, err := service.FindPoint(ctx, c.owner.Vault, api.PointRef{Machine: machine, Point: point})
-		if err == nil {
-			opened, err = c.owner.OpenDisk(p, disk)
-		}
-		return err
-	})
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return &openedDisk{Disk: opened, release: release}, nil
-}
-
-// openedDisk is a disk whose vault is kept open for it.
-type openedDisk struct {
-	*blockstore.Disk
-	release func()
-}
-
-// Close lets the vault go.
-func (o *openedDisk) Close() error {
-	o.release()
-	return nil
 }

@@ -20,7 +20,7 @@ import (
 //	not in the vault          ESTALE
 //	not permitted             EACCES, logged
 //	a bare errno              itself (ENXIO, EINVAL of lseek)
-//	anything else             EIO, logged
+//	anything else             EIO, logged; once for all files where it passes
 func (t *tree) errno(err error, p *blockstore.Point, file string) syscall.Errno {
 	var corrupt *blockstore.CorruptError
 	if err == nil {
@@ -41,7 +41,11 @@ func (t *tree) errno(err error, p *blockstore.Point, file string) syscall.Errno 
 	case errors.Is(err, blockstore.ErrNotFound):
 		return syscall.ESTALE
 	}
-	t.faults.once(fmt.Sprintf("%s %s %v", p.ID, file, err),
+	key := fmt.Sprintf("%s %s %v", p.ID, file, err)
+	if passing(err) { // the same for all files
+		key = err.Error()
+	}
+	t.faults.once(key,
 		"a file cannot be read", "machine", p.MachineName, "point", string(p.ID), "file", file, "error", err)
 	if errors.Is(err, fs.ErrPermission) {
 		return syscall.EACCES

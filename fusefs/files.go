@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -43,6 +44,9 @@ func (n *filesNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 		return child(ctx, &n.Inode, &volumesJSONNode{t: n.t, p: n.p}, volumesJSONStable(n.p), out, forever)
 	}
 	if _, err := n.t.guests.guest(n.p).Volume(name); err != nil {
+		if passes := n.passing(); passes != nil {
+			return nil, n.t.errno(passes, n.p, filesName)
+		}
 		return nil, syscall.ENOENT
 	}
 	return nil, n.t.enter(n.p, name, out)
@@ -61,6 +65,9 @@ func (t *tree) enter(p *blockstore.Point, volume string, out *fuse.EntryOut) sys
 }
 
 func (n *filesNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
+	if err := n.passing(); err != nil {
+		return nil, n.t.errno(err, n.p, filesName)
+	}
 	list := []fuse.DirEntry{entry(volumesJSONName, volumesJSONStable(n.p))}
 	for _, v := range n.t.guests.guest(n.p).Volumes() {
 		id, err := v.Identify()
@@ -69,4 +76,23 @@ func (n *filesNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 		}
 	}
 	return fs.NewListDirStream(list), 0
+}
+
+// passing returns why a disk could not be read for now: then what is on it is not told at all, rather than told to be
+// nothing.
+func (n *filesNode) passing() error {
+	for _, v := range n.t.guests.guest(n.p).Volumes() {
+		if _, err := v.Identify(); passing(err) {
+			n.t.guests.forget(n.p)
+			return err
+		}
+	}
+	return nil
+}
+
+// passing tells errors of a [Vault] that say nothing of its content, and need not come again: that it
+// cannot be reached, or not by this user. They have a method Passing.
+func passing(err error) bool {
+	var p interface{ Passing() bool }
+	return errors.As(err, &p) && p.Passing()
 }

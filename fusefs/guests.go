@@ -147,6 +147,18 @@ func (g *guests) inode(node uint64) (s *shown, ino uint64, ok bool) {
 	return g.slots[n].shown, g.slots[n].upper<<inodeBits | node&(1<<inodeBits-1), true
 }
 
+// forget has the disks of a point looked at anew, unless one of its volumes is open.
+func (g *guests) forget(p *blockstore.Point) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range g.volumes {
+		if s.point.ID == p.ID && s.at != nil {
+			return
+		}
+	}
+	delete(g.points, p.ID)
+}
+
 // open returns the file system of s, which may be open already.
 func (g *guests) open(s *shown) (gtree.FileSystem, error) {
 	g.mu.Lock()
@@ -159,6 +171,9 @@ func (g *guests) open(s *shown) (gtree.FileSystem, error) {
 		}
 	}
 	fs, err := v.FS()
+	if passing(err) {
+		g.forget(s.point)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,8 @@ type Vault interface {
 // Disk is one disk of a point: immutable, with nothing to close.
 type Disk interface {
 	// ReadAt fills p with verified bytes, or says what is wrong: a
-	// *blockstore.CorruptError where content is damaged.
+	// *blockstore.CorruptError where content is damaged; an error with a method Passing() bool that is true
+	// where it may be had later.
 	io.ReaderAt
 
 	// Size is in bytes.

@@ -25,9 +25,8 @@ type volumesJSONNode struct {
 	t *tree
 	p *blockstore.Point
 
-	once sync.Once // makes text, err
+	mu   sync.Mutex // guards text; held while it is made
 	text []byte
-	err  error
 }
 
 var (
@@ -40,13 +39,25 @@ func volumesJSONStable(p *blockstore.Point) fs.StableAttr {
 }
 
 func (n *volumesJSONNode) render() ([]byte, syscall.Errno) {
-	n.once.Do(func() {
-		// A guest of its own: what it opens is let go at once.
-		g := OpenGuest(n.t.vault, n.p, guestfs.Options{Memory: volumeMemory, Formats: n.t.guests.formats, Keys: n.t.guests.keys})
-		n.text, n.err = json.MarshalIndent(DescribeVolumes(g), "", "  ")
-		n.text = append(n.text, '\n')
-	})
-	return n.text, n.t.errno(n.err, n.p, filesName+"/"+volumesJSONName)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.text != nil {
+		return n.text, 0
+	}
+	// A guest of its own: what it opens is let go at once.
+	g := OpenGuest(n.t.vault, n.p, guestfs.Options{Memory: volumeMemory, Formats: n.t.guests.formats, Keys: n.t.guests.keys})
+	all := DescribeVolumes(g)
+	for _, v := range g.Volumes() {
+		if _, err := v.Identify(); passing(err) {
+			return nil, n.t.errno(err, n.p, filesName+"/"+volumesJSONName)
+		}
+	}
+	text, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return nil, n.t.errno(err, n.p, filesName+"/"+volumesJSONName)
+	}
+	n.text = append(text, '\n')
+	return n.text, 0
 }
 
 func (n *volumesJSONNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {

@@ -18,7 +18,7 @@ const module = "github.com/holdfast-backup/holdfast"
 // none.
 var arrows = map[string][]string{
 	"cmd/holdfast": {"daemon", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
-		"daemon/backup", "daemon/restore", "daemon/history", "daemon/portal", "daemon/policy", "daemon/api",
+		"daemon/backup", "daemon/restore", "daemon/history", "daemon/portal", "daemon/policy", "daemon/api", "daemon/far",
 		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", // guests' files without a mount
 		"quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 
@@ -39,6 +39,7 @@ var arrows = map[string][]string{
 	"daemon/backup":    {"quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/policy", "daemon/api", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/restore":   {"daemon/api", "fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "quiesce/nbd", "blockstore"},
 	"daemon/history":   {"daemon/api", "fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"},
+	"daemon/far":       {"daemon/api", "fusefs", "blockstore"}, // a vault that a daemon reads for who may not open it
 	"daemon/portal":    {"daemon/api"},
 	"daemon/policy":    {},
 	"daemon/api":       {},

@@ -57,12 +57,12 @@ policies:
 				return err
 			}
 			o := applying{path, c.Bool("dry-run"), c.Bool("remove-others"), c.Bool("json")}
-			if o.dry {
-				return planPolicies(c.Context, k, o, policies)
-			}
-			r := api.PoliciesRequest{RemoveOthers: o.others}
+			r := api.PoliciesRequest{RemoveOthers: o.others, DryRun: o.dry}
 			for _, p := range policies {
 				r.Policies = append(r.Policies, service.SpecOf(p))
+			}
+			if o.dry {
+				return planPolicies(c.Context, k, o, policies, r)
 			}
 			return k.changing(c, func(w *worker) error {
 				changes, err := w.SetPolicies(c.Context, w.vault, r)
@@ -99,7 +99,12 @@ func readPolicies(name string) ([]blockstore.Policy, error) {
 }
 
 // planPolicies says what would change.
-func planPolicies(ctx context.Context, k *console, o applying, policies []blockstore.Policy) error {
+func planPolicies(ctx context.Context, k *console, o applying, policies []blockstore.Policy, r api.PoliciesRequest) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		changes, err := w.SetPolicies(ctx, w.vault, r)
+		return showChanges(k, o, changes, err)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err

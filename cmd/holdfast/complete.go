@@ -9,6 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/far"
+	"github.com/holdfast-backup/holdfast/fusefs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
 
@@ -180,6 +182,10 @@ func machineNames(points []*blockstore.Point, suffix string) []string {
 func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
+	if w := k.reader(ctx, t.path(k)); w != nil {
+		defer w.close()
+		return t.farPoints(ctx, w)
+	}
 	v := t.open(ctx, k)
 	if v == nil {
 		return nil
@@ -200,12 +206,41 @@ func (t *typed) points(ctx context.Context, k *console) []*blockstore.Point {
 	return points
 }
 
+// farPoints is points where a daemon tells of them.
+func (t *typed) farPoints(ctx context.Context, w *worker) (points []*blockstore.Point) {
+	machines, _ := w.Machines(ctx, w.vault) // what is not told cannot be offered
+	for _, m := range machines {
+		t.machines = append(t.machines, m.Name)
+	}
+	policies, _ := w.Policies(ctx, w.vault)
+	for _, p := range policies {
+		t.policies = append(t.policies, p.Name)
+	}
+	told, _ := w.Points(ctx, w.vault, "")
+	if t.command != nil && (t.command.Name == "undelete" || t.command.Name == "empty") {
+		trash, _ := w.Trash(ctx, w.vault)
+		told = nil
+		for _, p := range trash {
+			told = append(told, p.Point)
+		}
+	}
+	for _, p := range told {
+		points = append(points, &blockstore.Point{ID: blockstore.PointID(p.ID), MachineName: p.Machine, Time: p.Time.Time})
+	}
+	return points
+}
+
+// path is that of the vault that is named; "" where none is.
+func (t *typed) path(k *console) string {
+	if t.vault != "" {
+		return t.vault
+	}
+	return k.getenv("HOLDFAST_VAULT")
+}
+
 // open opens the vault that is named; nil if that cannot be done without asking.
 func (t *typed) open(ctx context.Context, k *console) *blockstore.Vault {
-	path := t.vault
-	if path == "" {
-		path = k.getenv("HOLDFAST_VAULT")
-	}
+	path := t.path(k)
 	if path == "" {
 		return nil
 	}
@@ -238,7 +273,7 @@ func (t *typed) pathsOfAll(ctx context.Context, k *console, last string) []strin
 const mostPaths = 5000
 
 // guestPaths offers what a guest's folder holds; folders end with a slash.
-func (t *typed) guestPaths(ctx context.Context, k *console, last string) []string {
+func (t *typed) guestPaths(ctx context.Context, k *console, last string) (words []string) {
 	folder := last[:strings.LastIndexAny(last, "/:")+1]
 	ref, err := parseGuestRef(folder)
 	if err != nil {
@@ -246,11 +281,23 @@ func (t *typed) guestPaths(ctx context.Context, k *console, last string) []strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
+	if w := k.reader(ctx, t.path(k)); w != nil {
+		defer w.close()
+		k.through(ctx, w, t.path(k), "complete "+last, func(ctx context.Context, v *far.Vault) error {
+			words = pathsIn(ctx, k, v, ref, folder, last)
+			return nil
+		})
+		return words
+	}
 	v := t.open(ctx, k)
 	if v == nil {
 		return nil
 	}
 	defer v.Close()
+	return pathsIn(ctx, k, ownVault{fusefs.FromVault(v), v}, ref, folder, last)
+}
+
+func pathsIn(ctx context.Context, k *console, v pointVault, ref guestRef, folder, last string) []string {
 	g := &guests{ctx: ctx, v: v, open: map[pointRef]*guestfs.Guest{}, k: k, given: true}
 	at, err := g.find(ref, true)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
-	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/daemon/far"
+	"github.com/holdfast-backup/holdfast/fusefs"
 )
 
 func diffCommand(k *console) *cli.Command {
@@ -63,7 +64,7 @@ reads no data. Disks are matched by name.`,
 					return usagef("--disk: %v", err)
 				}
 			}
-			return diffPoints(c.Context, k, o)
+			return diffPoints(c, k, o)
 		},
 	}
 }
@@ -75,17 +76,61 @@ type diffOptions struct {
 	json  bool
 }
 
-func diffPoints(ctx context.Context, k *console, o diffOptions) error {
+func diffPoints(c *cli.Context, k *console, o diffOptions) error {
+	ctx := c.Context
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		return k.through(ctx, w, o.vault, purposeOf(c), func(ctx context.Context, v *far.Vault) error {
+			return compareIn(ctx, k, v, o, farDiffer(w))
+		})
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	a, err := service.FindPoint(ctx, v, o.a)
+	return compareIn(ctx, k, ownVault{fusefs.FromVault(v), v}, o, ownDiffer(v))
+}
+
+// differ calls fn for the ranges in which a disk that both points have differs.
+type differ func(ctx context.Context, a, b *blockstore.Point, disk string, fn func(api.Range) error) error
+
+func ownDiffer(v *blockstore.Vault) differ {
+	return func(ctx context.Context, a, b *blockstore.Point, disk string, fn func(api.Range) error) error {
+		diskA, err := v.OpenDisk(a, disk)
+		if err != nil {
+			return err
+		}
+		diskB, err := v.OpenDisk(b, disk)
+		if err != nil {
+			return err
+		}
+		return blockstore.Diff(ctx, diskA, diskB, func(off, length int64) error { return fn(api.Range{Offset: off, Length: length}) })
+	}
+}
+
+// farDiffer has a daemon compare.
+func farDiffer(w *worker) differ {
+	return func(ctx context.Context, a, b *blockstore.Point, disk string, fn func(api.Range) error) error {
+		from, ok := w.Operations.(interface {
+			CompareDisk(ctx context.Context, vault string, a, b api.PointRef, disk string, fn func(api.Range) error) error
+		})
+		if !ok {
+			return usagef("this daemon compares no disks")
+		}
+		ref := func(p *blockstore.Point) api.PointRef {
+			return api.PointRef{Machine: string(p.Machine), Point: string(p.ID)}
+		}
+		return from.CompareDisk(ctx, w.vault, ref(a), ref(b), disk, fn)
+	}
+}
+
+func compareIn(ctx context.Context, k *console, v pointVault, o diffOptions, compare differ) error {
+	a, err := v.Find(ctx, o.a)
 	if err != nil {
 		return err
 	}
-	b, err := service.FindPoint(ctx, v, o.b)
+	b, err := v.Find(ctx, o.b)
 	if err != nil {
 		return err
 	}
@@ -99,7 +144,7 @@ func diffPoints(ctx context.Context, k *console, o diffOptions) error {
 	}
 	w.begin()
 	for _, name := range names {
-		if err := diffDisk(ctx, v, a, b, name, w); err != nil {
+		if err := diffDisk(ctx, compare, a, b, name, w); err != nil {
 			return err
 		}
 	}
@@ -122,7 +167,7 @@ func diskNames(points ...*blockstore.Point) []string {
 }
 
 // diffDisk tells w where one disk differs, range by range: there may be millions.
-func diffDisk(ctx context.Context, v *blockstore.Vault, a, b *blockstore.Point, name string, w diffWriter) error {
+func diffDisk(ctx context.Context, compare differ, a, b *blockstore.Point, name string, w diffWriter) error {
 	d := api.DiskDiff{Name: name, SizeA: -1, SizeB: -1}
 	infoA, missingA := a.Disk(name)
 	infoB, missingB := b.Disk(name)
@@ -137,17 +182,9 @@ func diffDisk(ctx context.Context, v *blockstore.Vault, a, b *blockstore.Point, 
 	}
 	w.disk(d)
 	if missingA == nil && missingB == nil {
-		diskA, err := v.OpenDisk(a, name)
-		if err != nil {
-			return err
-		}
-		diskB, err := v.OpenDisk(b, name)
-		if err != nil {
-			return err
-		}
-		err = blockstore.Diff(ctx, diskA, diskB, func(off, length int64) error {
-			d.Bytes += length
-			return w.differ(api.Range{Offset: off, Length: length})
+		err := compare(ctx, a, b, name, func(r api.Range) error {
+			d.Bytes += r.Length
+			return w.differ(r)
 		})
 		if err != nil {
 			return err

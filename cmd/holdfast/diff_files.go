@@ -53,9 +53,13 @@ func fileRefs(words []string) (a, b guestRef, named bool, err error) {
 
 // diffFiles prints how the files of two points differ.
 func diffFiles(ctx context.Context, k *console, g *guests, o diffFilesOptions) error {
+	v, err := g.opened()
+	if err != nil {
+		return err
+	}
 	var sides [2]history.Side
 	for i, r := range []guestRef{o.a, o.b} {
-		p, err := service.FindPoint(ctx, g.v, r.point)
+		p, err := service.FindPoint(ctx, v, r.point)
 		if err != nil {
 			return err
 		}
@@ -76,10 +80,10 @@ func diffFiles(ctx context.Context, k *console, g *guests, o diffFilesOptions) e
 		}
 		return errors.Join(w.file(f), k.failed())
 	}
-	err := g.unlocked(ctx, o.b.point, func() error { // a volume that is locked is met before anything is told
+	err = g.unlocked(ctx, o.b.point, func() error { // a volume that is locked is met before anything is told
 		return k.measure("files", false, o.quiet, func(set func(done, total int64)) (err error) {
 			options := history.DiffOptions{Keys: g.keys, Content: o.content, Progress: func(n int64) { set(n, 0) }}
-			total, err = history.Diff(ctx, g.v, sides[0], sides[1], options, tell)
+			total, err = history.Diff(ctx, v, sides[0], sides[1], options, tell)
 			return err
 		})
 	})

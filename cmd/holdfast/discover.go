@@ -40,7 +40,9 @@ changes nothing. QEMU processes of others are seen by root only.`,
 // discover prints the VMs of this host; vault may be "".
 func discover(ctx context.Context, k *console, vault, uri string, asJSON bool) error {
 	d := service.Discovering{URI: uri}
-	if vault != "" {
+	if vault != "" && k.locked != nil && k.locked(vault) {
+		k.say("note: which VMs are protected is not told: you may not open vault %s; `holdfast status` tells as much as you were granted to see", vault)
+	} else if vault != "" {
 		v, err := openVault(ctx, k, vault)
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
-	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/daemon/far"
 	"github.com/holdfast-backup/holdfast/fusefs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
@@ -54,7 +54,8 @@ func parseGuestRef(s string) (r guestRef, err error) {
 // guests opens the guests of one vault, each once.
 type guests struct {
 	ctx  context.Context
-	v    *blockstore.Vault
+	v    pointVault
+	own  *blockstore.Vault // v, where this process opened it
 	open map[pointRef]*guestfs.Guest
 
 	k     *console
@@ -73,21 +74,40 @@ func withGuests(c *cli.Context, k *console, do func(g *guests) error) error {
 	if err != nil {
 		return err
 	}
+	read := func(v pointVault, own *blockstore.Vault) error {
+		return do(&guests{ctx: c.Context, v: v, own: own, open: map[pointRef]*guestfs.Guest{}, k: k, keys: keys, given: keys != nil})
+	}
+	if w := k.reader(c.Context, path); w != nil {
+		defer w.close()
+		return k.through(c.Context, w, path, purposeOf(c), func(ctx context.Context, v *far.Vault) error {
+			c.Context = ctx
+			return read(v, nil)
+		})
+	}
 	v, err := openVault(c.Context, k, path)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
-	return do(&guests{ctx: c.Context, v: v, open: map[pointRef]*guestfs.Guest{}, k: k, keys: keys, given: keys != nil})
+	return read(ownVault{fusefs.FromVault(v), v}, v)
+}
+
+// opened is the vault itself, for what its maps prove without reading.
+func (g *guests) opened() (*blockstore.Vault, error) {
+	if g.own == nil {
+		return nil, usagef("files of several points are compared by who may open the vault").
+			hinted("run it as root; or mount the vault, which shows what you were granted, and compare there: diff -r")
+	}
+	return g.own, nil
 }
 
 func (g *guests) guest(ref pointRef) (*guestfs.Guest, error) {
 	if g.open[ref] == nil {
-		p, err := service.FindPoint(g.ctx, g.v, ref)
+		p, err := g.v.Find(g.ctx, ref)
 		if err != nil {
 			return nil, err
 		}
-		g.open[ref] = fusefs.OpenGuest(fusefs.FromVault(g.v), p, guestfs.Options{Keys: g.keys})
+		g.open[ref] = fusefs.OpenGuest(g.v, p, guestfs.Options{Keys: g.keys})
 	}
 	return g.open[ref], nil
 }

@@ -81,14 +81,18 @@ func parseAllRef(s string) (guestRef, error) {
 }
 
 func showHistory(ctx context.Context, k *console, g *guests, o historyOptions) error {
-	points, err := o.points(ctx, k, g)
+	v, err := g.opened()
+	if err != nil {
+		return err
+	}
+	points, err := o.points(ctx, k, v)
 	if err != nil {
 		return err
 	}
 	var h *api.FileHistory
 	err = g.unlocked(ctx, o.ref.point, func() error {
 		return k.measure("points", false, o.quiet, func(set func(done, total int64)) (err error) {
-			h, err = history.File(ctx, g.v, points, history.FileOptions{Volume: volumeOf(o.ref), Path: o.ref.path, Keys: g.keys, NoSums: o.noSums, Progress: set})
+			h, err = history.File(ctx, v, points, history.FileOptions{Volume: volumeOf(o.ref), Path: o.ref.path, Keys: g.keys, NoSums: o.noSums, Progress: set})
 			return err
 		})
 	})
@@ -107,9 +111,9 @@ func volumeOf(r guestRef) string {
 }
 
 // points are those of the machine within the bounds of time, oldest first.
-func (o *historyOptions) points(ctx context.Context, k *console, g *guests) ([]*blockstore.Point, error) {
-	all, unread := g.v.Points(ctx)
-	mine, _, err := service.PointsOf(ctx, g.v, all, o.ref.point.Machine)
+func (o *historyOptions) points(ctx context.Context, k *console, v *blockstore.Vault) ([]*blockstore.Point, error) {
+	all, unread := v.Points(ctx)
+	mine, _, err := service.PointsOf(ctx, v, all, o.ref.point.Machine)
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,10 @@ func holdMachinesOf(k *console, c *cli.Context) (o holdMachinesOptions, err erro
 
 // holdMachines makes or ends a hold.
 func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		return holdFar(ctx, k, w, o)
+	}
 	open, err := k.vaultOptions(ctx)
 	if err != nil {
 		return err
@@ -109,6 +113,31 @@ func holdMachines(ctx context.Context, k *console, o holdMachinesOptions) error 
 	if o.drain {
 		if err := drain(ctx, k, o, result.Machines); err != nil {
 			return leaving(ctx, err, fmt.Sprintf("no backup of %s begins until %s, and one may run still", who, k.moment(until, false)))
+		}
+	}
+	return showHold(k, o, result, who, nil)
+}
+
+// holdFar has the daemon that owns the vault make or end a hold.
+func holdFar(ctx context.Context, k *console, w *worker, o holdMachinesOptions) error {
+	who := "all machines"
+	if o.name != "" {
+		who = "machine " + o.name
+	}
+	if o.release {
+		result, err := w.ReleaseMachine(ctx, w.vault, o.name)
+		if err != nil {
+			return err
+		}
+		return showHold(k, o, result, who, nil)
+	}
+	result, err := w.HoldMachine(ctx, w.vault, o.name, api.At(time.Now().Add(o.length)))
+	if err != nil {
+		return err
+	}
+	if o.drain {
+		if err := drain(ctx, k, o, result.Machines); err != nil {
+			return leaving(ctx, err, fmt.Sprintf("no backup of %s begins until %s, and one may run still", who, k.moment(result.Until.Time, false)))
 		}
 	}
 	return showHold(k, o, result, who, nil)

@@ -119,6 +119,14 @@ func machineShowCommand(k *console) *cli.Command {
 }
 
 func showMachine(ctx context.Context, k *console, name string, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		m, err := farMachine(ctx, w, name)
+		if err != nil {
+			return err
+		}
+		return showOneMachine(k, m, o, nil)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
@@ -129,10 +137,34 @@ func showMachine(ctx context.Context, k *console, name string, o listing) error 
 		return err
 	}
 	all, unread := service.DescribeMachines(ctx, v, []blockstore.Machine{m}, true)
-	if o.json {
-		return errors.Join(k.json(all[0]), unread)
+	return showOneMachine(k, all[0], o, unread)
+}
+
+// farMachine has a daemon tell of a machine.
+func farMachine(ctx context.Context, w *worker, name string) (api.Machine, error) {
+	all, err := w.Machines(ctx, w.vault)
+	if err != nil {
+		return api.Machine{}, err
 	}
-	return errors.Join(k.table(machineRows(k, all[0], o.local)), unread)
+	var names []string
+	for _, m := range all {
+		if m.Name == name || m.ID == name {
+			return m, nil
+		}
+		names = append(names, m.Name)
+	}
+	hint := "`holdfast machines` lists those that you may see"
+	if near := service.Closest(name, names); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return api.Machine{}, &hintError{Err: fmt.Errorf("machine %s: %w among those that you may see", name, blockstore.ErrNotFound), Hint: hint}
+}
+
+func showOneMachine(k *console, m api.Machine, o listing, unread error) error {
+	if o.json {
+		return errors.Join(k.json(m), unread)
+	}
+	return errors.Join(k.table(machineRows(k, m, o.local)), unread)
 }
 
 func machineRows(k *console, m api.Machine, local bool) [][]string {

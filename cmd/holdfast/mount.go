@@ -7,6 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/far"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/fusefs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
@@ -21,7 +23,8 @@ func mountCommand(k *console) *cli.Command {
 guest's own files, config/ and point.json. Nothing can be written there, backups go on meanwhile,
 and new points appear within seconds. It stays mounted until Ctrl-C, or ` + "`fusermount3 -u MOUNTPOINT`" + ` elsewhere; while
 somebody uses it, it waits for that, and a second Ctrl-C takes it away at once.
-Only the user who mounts sees it, unless --allow-other or --group says otherwise.`,
+Only the user who mounts sees it, unless --allow-other or --group says otherwise.
+Who may not open the vault mounts what the daemon that owns it lets them read: role restorer.`,
 		UsageText: "holdfast mount /mnt/points --vault /srv/vault\ncp -a /mnt/points/web1/latest/files/vda1/home/ann /tmp/\nqemu-img info /mnt/points/web1/latest/disks/vda.raw",
 		Flags: append(guestKeyFlags(),
 			&cli.BoolFlag{Name: "allow-other", Usage: "let all users of this host read it"},
@@ -52,6 +55,7 @@ Only the user who mounts sees it, unless --allow-other or --group says otherwise
 			if o.keys, err = k.guestKeys(c); err != nil {
 				return err
 			}
+			o.purpose = purposeOf(c)
 			return mountPoints(c.Context, k, o)
 		},
 	}
@@ -64,11 +68,16 @@ type mountOptions struct {
 	group             int   // id; 0: none
 	cache             int64 // bytes; 0: the default
 	keys              *guestfs.Keys
+	purpose           string // as the audit log of a daemon tells it
 }
 
 // mountPoints mounts and waits until the mount is gone. That ctx ends is the
 // usual way to end it, and no failure.
 func mountPoints(ctx context.Context, k *console, o mountOptions) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		return mountFar(ctx, k, w, o)
+	}
 	v, err := openVaultWith(ctx, k, o.vault, blockstore.Options{
 		BlockCache: o.cache,
 		Hung:       func(err error) { k.say("warning: %v", err) }, // reads go on when it answers
@@ -77,17 +86,34 @@ func mountPoints(ctx context.Context, k *console, o mountOptions) error {
 		return err
 	}
 	defer v.Close()
+	return serveMount(ctx, k, o, fusefs.FromVault(v), func(p *blockstore.Point) any { return service.DescribePoint(p) })
+}
+
+// mountFar mounts what a daemon lets this user read. The daemon may go and come again, and grants, too.
+func mountFar(ctx context.Context, k *console, w *worker, o mountOptions) error {
+	from, ok := w.Operations.(far.Daemon)
+	if !ok {
+		return usagef("the daemon of vault %s reads nothing for others", o.vault)
+	}
+	// What is read when the mount is being taken down is read still.
+	v := far.New(api.WithPurpose(context.WithoutCancel(ctx), o.purpose), from, far.Options{Vault: w.vault, Name: w.name, Path: o.vault, Cache: o.cache})
+	defer v.Close()
+	return serveMount(ctx, k, o, v, v.Describe)
+}
+
+// serveMount mounts v until it is unmounted.
+func serveMount(ctx context.Context, k *console, o mountOptions, v fusefs.Vault, describe func(*blockstore.Point) any) error {
 	busy := func(err error) {
 		k.say("warning: %v", err)
 		k.say("hint: it is unmounted when it is free; a second Ctrl-C takes it away at once, and who uses it gets errors")
 	}
-	s, err := fusefs.Mount(ctx, o.mountpoint, fusefs.FromVault(v), fusefs.Options{
+	s, err := fusefs.Mount(ctx, o.mountpoint, v, fusefs.Options{
 		AllowOther: o.allowOther,
 		Group:      o.group,
 
 		ResolveLinks: o.resolveLinks,
 		Keys:         o.keys,
-		Describe:     func(p *blockstore.Point) any { return service.DescribePoint(p) },
+		Describe:     describe,
 		Log:          slog.New(warnings{k: k}),
 		Busy:         busy,
 	})

@@ -25,6 +25,7 @@ import (
 type worker struct {
 	api.Operations
 	vault  string // how it knows the vault
+	name   string // of the vault, for people; empty where it is not known
 	daemon string // where it listens; "": this process does the work
 	close  func()
 }
@@ -95,7 +96,11 @@ func (k *console) daemonOf(ctx context.Context, vault string, wait time.Duration
 			if wait > 0 {
 				k.awaitDaemon(ctx, dir, wait)
 			}
-			return k.reach(ctx, dir, string(a.ID))
+			w := k.reach(ctx, dir, string(a.ID))
+			if w != nil {
+				w.name = a.Name
+			}
+			return w
 		}
 	}
 	return nil

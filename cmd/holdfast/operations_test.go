@@ -74,7 +74,7 @@ func (h *host) serve() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s, err := server.New(server.Config{Operations: h.ops, Access: grants, Audit: audit, Explain: service.Explain, Log: slog.New(slog.DiscardHandler), OpenDisk: h.openDisk})
+	s, err := server.New(server.Config{Operations: h.ops, Access: grants, Audit: audit, Explain: service.Explain, Log: slog.New(slog.DiscardHandler), OpenDisk: h.openDisk, MapDisk: h.mapDisk})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -108,6 +108,16 @@ func (h *host) openDisk(ctx context.Context, _, machine, point, disk string) (se
 		return nil, errors.Join(err, v.Close())
 	}
 	return closing{d, v}, nil
+}
+
+// mapDisk tells a restorer where a disk holds data.
+func (h *host) mapDisk(ctx context.Context, vault, machine, point, disk string, offset int64, most int) (api.DiskRanges, error) {
+	d, err := h.openDisk(ctx, vault, machine, point, disk)
+	if err != nil {
+		return api.DiskRanges{}, err
+	}
+	defer d.Close()
+	return service.MapDisk(ctx, d.(closing).Disk, offset, most)
 }
 
 // closing is a disk that is closed with its vault.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"github.com/urfave/cli/v2"
 
@@ -55,8 +56,18 @@ A point whose record is damaged is named by its id.`,
 	}
 }
 
+var fullID = regexp.MustCompile(`^p[0-9a-f]{16}$`)
+
 // findHarmed returns the id of a point, also of one whose record cannot be read.
 func findHarmed(ctx context.Context, k *console, path string, ref pointRef) (string, error) {
+	if w := k.reader(ctx, path); w != nil {
+		defer w.close()
+		p, err := farPoint(ctx, w, ref)
+		if err != nil && fullID.MatchString(ref.Point) { // its record may be what is damaged
+			return ref.Point, nil
+		}
+		return p.ID, err
+	}
 	v, err := openVault(ctx, k, path)
 	if err != nil {
 		return "", err

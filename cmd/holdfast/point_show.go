@@ -8,7 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/far"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -52,6 +54,14 @@ found, too. With --exclusive, shows for one point or several what dropping them 
 }
 
 func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		described, err := farPoint(ctx, w, ref)
+		if err != nil {
+			return err
+		}
+		return showDescribed(k, described, o)
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
@@ -65,7 +75,39 @@ func showPoint(ctx context.Context, k *console, ref pointRef, o listing) error {
 	if err != nil {
 		k.warn(err.Error())
 	}
-	described := service.DescribeState(p, state)
+	return showDescribed(k, service.DescribeState(p, state), o)
+}
+
+// farPoint has a daemon tell of a point, in the trash or not.
+func farPoint(ctx context.Context, w *worker, ref pointRef) (api.Point, error) {
+	points, err := w.Points(ctx, w.vault, ref.Machine)
+	if ref.Point != "latest" && (err == nil || service.Explain(err).Exit == exitNotFound) {
+		trash, e := w.Trash(ctx, w.vault)
+		if e != nil {
+			return api.Point{}, e
+		}
+		for _, t := range trash {
+			if t.MachineID == ref.Machine || t.Machine == ref.Machine || len(points) > 0 && t.MachineID == points[0].MachineID {
+				points, err = append(points, t.Point), nil
+			}
+		}
+	}
+	if err != nil {
+		return api.Point{}, err
+	}
+	found, err := far.FindPoint(points, ref)
+	if err != nil {
+		return api.Point{}, err
+	}
+	for _, p := range points {
+		if p.ID == string(found.ID) {
+			return p, nil
+		}
+	}
+	return api.Point{}, blockstore.ErrNotFound // cannot happen: it is one of them
+}
+
+func showDescribed(k *console, described api.Point, o listing) error {
 	if o.json {
 		return k.json(described)
 	}

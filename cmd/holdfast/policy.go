@@ -145,6 +145,17 @@ func policyShowCommand(k *console) *cli.Command {
 }
 
 func showPolicy(ctx context.Context, k *console, name string, o listing) error {
+	if w := k.reader(ctx, o.vault); w != nil {
+		defer w.close()
+		p, err := farPolicy(ctx, w, name)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			return k.json(p)
+		}
+		return k.table(policyRows(k, p, o.local))
+	}
 	v, err := openVault(ctx, k, o.vault)
 	if err != nil {
 		return err
@@ -203,10 +214,7 @@ func findPolicy(ctx context.Context, v *blockstore.Vault, name string) (blocksto
 	for _, p := range all {
 		names = append(names, p.Name)
 	}
-	if s := service.Closest(name, names); s != "" {
-		return p, service.Hinted(err, fmt.Sprintf("did you mean %s?", s))
-	}
-	return p, service.Hinted(err, "`holdfast policy list` lists the policies of the vault")
+	return p, noPolicy(err, name, names)
 }
 
 func policyRemoveCommand(k *console) *cli.Command {
@@ -226,21 +234,17 @@ func policyRemoveCommand(k *console) *cli.Command {
 			if err != nil {
 				return err
 			}
-			v, err := openVault(c.Context, k, path)
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			p, err := findPolicy(c.Context, v, args[0])
-			if err != nil {
-				return err
-			}
-			return k.changing(c, func(w *worker) error {
-				if err := w.RemovePolicy(c.Context, w.vault, p.Name); err != nil {
+			return k.withPolicies(c.Context, path, func(book policyBook) error {
+				if _, err := book.text(c.Context, args[0]); err != nil {
 					return err
 				}
-				k.printf("policy %s is removed\n", p.Name)
-				return nil
+				return k.changing(c, func(w *worker) error {
+					if err := w.RemovePolicy(c.Context, w.vault, args[0]); err != nil {
+						return err
+					}
+					k.printf("policy %s is removed\n", args[0])
+					return nil
+				})
 			})
 		},
 	}

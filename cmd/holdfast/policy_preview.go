@@ -55,16 +55,15 @@ func storedPolicy(c *cli.Context, k *console, name string) (blockstore.Policy, e
 	if err != nil {
 		return blockstore.Policy{}, err
 	}
-	v, err := openVault(c.Context, k, path)
-	if err != nil {
-		return blockstore.Policy{}, err
-	}
-	defer v.Close()
-	p, err := findPolicy(context.WithoutCancel(c.Context), v, name)
-	if err != nil {
-		return p, err
-	}
-	return policyOf(c, name, service.TextOf(p))
+	var p blockstore.Policy
+	err = k.withPolicies(c.Context, path, func(book policyBook) error {
+		text, err := book.text(context.WithoutCancel(c.Context), name)
+		if err == nil {
+			p, err = policyOf(c, name, text)
+		}
+		return err
+	})
+	return p, err
 }
 
 func previewPolicy(k *console, p blockstore.Policy, now time.Time, days int, o listing) error {

@@ -40,47 +40,45 @@ holdfast policy set nightly --keep-yearly 2 --timezone Europe/Berlin`,
 			if err != nil {
 				return err
 			}
-			v, err := openVault(c.Context, k, path)
-			if err != nil {
-				return err
-			}
-			defer v.Close()
-			return k.changing(c, func(w *worker) error {
-				return setPolicy(c.Context, k, w, v, first, func(t service.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
+			return k.withPolicies(c.Context, path, func(book policyBook) error {
+				return k.changing(c, func(w *worker) error {
+					return setPolicy(c.Context, k, w, book, first, func(t service.PolicyText) (blockstore.Policy, error) { return policyOf(c, args[0], t) })
+				})
 			})
 		},
 	}
 }
 
 // setPolicy makes a policy of what is there, or of first, and what change makes of that.
-func setPolicy(ctx context.Context, k *console, w *worker, v *blockstore.Vault, first service.PolicyText, change func(service.PolicyText) (blockstore.Policy, error)) error {
+func setPolicy(ctx context.Context, k *console, w *worker, book policyBook, first service.PolicyText, change func(service.PolicyText) (blockstore.Policy, error)) error {
 	p, err := change(first)
 	if err != nil {
 		return err
 	}
-	old, err := v.Policy(ctx, p.Name)
+	old, err := book.text(ctx, p.Name)
+	isNew := isNotFound(err)
 	switch {
 	case err == nil:
-		if p, err = change(service.TextOf(old)); err != nil {
+		if p, err = change(old); err != nil {
 			return err
 		}
-	case !errors.Is(err, blockstore.ErrNotFound):
+	case !isNew:
 		return err
 	}
 	if _, err := w.SetPolicies(ctx, w.vault, api.PoliciesRequest{Policies: []api.PolicySpec{service.SpecOf(p)}}); err != nil {
 		return err
 	}
-	if old.Name == "" {
+	if isNew {
 		k.printf("policy %s is made\n", p.Name)
 	} else {
 		k.printf("policy %s is changed\n", p.Name)
 	}
-	return showSet(ctx, k, v, p)
+	return showSet(ctx, k, book, p)
 }
 
 // showSet shows a policy that was made or changed, and what a person may have overlooked.
-func showSet(ctx context.Context, k *console, v *blockstore.Vault, p blockstore.Policy) (err error) {
-	all, doubts, unread := policiesOf(ctx, v)
+func showSet(ctx context.Context, k *console, book policyBook, p blockstore.Policy) (err error) {
+	all, doubts, unread := book.all(ctx)
 	for _, a := range all {
 		if a.Name == p.Name {
 			err = k.table(policyRows(k, a, false))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -39,6 +40,9 @@ func listVolumes(k *console, g *guests, ref pointRef, json bool) error {
 		return err
 	}
 	all := fusefs.DescribeVolumes(guest)
+	if err := context.Cause(g.ctx); err != nil {
+		return err
+	}
 	if json {
 		return k.json(all)
 	}

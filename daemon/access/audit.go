@@ -111,7 +111,7 @@ func (l *Log) open() error {
 
 // Append adds an entry, with the present time. Long texts are cut short.
 func (l *Log) Append(e api.AuditEntry) error {
-	for _, text := range []*string{&e.Who, &e.From, &e.Action, &e.Vault, &e.Machine, &e.Object, &e.Outcome, &e.Detail} {
+	for _, text := range []*string{&e.Who, &e.From, &e.Action, &e.Vault, &e.Machine, &e.Object, &e.Outcome, &e.Detail, &e.Said} {
 		if len(*text) > maxField {
 			*text = strings.ToValidUTF8((*text)[:maxField], "") + "..."
 		}

@@ -71,6 +71,7 @@ type AuditEntry struct {
 	Object  string `json:"object,omitempty"` // point, disk, job, policy, token: what it was about
 	Outcome string `json:"outcome"`          // done, refused or failed
 	Detail  string `json:"detail,omitempty"` // why
+	Said    string `json:"said,omitempty"`   // what it was for, as the client said it: nobody checked that
 }
 
 // AuditQuery chooses entries of the audit log; the zero value: the newest.

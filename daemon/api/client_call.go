@@ -54,6 +54,9 @@ func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
+	if words := PurposeOf(ctx); words != "" {
+		req.Header.Set(PurposeHeader, EscapePurpose(words))
+	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

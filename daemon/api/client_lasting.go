@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -200,26 +198,4 @@ func (c *Client) Lend(ctx context.Context, vault string) (release func(), err er
 		resp.Body.Close()
 		<-over
 	}), nil
-}
-
-// DiskContent reads a disk of a point, length bytes from offset on, or all from there where
-// length is negative. The reader is to be closed; it fails when the vault is damaged there.
-func (c *Client) DiskContent(ctx context.Context, vault, machine, point, disk string, offset, length int64) (io.ReadCloser, error) {
-	if offset < 0 || length == 0 {
-		return nil, fmt.Errorf("read disk %s: %d bytes from %d on are none", disk, length, offset)
-	}
-	want := "bytes=" + strconv.FormatInt(offset, 10) + "-"
-	if length > 0 {
-		want += strconv.FormatInt(offset+length-1, 10)
-	}
-	resp, err := c.lasting(ctx, call{method: http.MethodGet, header: map[string]string{"Range": want},
-		path: []string{"vaults", vault, "machines", machine, "points", point, "disks", disk}}, usualDeadline)
-	if err != nil {
-		return nil, err
-	}
-	if got := resp.Header.Get("Content-Range"); resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", offset)) {
-		resp.Body.Close()
-		return nil, c.broken(ctx, fmt.Errorf("it sent another range than was asked for: %.60q", got))
-	}
-	return resp.Body, nil
 }

@@ -9,6 +9,8 @@ type Problem struct {
 	Hint   string `json:"hint,omitempty"`  // what to do about it
 	Exit   int    `json:"exit"`            // exit code of a command that ends with it
 	Kind   string `json:"kind,omitempty"`  // stable, for programs: vault-full, agent-missing, ...
+	// Damage is what of a disk cannot be read, where that is the problem and is known.
+	Damage *Harm `json:"damage,omitempty"`
 }
 
 // Error is the problem in words, without the hint.

@@ -38,6 +38,9 @@ var asked = map[string]struct {
 	"list-volumes":  {path: "/vaults/main/machines/web1/points/latest/volumes", least: "restorer", audited: true},
 	"list-folder":   {path: "/vaults/main/machines/web1/points/latest/files?path=/etc", least: "restorer", audited: true},
 	"show-file":     {path: "/vaults/main/machines/web1/points/latest/files/stat?path=/etc/passwd", least: "restorer", audited: true},
+	"map-disk":      {path: "/vaults/main/machines/web1/points/latest/disks/vda/map?offset=1024", least: "restorer"},
+	"compare-disk":  {path: "/vaults/main/machines/web1/points/p1/disks/vda/diff?machine=web1&point=p2", least: "restorer"},
+	"read-config":   {path: "/vaults/main/machines/web1/points/latest/config/domain.xml", least: "restorer", audited: true},
 	"change-points": {path: "/vaults/main/points/change", body: `{"change":"delete","points":[{"machine":"web1","point":"latest"}]}`, least: "admin", audited: true},
 	"give-up-point": {path: "/vaults/main/points/give-up", body: `{"machine":"web1","point":"p1"}`, least: "admin", audited: true},
 

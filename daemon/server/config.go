@@ -39,6 +39,16 @@ type Config struct {
 	OpenDisk func(ctx context.Context, vault, machine, point, disk string) (Disk, error)
 	// Files are the files of guests; they are told who asks, too. It may be nil.
 	Files api.Files
+	// MapDisk tells which ranges of a disk hold data, from an offset on: at most so many, and no more than
+	// what takes a few seconds to find; it may be nil.
+	MapDisk func(ctx context.Context, vault, machine, point, disk string, offset int64, most int) (api.DiskRanges, error)
+	// CompareDisk calls fn for the ranges in which a disk differs between two points, ascending; it may be nil.
+	CompareDisk func(ctx context.Context, vault string, a, b api.PointRef, disk string, fn func(api.Range) error) error
+	// ReadConfig reads a file of a point's configuration; it may be nil.
+	ReadConfig func(ctx context.Context, vault, machine, point, name string) ([]byte, error)
+	// Names lists the machines of a vault by id and name alone, for permissions; nil: Operations.Machines does,
+	// which asks their VMs as well.
+	Names func(ctx context.Context, vault string) ([]api.Machine, error)
 	// Lend gives up a vault, so that another process can be its owner, until release is called;
 	// it may be nil. It waits for what cannot be interrupted, no longer than ctx, or
 	// refuses with what is in the way.
@@ -106,6 +116,7 @@ type Server struct {
 	held     holdings
 	browse   gate
 	reads    reads
+	names    names
 }
 
 // New makes a server. It answers nobody until [Server.Serve] is called.

@@ -2,20 +2,20 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 type diskIn struct {
-	PointIn
-	Disk  string `path:"disk" maxLength:"256" pattern:"^[^/\\x00-\\x1f\\x7f]+$" patternDescription:"a name of a disk" doc:"The disk's name." example:"vda"`
+	DiskIn
 	Range string `header:"Range" maxLength:"4096" doc:"Which bytes; missing: all." example:"bytes=0-1048575"`
 }
 
@@ -23,7 +23,7 @@ type diskIn struct {
 func (s *Server) registerContent() {
 	op := operationOf(s, "read-disk", http.MethodGet, "/vaults/{vault}/machines/{machine}/points/{point}/disks/{disk}", "points", "Read a disk",
 		"The disk as its guest sees it, byte for byte; ranges are served. HEAD tells its size. Every byte is verified before it is sent; where the vault is damaged the answer breaks off. "+
-			"Readings are in the audit log, those of one disk by one caller once in a few minutes.", access.Read)
+			"Readings are in the audit log, those of one disk by one caller for one purpose (header "+api.PurposeHeader+") once in a few minutes.", access.Read)
 	raw := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
 	op.Responses["200"] = &huma.Response{Description: "The disk.", Content: raw}
 	op.Responses["206"] = &huma.Response{Description: "A range of it.", Content: raw}
@@ -34,15 +34,18 @@ func (s *Server) registerContent() {
 			c.end(true, err)
 			return nil, failure{s.explain(err)}
 		}
-		if s.reads.first(c.who.Name+" "+in.Vault+" "+c.entry.Machine+" "+c.entry.Object, time.Now()) {
-			c.end(true, nil)
-		}
+		c.read()
 		return &stream{func(hc huma.Context) {
 			defer disk.Close()
 			r, w := humago.Unwrap(hc)
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set("Cache-Control", "no-store")
 			content := &section{disk: disk, size: disk.Size(), ctx: hc.Context()}
+			if err := content.prime(in.Range); err != nil && r.Method != http.MethodHead {
+				s.log.Warn("a disk cannot be read", "vault", in.Vault, "machine", in.Machine, "point", in.Point, "disk", in.Disk, "error", err)
+				send(w, s.explain(err))
+				return
+			}
 			http.ServeContent(w, r, "", time.Time{}, content)
 			if content.failed != nil && hc.Context().Err() == nil {
 				s.log.Warn("reading a disk broke off", "vault", in.Vault, "machine", in.Machine, "point", in.Point, "disk", in.Disk, "error", content.failed)
@@ -69,6 +72,30 @@ type section struct {
 	size, pos int64
 	ctx       context.Context
 	failed    error
+	first     []byte // what was read before the answer began
+	firstAt   int64
+}
+
+// primed is how much of what is asked for is read before the answer begins, in bytes: where
+// that cannot be read the answer is a problem, which says why.
+const primed = 64 << 10
+
+// prime reads the beginning of a range. What is no range of one piece is for the library to say.
+func (s *section) prime(want string) error {
+	var from, to int64 = 0, s.size - 1
+	if n, _ := fmt.Sscanf(want, "bytes=%d-%d", &from, &to); want != "" && n == 0 || from < 0 || from >= s.size || to < from {
+		return nil
+	}
+	first := make([]byte, min(primed, to-from+1, s.size-from))
+	n, err := s.disk.ReadAt(first, from)
+	if n < len(first) {
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("read the disk at %d: %w", from, err)
+	}
+	s.first, s.firstAt = first, from
+	return nil
 }
 
 func (s *section) Seek(offset int64, whence int) (int64, error) {
@@ -93,6 +120,11 @@ func (s *section) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	b = b[:min(int64(len(b)), s.size-s.pos)]
+	if at := s.pos - s.firstAt; s.first != nil && at >= 0 && at < int64(len(s.first)) {
+		n := copy(b, s.first[at:])
+		s.pos += int64(n)
+		return n, nil
+	}
 	n, err := s.disk.ReadAt(b, s.pos)
 	s.pos += int64(n)
 	if err != nil && err != io.EOF || n < len(b) {
@@ -103,32 +135,4 @@ func (s *section) Read(b []byte) (int, error) {
 		return n, s.failed
 	}
 	return n, nil
-}
-
-// reads remembers for a while what was read by whom, so that a reading in many ranges is one
-// line of the audit log.
-type reads struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-const sameReading = 5 * time.Minute
-
-// first tells whether a reading is to be noted.
-func (r *reads) first(what string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if t, known := r.last[what]; known && now.Sub(t) < sameReading {
-		return false
-	}
-	for k, t := range r.last {
-		if now.Sub(t) >= sameReading || len(r.last) >= 1024 {
-			delete(r.last, k)
-		}
-	}
-	if r.last == nil {
-		r.last = map[string]time.Time{}
-	}
-	r.last[what] = now
-	return true
 }

@@ -34,11 +34,12 @@ type endpoint[I, O any] struct {
 
 // call is one request on its way.
 type call struct {
-	s     *Server
-	who   *access.Principal
-	entry api.AuditEntry // what the audit log will say of it
-	quiet bool           // it will not say that it was done, because it said so of the same a while ago
-	known map[string][]api.Machine
+	s      *Server
+	who    *access.Principal
+	entry  api.AuditEntry           // what the audit log will say of it
+	quiet  bool                     // it will not say that it was done, because it said so of the same a while ago
+	known  map[string][]api.Machine // by vault, as Operations list them
+	called map[string][]api.Machine // by vault, of which ids and names are known
 }
 
 // reply is how the library wants a body.
@@ -99,8 +100,8 @@ func (s *Server) begin(ctx context.Context, id string) *call {
 	if arrived, ok := ctx.Value(arrivedKey).(func()); ok {
 		arrived() // what it takes to do it is not the time that it takes to arrive
 	}
-	return &call{s: s, who: who, known: map[string][]api.Machine{},
-		entry: api.AuditEntry{Who: who.Name, From: who.From, Action: id}}
+	return &call{s: s, who: who, known: map[string][]api.Machine{}, called: map[string][]api.Machine{},
+		entry: api.AuditEntry{Who: who.Name, From: who.From, Action: id, Said: api.PurposeOf(ctx)}}
 }
 
 // end writes what became of a call into the audit log, when that is asked for or it was

@@ -264,7 +264,16 @@ func newSite(t testing.TB, change func(*Config)) *site {
 		OpenDisk: func(context.Context, string, string, string, string) (Disk, error) {
 			return &fakeDisk{Reader: bytes.NewReader(diskBytes)}, nil
 		},
-		Files:   st.fake,
+		Files: st.fake,
+		MapDisk: func(_ context.Context, _, _, _, _ string, offset int64, _ int) (api.DiskRanges, error) {
+			return api.DiskRanges{Size: int64(len(diskBytes)), BlockSize: 65536, Ranges: []api.Range{{Offset: offset, Length: 512}}, Until: int64(len(diskBytes))}, nil
+		},
+		CompareDisk: func(_ context.Context, _ string, _, _ api.PointRef, _ string, fn func(api.Range) error) error {
+			return fn(api.Range{Offset: 65536, Length: 65536})
+		},
+		ReadConfig: func(context.Context, string, string, string, string) ([]byte, error) {
+			return []byte("<domain/>\n"), nil
+		},
 		Lend:    func(context.Context, string) (func(), error) { return func() {}, nil },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "holdfast_up 1") }),
 		Limits:  Limits{RefusalsMinute: 1000000, LoginFailures: 1000000},

@@ -120,7 +120,7 @@ func looked[T any](c *call, at api.GuestAt, ask func(f api.Files, at api.GuestAt
 		at.Path = path
 	}
 	c.entry.Object = guestObject(at)
-	c.quiet = !c.s.reads.first(strings.Join([]string{c.who.Name, c.entry.Action, c.entry.Vault, c.entry.Machine, c.entry.Object}, "\n"), time.Now())
+	c.quiet = !c.s.reads.first(strings.Join([]string{c.who.Name, c.entry.Action, c.entry.Vault, c.entry.Machine, c.entry.Object}, "\n"), c.entry.Said, time.Now())
 	return answer, nil
 }
 

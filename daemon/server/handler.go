@@ -69,6 +69,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rc.SetReadDeadline(time.Time{}) // else whatever lasts would end with it
 	}
 	ctx := context.WithValue(api.WithCaller(r.Context(), api.Caller{Name: who.Name, Trusted: who.Trusted}), callerKey, who)
+	if words := r.Header.Get(api.PurposeHeader); words != "" {
+		ctx = api.WithPurpose(ctx, api.ReadPurpose(words))
+	}
 	ctx = context.WithValue(ctx, arrivedKey, func() { rc.SetReadDeadline(time.Time{}) })
 	s.dispatch(out, r.WithContext(ctx))
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -20,10 +21,15 @@ type need struct {
 	orNew   bool // there may be no machine yet that is called so
 }
 
-// allowed refuses what the caller may not do. The needs are looked at only when the
+// allowed refuses what the caller may not do. Of the needs only the machine's name is looked at unless the
 // caller has the permission on some machine.
 func (c *call) allowed(ctx context.Context, least access.Permission, needs func() []need) error {
 	if least != "" && !c.who.MaySome(least) {
+		for _, n := range needs() {
+			if n.machine != nil {
+				return c.refuse(ctx, n)
+			}
+		}
 		return c.who.Refuse(least, "")
 	}
 	for _, n := range needs() {
@@ -41,13 +47,13 @@ func (c *call) allow(ctx context.Context, n need) error {
 	}
 	switch {
 	case c.who.MayAll(n.what):
-		return nil
+		return c.noteName(ctx, n)
 	case n.machine == nil:
 		return c.who.Refuse(n.what, "")
 	case !c.who.MaySome(n.what):
-		return c.who.Refuse(n.what, *n.machine)
+		return c.refuse(ctx, n)
 	}
-	m, err := c.machine(ctx, n.vault, *n.machine)
+	m, err := c.meant(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -55,7 +61,7 @@ func (c *call) allow(ctx context.Context, n need) error {
 		return nil
 	}
 	if m == nil || !c.who.May(n.what, m.Name) {
-		return c.who.Refuse(n.what, *n.machine)
+		return c.refuse(ctx, n)
 	}
 	c.entry.Machine = m.Name
 	if *n.machine = m.ID; n.byName {
@@ -66,7 +72,7 @@ func (c *call) allow(ctx context.Context, n need) error {
 
 // unknown tells whether no machine is called so, of a vault whose machines were listed.
 func (c *call) unknown(vault, ref string) bool {
-	return !slices.ContainsFunc(c.known[vault], func(m api.Machine) bool { return m.ID == ref || m.Name == ref })
+	return !slices.ContainsFunc(c.called[vault], func(m api.Machine) bool { return m.ID == ref || m.Name == ref })
 }
 
 // machines lists the machines of a vault, once a request.
@@ -81,23 +87,90 @@ func (c *call) machines(ctx context.Context, vault string) ([]api.Machine, error
 	return list, err
 }
 
-// machine finds a machine by name or id; nil when there is none, or more than one is called so.
+// refuse says that a need is not met, so that what would grant it names the machine as grants do, by its name: a caller
+// who may see it learns nothing from that.
+func (c *call) refuse(ctx context.Context, n need) error {
+	c.entry.Vault = n.vault
+	if c.entry.Machine == "" {
+		c.entry.Machine = *n.machine
+	}
+	if !c.who.MaySome(access.See) {
+		return c.who.Refuse(n.what, *n.machine)
+	}
+	if m, err := c.meant(ctx, n); err == nil && m != nil && c.who.May(access.See, m.Name) {
+		c.entry.Machine = m.Name
+		return c.who.Refuse(n.what, m.Name)
+	}
+	return c.who.Refuse(n.what, *n.machine)
+}
+
+// noteName has the audit log call a machine by its name, when content of it is read, even where
+// the permission does not depend on it.
+func (c *call) noteName(ctx context.Context, n need) error {
+	if n.what != access.Read || n.machine == nil {
+		return nil
+	}
+	m, err := c.meant(ctx, n)
+	if m != nil {
+		c.entry.Machine = m.Name
+	}
+	return err
+}
+
+// machine finds a machine by name or id, as it is now; nil when there is none, or more than one is called so.
 func (c *call) machine(ctx context.Context, vault, ref string) (*api.Machine, error) {
-	list, err := c.machines(ctx, vault)
+	list, err := c.named(ctx, vault)
 	if err != nil {
 		return nil, err
 	}
+	return machineOf(list, ref), nil
+}
+
+// named lists the machines of a vault, of which ids and names are known.
+func (c *call) named(ctx context.Context, vault string) ([]api.Machine, error) {
+	if list, ok := c.called[vault]; ok {
+		return list, nil
+	}
+	ask := c.machines
+	if c.s.c.Names != nil {
+		ask = c.s.c.Names
+	}
+	list, err := ask(ctx, vault)
+	if err == nil {
+		c.called[vault] = list
+	}
+	return list, err
+}
+
+// meant finds the machine that a need means. Who reads a disk asks a thousand times a second: that
+// machines are called what they were called a moment ago is good enough for it.
+func (c *call) meant(ctx context.Context, n need) (*api.Machine, error) {
+	if n.what != access.Read {
+		return c.machine(ctx, n.vault, *n.machine)
+	}
+	if m := machineOf(c.s.names.lately(n.vault, time.Now()), *n.machine); m != nil {
+		return m, nil
+	}
+	list, err := c.named(ctx, n.vault)
+	if err != nil {
+		return nil, err
+	}
+	c.s.names.note(n.vault, list, time.Now())
+	return machineOf(list, *n.machine), nil
+}
+
+func machineOf(list []api.Machine, ref string) *api.Machine {
 	var found *api.Machine
 	for i := range list {
 		if list[i].ID != ref && list[i].Name != ref {
 			continue
 		}
 		if found != nil && found.ID != list[i].ID {
-			return nil, nil
+			return nil
 		}
 		found = &list[i]
 	}
-	return found, nil
+	return found
 }
 
 // names maps the ids of a vault's machines to their names, for a caller to whom machines
@@ -106,7 +179,7 @@ func (c *call) names(ctx context.Context, vault string) (map[string]string, erro
 	if c.who.MayAll(access.See) && !c.who.MaySome(access.Names) {
 		return nil, nil
 	}
-	list, err := c.machines(ctx, vault)
+	list, err := c.named(ctx, vault)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ func (s *Server) register() {
 	s.registerLend()
 	s.registerContent()
 	s.registerFiles()
+	s.registerMaps()
+	s.registerConfig()
 	s.registerWatching()
 	s.registerMetrics()
 }

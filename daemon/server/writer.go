@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -38,8 +39,13 @@ func (w *writer) Write(b []byte) (int, error) {
 
 // ReadFrom writes what r has, in large pieces, which a vault reads faster than small ones.
 func (w *writer) ReadFrom(r io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{w}, r, make([]byte, 1<<20))
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{w}, r, *buf)
 }
+
+// pieces are buffers of answers: small ranges are asked for by the thousand.
+var pieces = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
 
 // FlushError sends what was written.
 func (w *writer) FlushError() error {

@@ -50,7 +50,11 @@ func Explain(err error) *api.Problem {
 		hint = hinted.Hint
 	}
 	title := strings.ReplaceAll(kind, "-", " ")
-	return &api.Problem{Status: statusOf[exit], Title: strings.ToUpper(title[:1]) + title[1:], Detail: strings.TrimSpace(err.Error()), Hint: hint, Exit: exit, Kind: kind}
+	p := &api.Problem{Status: statusOf[exit], Title: strings.ToUpper(title[:1]) + title[1:], Detail: strings.TrimSpace(err.Error()), Hint: hint, Exit: exit, Kind: kind}
+	if corrupt := (*blockstore.CorruptError)(nil); errors.As(err, &corrupt) && corrupt.Disk != "" {
+		p.Damage = &api.Harm{Machine: corrupt.Machine, Point: string(corrupt.Point), Disk: corrupt.Disk, Offset: corrupt.Offset, Length: corrupt.Length}
+	}
+	return p
 }
 
 // classify decides by what the error is. What is asked first wins where errors

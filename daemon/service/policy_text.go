@@ -203,6 +203,14 @@ func TextOf(p blockstore.Policy) PolicyText {
 	return t
 }
 
+// TextTold is TextOf of a policy as it is told.
+func TextTold(p api.Policy) PolicyText {
+	jitter := span(p.Jitter)
+	return PolicyText{Machines: slices.Clone(p.Globs), Schedule: p.Schedule, Timezone: p.Timezone, Window: p.Window, Jitter: &jitter, MaxDuration: span(p.MaxDuration),
+		Consistency: p.Consistency, Otherwise: p.Otherwise, Keep: KeepText(p.Keep), TrashDays: p.TrashDays, RPO: span(p.RPO),
+		LibvirtTag: p.Tag, Retries: &p.Retries, Priority: p.Priority, ReadRate: rate(p.ReadRate), WriteRate: rate(p.WriteRate), Verify: &p.Verify}
+}
+
 func span(seconds int64) string { return policy.FormatSpan(time.Duration(seconds) * time.Second) }
 
 // lines are what a policy says, by key, in the order of a file.
