@@ -25,6 +25,12 @@ func fileSystem(p *peek) *signature {
 		s.kind, s.uuid, s.label = "vfat", fatSerial(p.u32(67)), fatLabel(p.text(71, 11))
 	case p.has(54, "FAT"):
 		s.kind, s.uuid, s.label = "vfat", fatSerial(p.u32(39)), fatLabel(p.text(43, 11))
+	case p.has(0, "hsqs"):
+		s.kind = "squashfs"
+	case p.has(32769, "CD001"):
+		s.kind = "iso9660" // or a UDF as well
+	case p.has(32769, "BEA01"):
+		s.kind = "udf"
 	}
 	return s
 }
@@ -66,7 +72,7 @@ var others = []known{
 	{3, "EXFAT   ", "exfat", "it says that it is an exFAT, and is none that can be read"},
 	{0, "hsqs", "squashfs", "it says that it is a squashfs, and is none that can be read"},
 	{32769, "CD001", "iso9660", "it says that it is an ISO 9660, and is none that can be read"},
-	{32769, "BEA01", "udf", "it is a UDF"},
+	{32769, "BEA01", "udf", "it says that it is a UDF, and is none that can be read"},
 	{1024, "\x10\x20\xf5\xf2", "f2fs", "it is an F2FS"},
 	{1024, "\xe2\xe1\xf5\xe0", "erofs", "it is an EROFS"},
 	{1024, "H+\x00\x04", "hfsplus", "it is an HFS+"},
