@@ -136,13 +136,12 @@ func (f *file) Extents() iter.Seq2[tree.Extent, error] {
 			}
 			return
 		}
-		end := int64(0)
 		for _, r := range f.runs {
-			if end = r.off + r.length; !r.hole && !yield(tree.Extent{Off: r.off, Len: r.length}, nil) {
+			if !r.hole && !yield(tree.Extent{Off: r.off, Len: r.length}, nil) {
 				return
 			}
 		}
-		if end < f.size { // a read says what is wrong with it
+		if end := f.end(); end < f.size { // a read says what is wrong with it
 			yield(tree.Extent{Off: end, Len: f.size - end}, nil)
 		}
 	}

@@ -121,6 +121,9 @@ func TestWhatLinuxWroteIsReadAsLinuxReadsIt(t *testing.T) {
 			v := openBytes(t, b)
 			want := linux(t, name)
 			treetest.Same(t, want, treetest.Reading(t, v), func(string, *treetest.Fact) {})
+			if n := treetest.Placed(t, v, bytes.NewReader(b)); n < 3 {
+				t.Errorf("only %d files lie where they are said to", n)
+			}
 			if len(want) < 250 {
 				t.Errorf("only %d paths were compared", len(want))
 			}
@@ -153,6 +156,7 @@ func TestWhatWasBuiltIsReadAsLinuxReadsIt(t *testing.T) {
 				got[path] = f
 			}
 			treetest.Same(t, linux(t, name), got, func(string, *treetest.Fact) {})
+			treetest.Placed(t, v, bytes.NewReader(b))
 			if info := v.Info(); info.Label != "Built" || info.UUID != "0123456789abcdef" || len(info.Notes) != 0 || info.Used != 250*r.block {
 				t.Errorf("info: %+v", info)
 			}
