@@ -49,9 +49,9 @@ func TestWhatOfficialToolsMakeIsNamedAsBlkidNamesIt(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			run(t, strings.Fields(strings.NewReplacer("IMAGE", image, "DIR", filepath.Join(dir, "of")).Replace(c.maker))...)
+			output(t, strings.Fields(strings.NewReplacer("IMAGE", image, "DIR", filepath.Join(dir, "of")).Replace(c.maker))...)
 			want := map[string]string{}
-			for line := range strings.Lines(run(t, "blkid", "-p", "-o", "export", image)) {
+			for line := range strings.Lines(output(t, "blkid", "-p", "-o", "export", image)) {
 				key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 				want[key] = strings.ReplaceAll(value, `\`, "")
 			}
@@ -74,7 +74,7 @@ func TestWhatOfficialToolsMakeIsNamedAsBlkidNamesIt(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, args ...string) string {
+func output(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
