@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 	// Adding a file system is a row here, a folder and a line in guestfs.
 	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm", "fusefs/guestfs/luks", "fusefs/guestfs/mdraid", "fusefs/guestfs/raid",
 		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
-		"fusefs/guestfs/exfat", "fusefs/guestfs/iso9660", "fusefs/guestfs/squashfs"},
+		"fusefs/guestfs/exfat", "fusefs/guestfs/udf", "fusefs/guestfs/iso9660", "fusefs/guestfs/squashfs", "fusefs/guestfs/registry", "fusefs/guestfs/wtf8"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
 	"fusefs/guestfs/extract": {"fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"}, // whose damage it tells
 	// Trees in memory for tests.
@@ -68,6 +68,9 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/squashfs":      {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
+	"fusefs/guestfs/udf":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	// In which letters of Windows' drives stand.
+	"fusefs/guestfs/registry": {"fusefs/guestfs/tree", "fusefs/guestfs/wtf8"},
 	// What several readers need.
 	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree"}, // of FAT and exFAT
 	"fusefs/guestfs/lately":   {},
@@ -128,6 +131,8 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/udf":      {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/registry": {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/squashfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 

@@ -44,6 +44,9 @@ func parseGuestRef(s string) (r guestRef, err error) {
 	if len(parts) > 0 {
 		r.path = "/" + strings.Join(parts, ":") + strings.TrimSuffix(r.path, "/")
 	}
+	if len(r.volume) == 1 && strings.ContainsAny(strings.ToLower(r.volume), "abcdefghijklmnopqrstuvwxyz") {
+		r.volume, r.path = "", r.volume+":"+r.path
+	}
 	if !strings.Contains(point, "@") {
 		return r, usagef("%q names no recovery point", s).hinted("write MACHINE@POINT:PATH, for example web1@latest:/etc")
 	}
@@ -118,7 +121,7 @@ func (g *guests) view(r guestRef) (*guestfs.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.volume == "" || strings.EqualFold(r.volume, "c") {
+	if r.volume == "" {
 		return guest.Root()
 	}
 	v, err := guest.Volume(r.volume)

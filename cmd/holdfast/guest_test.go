@@ -207,8 +207,9 @@ func TestAPlaceInAGuestIsReadInAllItsForms(t *testing.T) {
 		"web1@2026-11-22T22:00:05Z:/etc":   "web1 2026-11-22T22:00:05Z  /etc",
 		"web1@2026-11-22T22:00:vda2:/a:/b": "web1 2026-11-22T22:00 vda2 /a:/b",
 		"web1@2026-11-22T22:00":            "web1 2026-11-22T22:00  /",
-		`win@latest:C:\Users\Ann`:          `win latest C \Users\Ann`,
-		`win@latest:c:`:                    `win latest c /`,
+		`win@latest:C:\Users\Ann`:          `win latest  C:\Users\Ann`,
+		`win@latest:c:`:                    `win latest  c:/`,
+		`win@latest:D:\data`:               `win latest  D:\data`,
 		`win@latest:vda3:\Users`:           `win latest vda3 \Users`,
 		"web1@latest:/with@sign":           "web1 latest  /with@sign",
 	} {

@@ -57,20 +57,13 @@ func (w *View) linkName(plain string) string {
 	return link.Name()
 }
 
-// plain is a path as Linux writes it. Windows has backslashes, and the letter of a
-// drive before: which volumes have the others stands in its registry.
+// plain is a path as Linux writes it, within the view. Windows has backslashes, and the
+// letter of a drive before.
 func (w *View) plain(name string) (string, error) {
 	if !w.windows && !w.root.backslashes() {
 		return name, nil
 	}
-	name = strings.TrimPrefix(strings.ReplaceAll(name, `\`, "/"), "/??/")
-	if drive := strings.TrimPrefix(name, "/"); w.windows && len(drive) >= 2 && drive[1] == ':' {
-		if drive[0]|0x20 != 'c' {
-			return "", &NotInPointError{drive[:2], "which volume has that letter is not known; name the volume instead"}
-		}
-		name = "/" + drive[2:]
-	}
-	return name, nil
+	return w.windowsPath(name)
 }
 
 // backslashes tells file systems in whose names no backslash can stand.
@@ -92,7 +85,7 @@ func (w *View) steps(name string, follow bool) (Place, error) {
 		todo = todo[:len(todo)-1]
 		now := here[len(here)-1]
 		if next == ".." {
-			here = here[:max(1, len(here)-1)]
+			here = here[:max(w.base(here), len(here)-1)]
 			continue
 		}
 		if mode, err := now.mode(); err != nil {
@@ -121,11 +114,15 @@ func (w *View) steps(name string, follow bool) (Place, error) {
 		if links++; links > maxLinks || len(todo)+len(here) > maxNames || len(target) > 1<<16 {
 			return Place{}, syscall.ELOOP
 		}
+		stored := target
 		if target, err = w.plain(target); err != nil {
 			return Place{}, err
 		}
-		if strings.HasPrefix(target, "/") {
+		switch {
+		case target != strings.ReplaceAll(stored, `\`, "/"): // it named a drive
 			here = here[:1]
+		case strings.HasPrefix(target, "/"):
+			here = here[:w.base(here)]
 		}
 		todo = pushNames(todo, target)
 	}
@@ -134,6 +131,14 @@ func (w *View) steps(name string, follow bool) (Place, error) {
 		return Place{}, syscall.ENOTDIR
 	}
 	return end, nil
+}
+
+// base is how many places are above where a path is: the root, and the drive that it is on.
+func (w *View) base(here []Place) int {
+	if w.windows && len(here) > 1 && isDrive(here[1].Path) {
+		return 2
+	}
+	return 1
 }
 
 func pushNames(todo []string, name string) []string {

@@ -27,6 +27,7 @@ func TestFilesLieWhereTheirPlacesSay(t *testing.T) {
 		{"vfat", "48M", []string{"mkfs.vfat", "mcopy"}, `mkfs.vfat "$1" >/dev/null && mcopy -s -i "$1" "$2"/* ::/`, 3},
 		{"ntfs", "48M", []string{"mkntfs", "ntfscp"}, `mkntfs -q -F "$1" && for f in "$2"/*; do ntfscp -q "$1" "$f" "${f##*/}"; done`, 2},
 		{"iso", "48M", []string{"genisoimage"}, `genisoimage -quiet -R -o "$1" "$2"`, 3},
+		{"udf", "48M", []string{"genisoimage"}, `genisoimage -quiet -udf -o "$1" "$2"`, 3},
 		{"xfs", "320M", []string{"mkfs.xfs"}, `printf '/\n0 0\nd--755 0 0\nbig ---644 0 0 %s/big\nfew ---644 0 0 %s/few\nodd ---644 0 0 %s/odd\n$\n' "$2" "$2" "$2" >"$1.proto" && mkfs.xfs -q -f -p "$1.proto" "$1"`, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -56,6 +56,9 @@ func (g *Guest) findRoot() (*View, error) {
 	case second != nil:
 		return second, nil
 	case third != nil:
+		if third.windows {
+			third.addDrives(g)
+		}
 		return third, nil
 	}
 	if len(g.Volumes()) == 0 {
@@ -151,8 +154,8 @@ func (g *Guest) MountedAt(v *Volume) []string {
 		at = append(at, w.rootName())
 	}
 	for dir, m := range w.mounts {
-		if found, err := m.find(); err == nil && found == v {
-			at = append(at, dir)
+		if found, err := m.find(); err == nil && found == v && !strings.HasPrefix(dir, "/volume{") {
+			at = append(at, w.shownAs(dir))
 		}
 	}
 	slices.Sort(at)
@@ -162,7 +165,15 @@ func (g *Guest) MountedAt(v *Volume) []string {
 // rootName is how the guest calls its root.
 func (w *View) rootName() string {
 	if w.windows {
-		return "C:"
+		return string(w.system) + ":"
 	}
 	return "/"
+}
+
+// shownAs is how the guest calls what is mounted at a path of the view.
+func (w *View) shownAs(at string) string {
+	if isDrive(at) {
+		return at[1:]
+	}
+	return at
 }

@@ -13,6 +13,10 @@ type View struct {
 	top0    uint64            // the inode of its root folder; 0: that of the volume
 	mounts  map[string]*mount // by path; of the guest's root only
 	windows bool              // paths may have backslashes and a drive
+	system  byte              // the letter of a Windows' own drive
+	notes   []string          // on how the guest's root was put together
+
+	noDrives error // why the letters of other drives are not known
 }
 
 // mount is a line of the guest's fstab. The volume is looked for when it is needed.
@@ -73,7 +77,7 @@ func (w *View) mounted(at string) (*mount, *Volume, error) {
 	}
 	var gone *NotInPointError
 	if errors.As(err, &gone) {
-		return m, nil, &NotInPointError{at + " (" + m.device + ")", gone.Why}
+		return m, nil, &NotInPointError{w.shownAs(at) + " (" + m.device + ")", gone.Why}
 	}
 	if err != nil {
 		return m, nil, err
@@ -123,6 +127,10 @@ func (w *View) addMounts(g *Guest, entries []fstabEntry) {
 // Locate finds the volume that holds a path by what is mounted, without looking into
 // any, and the path within it.
 func (w *View) Locate(name string) (*Volume, string, error) {
+	name, err := w.plain(name)
+	if err != nil {
+		return nil, "", err
+	}
 	name = path.Clean("/" + name)
 	for at := name; at != "/"; at = path.Dir(at) {
 		m, v, err := w.mounted(at)

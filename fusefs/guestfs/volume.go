@@ -139,6 +139,9 @@ func (v *Volume) Report() Report {
 	}
 	r.Notes = slices.Clone(v.notes) // complete by now
 	r.MountedAt = v.g.MountedAt(v)
+	if w, err := v.g.Root(); err == nil && w.root == v {
+		r.Notes = append(r.Notes, w.notes...)
+	}
 	fs, err := v.FS()
 	if r.Err = err; err != nil {
 		return r

@@ -49,10 +49,11 @@ func (t *Table) note(format string, args ...any) {
 	}
 }
 
-// add adds p cut to the disk's size, or notes why not.
+// add adds p cut to the disk's size, or notes why not. One that begins with the table
+// itself is how images for discs and sticks (isohybrid, UDF) have the whole disk, in MBRs.
 func (t *Table) add(p Partition, disk int64) {
 	switch {
-	case p.Off <= 0 || p.Len <= 0 || p.Off >= disk:
+	case p.Off < 0 || p.Off == 0 && t.Scheme != MBR || p.Len <= 0 || p.Off >= disk:
 		t.note("partition %d is left out: it begins beyond the end of the disk", p.Number)
 		return
 	case p.Len > disk-p.Off:

@@ -279,3 +279,15 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestAPartitionMayBeginWithItsTable(t *testing.T) {
+	t.Parallel()
+	b := make([]byte, 1<<20)
+	b[446+4] = 7
+	binary.LittleEndian.PutUint32(b[446+12:], 1<<20/512)
+	b[510], b[511] = 0x55, 0xaa
+	table, err := Read(bytes.NewReader(b), int64(len(b)), 512)
+	if err != nil || len(table.Partitions) != 1 || table.Partitions[0].Off != 0 || table.Partitions[0].Len != 1<<20 {
+		t.Errorf("%+v, %v", table, err)
+	}
+}
