@@ -94,6 +94,8 @@ type Service struct {
 	journal func() (*quiesce.Journal, error) // nil journal: none
 	keeping sync.Mutex                       // held while the list of ignored names is replaced
 
+	lastStatus keptStatus
+
 	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
 	hostFacts *hostFacts    // nil: none were asked for yet
 }
