@@ -102,10 +102,10 @@ func (v *Vault) attribute(p string) (*Attribute, error) {
 
 // trash returns the points that are deleted and not undeleted. Only points
 // that have attributes cost anything.
-func (v *Vault) trash() (map[PointID]bool, error) {
+func (v *Vault) trash(list lister) (map[PointID]bool, error) {
 	trash := map[PointID]bool{}
 	var errs []error
-	err := v.eachAttributed(func(m MachineID, p PointID) error {
+	err := v.eachAttributed(list, func(m MachineID, p PointID) error {
 		attrs, err := v.attributes(m, p)
 		errs = append(errs, err)
 		if stateOf(attrs).InTrash() {
@@ -116,13 +116,13 @@ func (v *Vault) trash() (map[PointID]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines, err := v.dir.List(attrsDir)
+	machines, err := list(attrsDir)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range machines {
 		if hexID.MatchString(m) { // what is not understood may keep points
-			_, err := v.verifiedOf(MachineID(m))
+			_, err := v.verifiedOf(MachineID(m), list)
 			errs = append(errs, err)
 		}
 	}
@@ -130,8 +130,8 @@ func (v *Vault) trash() (map[PointID]bool, error) {
 }
 
 // eachAttributed calls fn for every point that has attributes, or had them.
-func (v *Vault) eachAttributed(fn func(MachineID, PointID) error) error {
-	machines, err := v.dir.List(attrsDir)
+func (v *Vault) eachAttributed(list lister, fn func(MachineID, PointID) error) error {
+	machines, err := list(attrsDir)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (v *Vault) eachAttributed(fn func(MachineID, PointID) error) error {
 		if !hexID.MatchString(m) {
 			continue
 		}
-		points, err := v.dir.List(path.Join(attrsDir, m))
+		points, err := list(path.Join(attrsDir, m))
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func (c *checker) listPacks() (list []namedPack, err error) {
 	if !c.o.Data {
 		return list, nil
 	}
-	err = c.v.eachPack(func(w WriterID, id pack.ID) error {
+	err = c.v.eachPack(c.v.dir.List, func(w WriterID, id pack.ID) error {
 		if seen[id] {
 			return nil
 		}

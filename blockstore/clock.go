@@ -59,7 +59,7 @@ func (o *Owner) trust(ctx context.Context, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unlimited || c.believes(now) != nil { // nothing is known, or records were added since
-		if err := c.load(ctx, o.Vault); err != nil {
+		if err := c.load(ctx, o.Vault, o.dir.List); err != nil {
 			return fmt.Errorf("when the newest record was made: %w", err)
 		}
 	}
@@ -88,8 +88,8 @@ func (c *clock) believes(now time.Time) error {
 
 // load finds what the vault's records say of the time. From the last note, or
 // the oldest record, the time is believed as far as record follows record.
-func (c *clock) load(ctx context.Context, v *Vault) error {
-	dates, err := v.dates(ctx)
+func (c *clock) load(ctx context.Context, v *Vault, list lister) error {
+	dates, err := v.dates(ctx, list)
 	if err != nil {
 		return err
 	}
@@ -120,15 +120,15 @@ func (c *clock) load(ctx context.Context, v *Vault) error {
 }
 
 // dates returns when points were committed and attributes added.
-func (v *Vault) dates(ctx context.Context) (dates []time.Time, err error) {
-	points, err := v.allPoints(ctx)
+func (v *Vault) dates(ctx context.Context, list lister) (dates []time.Time, err error) {
+	points, err := v.allPoints(ctx, list)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range points {
 		dates = append(dates, p.Committed)
 	}
-	err = v.eachAttributed(func(m MachineID, p PointID) error {
+	err = v.eachAttributed(list, func(m MachineID, p PointID) error {
 		attrs, err := v.attributes(m, p)
 		for _, a := range attrs {
 			dates = append(dates, a.Time)
@@ -162,8 +162,12 @@ func (v *Vault) clockNote() (n clockNote, ok bool, err error) {
 // Believes returns ErrClock for a time at which nothing would be deleted from the vault, since
 // its records speak against it.
 func (v *Vault) Believes(ctx context.Context, now time.Time) error {
+	return v.believes(ctx, now, v.dir.List)
+}
+
+func (v *Vault) believes(ctx context.Context, now time.Time, list lister) error {
 	var c clock
-	if err := c.load(ctx, v); err != nil {
+	if err := c.load(ctx, v, list); err != nil {
 		return fmt.Errorf("when the newest record was made: %w", err)
 	}
 	return c.believes(now)
@@ -191,7 +195,7 @@ func (o *Owner) noteClock(now time.Time) error {
 // TrustClock says that a person looked at this host's clock and found it right,
 // whatever the dates of the vault's records say.
 func (o *Owner) TrustClock(ctx context.Context) error {
-	dates, err := o.dates(ctx)
+	dates, err := o.dates(ctx, o.dir.List)
 	if err != nil {
 		return err
 	}
@@ -206,7 +210,7 @@ func (o *Owner) TrustClock(ctx context.Context) error {
 	}
 	o.clock.mu.Lock()
 	defer o.clock.mu.Unlock()
-	return o.clock.load(ctx, o.Vault)
+	return o.clock.load(ctx, o.Vault, o.dir.List)
 }
 
 // writeClockNote replaces the notes by one.

@@ -93,7 +93,7 @@ func (o *Owner) finishDrops() error {
 	}
 	o.attributing.Lock()
 	defer o.attributing.Unlock()
-	paths, err := o.pointPaths()
+	paths, err := pointPaths(o.dir.List)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (o *Owner) finishDrops() error {
 			left[path.Join(path.Base(path.Dir(p)), id)] = true
 		}
 	}
-	return o.eachAttributed(func(m MachineID, p PointID) error {
+	return o.eachAttributed(o.dir.List, func(m MachineID, p PointID) error {
 		if !left[path.Join(string(m), string(p))] {
 			return nil
 		}
@@ -130,7 +130,7 @@ func (o *Owner) finishDrops() error {
 func (o *Owner) lostPoints() (lost []*Point, err error) {
 	o.committing.Lock()
 	defer o.committing.Unlock()
-	paths, err := o.pointPaths()
+	paths, err := pointPaths(o.dir.List)
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,8 @@ type Health struct {
 	Damaged int   // pieces that are noted as damaged
 
 	Free, Size int64 // of the file system
-	// Floor is the free space below which no backup begins, as it is for an owner that was not told otherwise
-	// and knows of nothing that grows beside the vault.
+	// Floor is the free space below which no backup begins: as this process was told where it is the vault's owner, else
+	// as it is for an owner that was not told otherwise and knows of nothing that grows beside the vault.
 	Floor int64
 
 	// Swept is when a sweep ran, or a person looked at the clock, at the latest a day before
@@ -32,8 +32,12 @@ type Health struct {
 // Health tells how the vault is at a time. Where something cannot be read, the rest is
 // returned with the error.
 func (v *Vault) Health(ctx context.Context, now time.Time) (*Health, error) {
+	return v.health(ctx, now, once(v.dir.Glance))
+}
+
+func (v *Vault) health(ctx context.Context, now time.Time, list lister) (*Health, error) {
 	h := &Health{}
-	errs := []error{v.refresh(ctx), v.countStored(ctx, h)}
+	errs := []error{v.refresh(ctx), v.countStored(ctx, h, list)}
 	notes, unread, err := v.damageNotes(ctx)
 	errs = append(errs, err)
 	for _, of := range notes.inPacks() {
@@ -43,17 +47,25 @@ func (v *Vault) Health(ctx context.Context, now time.Time) (*Health, error) {
 		errs = append(errs, err)
 	}
 	h.Free, h.Size, err = v.dir.Space()
-	h.Floor, errs = backend.Floor(h.Size), append(errs, err)
+	h.Floor, errs = v.floor(h.Size), append(errs, err)
 	note, _, err := v.clockNote()
 	h.Swept, errs = note.Time, append(errs, err)
-	if h.Clock = v.Believes(ctx, now); !errors.Is(h.Clock, ErrClock) {
+	if h.Clock = v.believes(ctx, now, list); !errors.Is(h.Clock, ErrClock) {
 		errs, h.Clock = append(errs, h.Clock), nil
 	}
 	return h, errors.Join(errs...)
 }
 
+// floor is how much stays free of a file system of total bytes.
+func (v *Vault) floor(total int64) int64 {
+	if v.keepsFree != nil {
+		return v.keepsFree(total)
+	}
+	return backend.Floor(total)
+}
+
 // countStored adds up packs. Segments tell the sizes of those that they name.
-func (v *Vault) countStored(ctx context.Context, h *Health) error {
+func (v *Vault) countStored(ctx context.Context, h *Health, list lister) error {
 	type size struct{ bytes, blocks int64 }
 	told := map[pack.ID]size{}
 	for _, t := range v.tables.Load().tables {
@@ -65,7 +77,7 @@ func (v *Vault) countStored(ctx context.Context, h *Health) error {
 			told[p.ID] = s
 		}
 	}
-	return v.eachPack(func(w WriterID, id pack.ID) error {
+	return v.eachPack(list, func(w WriterID, id pack.ID) error {
 		s, known := told[id]
 		if !known {
 			n, err := v.dir.Size(packPath(w, id))

@@ -28,11 +28,11 @@ func (h *history) load(ctx context.Context, o *Owner) error {
 	if h.points != nil {
 		return nil
 	}
-	paths, err := o.pointPaths()
+	paths, err := pointPaths(o.dir.List)
 	if err != nil {
 		return err
 	}
-	all, err := o.allPoints(ctx)
+	all, err := o.allPoints(ctx, o.dir.List)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -32,7 +32,7 @@ func (m *Machine) check() error {
 // Machines returns the machines of the vault, sorted by name. Where single
 // records cannot be read, the others are returned together with an error.
 func (v *Vault) Machines(ctx context.Context) ([]Machine, error) {
-	machines, err := readEach(ctx, v, machinesDir, func(id string) (Machine, error) { return v.machine(MachineID(id)) })
+	machines, err := readEach(ctx, v, machinesDir, func(id string) (Machine, error) { return v.machineBy(v.dir.Glance, MachineID(id)) })
 	slices.SortFunc(machines, func(a, b Machine) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
 	return machines, err
 }
@@ -64,9 +64,11 @@ func readEach[T any](ctx context.Context, v *Vault, dir string, read func(id str
 }
 
 // machine reads the newest record of a machine that authenticates.
-func (v *Vault) machine(id MachineID) (Machine, error) {
+func (v *Vault) machine(id MachineID) (Machine, error) { return v.machineBy(v.dir.List, id) }
+
+func (v *Vault) machineBy(list lister, id MachineID) (Machine, error) {
 	folder := path.Join(machinesDir, string(id))
-	names, err := v.dir.List(folder)
+	names, err := list(folder)
 	if err != nil {
 		return Machine{}, err
 	}

@@ -25,7 +25,7 @@ func TestAPackWhoseHeaderOrFooterIsDamagedIsRewrittenWithoutWaitingForItToEmpty(
 				if err := o.Delete(trash); err != nil {
 					t.Fatal(err)
 				}
-				if err := o.eachPack(func(w WriterID, id pack.ID) error {
+				if err := o.eachPack(o.dir.List, func(w WriterID, id pack.ID) error {
 					file := o.dir.Path(packPath(w, id))
 					b := mustRead(t, file)
 					b[at(len(b))] ^= 4
@@ -74,7 +74,7 @@ func TestACheckByAnOwnerNotesNoGoodCopyOfWhatIsDamaged(t *testing.T) {
 	o := ownVault(t, dir, OwnOptions{})
 	backUp(t, o, "web1", map[string]Source{"vda": noise(70, 20)})
 	var files []string
-	if err := o.eachPack(func(w WriterID, id pack.ID) error {
+	if err := o.eachPack(o.dir.List, func(w WriterID, id pack.ID) error {
 		files = append(files, o.dir.Path(packPath(w, id)))
 		return nil
 	}); err != nil {

@@ -139,6 +139,7 @@ func (v *Vault) own(ctx context.Context, o OwnOptions, rebuild bool, progress fu
 	}
 	o.Event("claimed")
 	w := &Owner{Vault: v, opts: o, claim: c, spent: c.spent, running: map[string]bool{}, parents: map[PointID]bool{}, dropping: map[PointID]bool{}, dropTogether: dropTogether}
+	v.keepsFree = w.floorOf
 	w.freeMemory = limitMemory(ownerMemory + w.opts.Budget.size)
 	err = w.prepare(ctx, rebuild, progress)
 	if err == nil {
@@ -228,7 +229,7 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 // findPacks lists the sealed packs of this writer.
 func (o *Owner) findPacks() (map[pack.ID]bool, error) {
 	present := map[pack.ID]bool{}
-	err := o.eachPack(func(w WriterID, id pack.ID) error {
+	err := o.eachPack(o.dir.List, func(w WriterID, id pack.ID) error {
 		if w == o.claim.owner.Writer {
 			present[id] = true
 		}
@@ -240,21 +241,25 @@ func (o *Owner) findPacks() (map[pack.ID]bool, error) {
 // checkSpace returns ErrFull when less than the floor would stay free after
 // need more bytes.
 func (o *Owner) checkSpace(need int64) error {
-	if o.opts.MinFree < 0 {
-		return o.dir.CheckSpace(0, need)
-	}
-	floor := o.opts.MinFree
-	if floor == 0 {
-		_, total, err := o.dir.Space()
-		if err != nil {
+	total := int64(0)
+	if o.opts.MinFree == 0 {
+		var err error
+		if _, total, err = o.dir.Space(); err != nil {
 			return err
 		}
-		floor = backend.Floor(total)
-		if o.Beside() != "" {
-			floor *= 2
-		}
 	}
-	return o.dir.CheckSpace(floor, need)
+	return o.dir.CheckSpace(o.floorOf(total), need)
+}
+
+// floorOf is how much stays free of a file system of total bytes.
+func (o *Owner) floorOf(total int64) int64 {
+	switch {
+	case o.opts.MinFree != 0:
+		return max(0, o.opts.MinFree)
+	case o.Beside() != "":
+		return 2 * backend.Floor(total)
+	}
+	return backend.Floor(total)
 }
 
 // Close seals what is open and gives the vault up. Backups must have ended. Of

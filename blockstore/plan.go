@@ -29,7 +29,11 @@ type FreePlan struct {
 // walks each map once, those of each machine's newest points twice where
 // anything is noted, and reads no data.
 func (v *Vault) PlanFree(ctx context.Context, bytes int64) (*FreePlan, error) {
-	w, err := v.weighing(ctx)
+	all, err := v.allPoints(ctx, v.dir.List)
+	if err != nil {
+		return nil, err
+	}
+	w, err := v.weighing(ctx, all, v.dir.List)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +80,8 @@ type weighing struct {
 	gone   map[pack.ID]bool // packs that segments name, that are not there, and that no sweep removed
 }
 
-func (v *Vault) weighing(ctx context.Context) (*weighing, error) {
-	points, err := v.allPoints(ctx)
-	if err != nil {
-		return nil, err
-	}
+// weighing begins to weigh points; those that are not to be marked need not be given.
+func (v *Vault) weighing(ctx context.Context, points []*Point, list lister) (_ *weighing, err error) {
 	if err := v.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (v *Vault) weighing(ctx context.Context) (*weighing, error) {
 			}
 		}
 	}
-	err = v.eachPack(func(_ WriterID, id pack.ID) error { delete(w.gone, id); return ctx.Err() })
+	err = v.eachPack(list, func(_ WriterID, id pack.ID) error { delete(w.gone, id); return ctx.Err() })
 	return w, err
 }
 

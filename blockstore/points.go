@@ -39,8 +39,12 @@ func (v *Vault) Points(ctx context.Context) ([]*Point, error) {
 // PointsAndTrash returns what [Vault.Points] and [Vault.Trash] do, of one moment and by one look
 // at the vault.
 func (v *Vault) PointsAndTrash(ctx context.Context) (listed, trash []*Point, err error) {
-	all, err := v.allPoints(ctx)
-	deleted, attrErr := v.trash()
+	return v.pointsAndTrash(ctx, once(v.dir.Glance))
+}
+
+func (v *Vault) pointsAndTrash(ctx context.Context, list lister) (listed, trash []*Point, err error) {
+	all, err := v.allPoints(ctx, list)
+	deleted, attrErr := v.trash(list)
 	listed = slices.DeleteFunc(all, func(p *Point) bool {
 		if deleted[p.ID] {
 			trash = append(trash, p)
@@ -58,9 +62,13 @@ func sortPoints(points []*Point) {
 	})
 }
 
+// lister lists the names in a folder: [backend.Dir.List] for who deletes by what it finds, or
+// [backend.Dir.Glance], which costs less.
+type lister func(folder string) ([]string, error)
+
 // allPoints returns the points of the vault, trash included, in no order.
-func (v *Vault) allPoints(ctx context.Context) ([]*Point, error) {
-	paths, err := v.pointPaths()
+func (v *Vault) allPoints(ctx context.Context, list lister) ([]*Point, error) {
+	paths, err := pointPaths(list)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +98,8 @@ func (v *Vault) allPoints(ctx context.Context) ([]*Point, error) {
 
 // pointPaths lists the records of points, also those that were dropped and are
 // there all the same.
-func (v *Vault) pointPaths() ([]string, error) {
-	machines, err := v.dir.List(pointsDir)
+func pointPaths(list lister) ([]string, error) {
+	machines, err := list(pointsDir)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +108,7 @@ func (v *Vault) pointPaths() ([]string, error) {
 		if !hexID.MatchString(m) {
 			continue
 		}
-		names, err := v.dir.List(path.Join(pointsDir, m))
+		names, err := list(path.Join(pointsDir, m))
 		if err != nil {
 			return nil, err
 		}

@@ -8,8 +8,12 @@ import "context"
 // or not as it was stored. Where nothing is noted as damaged and no pack is gone, this costs a list of
 // packs; else the maps of the points are walked.
 func (v *Vault) Harmed(ctx context.Context, points []*Point) (map[PointID]bool, error) {
+	return v.harmed(ctx, points, once(v.dir.Glance))
+}
+
+func (v *Vault) harmed(ctx context.Context, points []*Point, list lister) (map[PointID]bool, error) {
 	harmed := map[PointID]bool{}
-	w, err := v.weighing(ctx)
+	w, err := v.weighing(ctx, nil, list)
 	if err != nil {
 		return nil, err
 	}

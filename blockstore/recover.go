@@ -170,7 +170,7 @@ func (o *Owner) undamaged(id pack.ID, entries []pack.Entry) []pack.Entry {
 func (o *Owner) putBack(ctx context.Context) (count int, err error) {
 	o.committing.Lock()
 	defer o.committing.Unlock()
-	paths, err := o.pointPaths()
+	paths, err := pointPaths(o.dir.List)
 	if err != nil {
 		return 0, err
 	}

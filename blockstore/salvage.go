@@ -222,7 +222,7 @@ func (s *salvage) copyPacks(ctx context.Context) error {
 	}
 	var list []found
 	var total int64
-	err := s.from.eachPack(func(w WriterID, id pack.ID) error {
+	err := s.from.eachPack(s.from.dir.List, func(w WriterID, id pack.ID) error {
 		size, err := s.from.dir.Size(packPath(w, id))
 		if err != nil {
 			s.lost(packPath(w, id), err)

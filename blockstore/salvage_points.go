@@ -87,7 +87,7 @@ func (s *salvage) pointRecords() map[string][]byte {
 			records[p.Path] = slices.Clone(p.Record)
 		}
 	})
-	paths, err := s.from.pointPaths()
+	paths, err := pointPaths(s.from.dir.List)
 	if err != nil {
 		s.lost(pointsDir, err)
 	}

@@ -184,7 +184,7 @@ func TestASealedPackWhoseHeaderIsLostCanStillBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	err = v.eachPack(func(w WriterID, id pack.ID) error {
+	err = v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
 		f, err := os.OpenFile(v.dir.Path(packPath(w, id)), os.O_WRONLY, 0)
 		if err != nil {
 			return err
@@ -234,7 +234,7 @@ func equalRecords(t *testing.T, v *Vault, samePack bool) (a string, x pack.Entry
 		e    pack.Entry
 	}
 	seen := map[uint32][]at{}
-	err := v.eachPack(func(w WriterID, id pack.ID) error {
+	err := v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
 		name := v.dir.Path(packPath(w, id))
 		data, err := os.ReadFile(name)
 		if err != nil {

@@ -76,7 +76,7 @@ func (s *simulation) readsNothingElse(how string) {
 		s.t.Fatalf("after %s: %v", how, err)
 	}
 	defer v.Close()
-	all, err := v.allPoints(s.t.Context())
+	all, err := v.allPoints(s.t.Context(), v.dir.List)
 	if err != nil {
 		s.t.Fatalf("after %s: %v", how, err)
 	}

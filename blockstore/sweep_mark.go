@@ -15,7 +15,7 @@ import (
 // pack, ends the sweep. Points in the trash come last, so that what only they
 // name is known.
 func (s *sweep) mark(ctx context.Context) error {
-	all, err := s.o.allPoints(ctx)
+	all, err := s.o.allPoints(ctx, s.o.dir.List)
 	if err != nil {
 		return fmt.Errorf("nothing was removed, since not every point can be read: %w", err)
 	}
@@ -33,7 +33,7 @@ func (s *sweep) mark(ctx context.Context) error {
 		}
 		all = append(all, lost...)
 	}
-	trash, err := s.o.trash()
+	trash, err := s.o.trash(s.o.dir.List)
 	if err != nil {
 		return fmt.Errorf("nothing was removed, since not every attribute can be read: %w", err)
 	}
@@ -202,7 +202,7 @@ func (m *marks) kept(id ID) (table int, entry int64, ok bool) {
 // nothing else names once it and those before it are dropped: the sum is what
 // dropping them all frees. It walks maps and reads no data.
 func (v *Vault) Exclusive(ctx context.Context, points []*Point) ([]int64, error) {
-	all, err := v.allPoints(ctx)
+	all, err := v.allPoints(ctx, v.dir.List)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func forget(t *testing.T, dir string, open Options) {
 
 func packBytes(t *testing.T, v *Vault) (sum int64) {
 	t.Helper()
-	if err := v.eachPack(func(w WriterID, id pack.ID) error {
+	if err := v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
 		n, err := v.dir.Size(packPath(w, id))
 		sum += n
 		return err

@@ -226,8 +226,8 @@ func (s *tableSet) findIn(at int, id ID, fn func(place) bool) (bool, error) {
 }
 
 // eachPack calls fn for every pack that is there.
-func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
-	writers, err := v.dir.List(packsDir)
+func (v *Vault) eachPack(list lister, fn func(WriterID, pack.ID) error) error {
+	writers, err := list(packsDir)
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
 		if !hexID.MatchString(w) {
 			continue
 		}
-		folders, err := v.dir.List(path.Join(packsDir, w))
+		folders, err := list(path.Join(packsDir, w))
 		if err != nil {
 			return err
 		}
@@ -243,7 +243,7 @@ func (v *Vault) eachPack(fn func(WriterID, pack.ID) error) error {
 			if len(folder) != 2 {
 				continue
 			}
-			names, err := v.dir.List(path.Join(packsDir, w, folder))
+			names, err := list(path.Join(packsDir, w, folder))
 			if err != nil {
 				return err
 			}
@@ -327,7 +327,7 @@ func (v *Vault) loadLoose(s *tableSet) error {
 		return nil
 	}
 	named, loose := v.namedByGood(s), looseRecords{}
-	err := v.eachPack(func(w WriterID, id pack.ID) error {
+	err := v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
 		if named[id] {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -78,7 +79,7 @@ func stateOf(attrs []*Attribute) (s PointState) {
 func (v *Vault) State(p *Point) (PointState, error) {
 	attrs, err := v.Attributes(p)
 	s := stateOf(attrs)
-	verified, e := v.verifiedOf(p.Machine)
+	verified, e := v.verifiedOf(p.Machine, v.dir.List)
 	if at := verified[p.ID]; at.After(s.Verified) {
 		s.Verified = at
 	}
@@ -87,20 +88,26 @@ func (v *Vault) State(p *Point) (PointState, error) {
 
 // States is State of many points, in their order: it asks for the attributes of those alone that have any.
 func (v *Vault) States(points []*Point) ([]PointState, error) {
+	return v.states(points, once(v.dir.Glance))
+}
+
+func (v *Vault) states(points []*Point, list lister) ([]PointState, error) {
 	attributed := map[PointID]MachineID{}
-	err := v.eachAttributed(func(m MachineID, p PointID) error {
+	err := v.eachAttributed(list, func(m MachineID, p PointID) error {
 		attributed[p] = m
 		return nil
 	})
-	errs := []error{err}
+	told, e := list(attrsDir) // of machines that have any
+	errs := []error{err, e}
 	verified := map[MachineID]map[PointID]time.Time{}
 	states := make([]PointState, len(points))
 	for i, p := range points {
 		since, known := verified[p.Machine]
-		if !known {
-			since, err = v.verifiedOf(p.Machine)
-			verified[p.Machine], errs = since, append(errs, err)
+		if !known && slices.Contains(told, string(p.Machine)) {
+			since, err = v.verifiedOf(p.Machine, list)
+			errs = append(errs, err)
 		}
+		verified[p.Machine] = since
 		if attributed[p.ID] == p.Machine {
 			attrs, err := v.Attributes(p)
 			states[i], errs = stateOf(attrs), append(errs, err)

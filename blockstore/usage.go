@@ -22,11 +22,15 @@ type Usage struct {
 // Usage finds out what the vault's packs serve. It walks maps, reads no data
 // and writes nothing.
 func (v *Vault) Usage(ctx context.Context) (*Usage, error) {
-	w, err := v.weighing(ctx)
+	all, err := v.allPoints(ctx, v.dir.List)
 	if err != nil {
 		return nil, err
 	}
-	trash, err := v.trash()
+	w, err := v.weighing(ctx, all, v.dir.List)
+	if err != nil {
+		return nil, err
+	}
+	trash, err := v.trash(v.dir.List)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +60,7 @@ func (v *Vault) Usage(ctx context.Context) (*Usage, error) {
 }
 
 func (w *weighing) countLocked(u *Usage) error {
-	return w.v.eachAttributed(func(m MachineID, p PointID) error {
+	return w.v.eachAttributed(w.v.dir.List, func(m MachineID, p PointID) error {
 		attrs, err := w.v.attributes(m, p)
 		if stateOf(attrs).Locked(time.Now()) {
 			u.Locked++
@@ -83,7 +87,7 @@ func (w *weighing) countPacks(ctx context.Context, u *Usage) error {
 			return err
 		}
 	}
-	return w.v.eachPack(func(writer WriterID, id pack.ID) error {
+	return w.v.eachPack(w.v.dir.List, func(writer WriterID, id pack.ID) error {
 		n, err := w.v.dir.Size(packPath(writer, id))
 		if isNotExist(err) {
 			return nil // swept meanwhile

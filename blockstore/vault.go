@@ -71,6 +71,8 @@ type Vault struct {
 	host     Host
 	known    string // as Options.Known
 
+	keepsFree func(total int64) int64 // of an owner: what stays free of a file system; nil: as usual
+
 	secret  content.Secret // master secret
 	unlock  *Unlocker      // what a sealed vault is opened with
 	openers *lru.Cache[pack.ID, *pack.Opener]
@@ -229,7 +231,7 @@ func (v *Vault) readVaultFromPacks() error {
 	var newest uint64
 	found := false
 	tried := map[string]bool{} // by content
-	err := v.eachPack(func(w WriterID, id pack.ID) error {
+	err := v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
 		f, err := v.dir.Open(packPath(w, id))
 		if err != nil {
 			return nil

@@ -104,11 +104,15 @@ type machineAttribute struct {
 // machineAttributes returns what is told of points of a machine together,
 // oldest first.
 func (v *Vault) machineAttributes(m MachineID) ([]machineAttribute, error) {
-	folder := path.Join(attrsDir, string(m))
-	names, err := v.dir.List(folder)
+	names, err := v.dir.List(path.Join(attrsDir, string(m)))
 	if err != nil {
 		return nil, err
 	}
+	return v.machineAttributesOf(m, names)
+}
+
+func (v *Vault) machineAttributesOf(m MachineID, names []string) ([]machineAttribute, error) {
+	folder := path.Join(attrsDir, string(m))
 	var attrs []machineAttribute
 	var errs []error
 	for _, n := range names {
@@ -132,31 +136,28 @@ func (v *Vault) machineAttributes(m MachineID) ([]machineAttribute, error) {
 	return attrs, errors.Join(errs...)
 }
 
-// verifiedPoints is since when points of a machine were read back, and the
-// time of the folder that it was read from.
+// verifiedPoints is since when points of a machine were read back, as the records of these names tell. Records
+// never change.
 type verifiedPoints struct {
-	changed time.Time
-	since   map[PointID]time.Time
+	names []string
+	since map[PointID]time.Time
 }
 
 // verifiedOf tells since when the points of a machine were read back. It reads
-// records again only when their folder changed.
-func (v *Vault) verifiedOf(m MachineID) (map[PointID]time.Time, error) {
-	changed, err := v.dir.Changed(path.Join(attrsDir, string(m)))
-	if isNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
+// records again only when there are others.
+func (v *Vault) verifiedOf(m MachineID, list lister) (map[PointID]time.Time, error) {
+	names, err := list(path.Join(attrsDir, string(m)))
+	if err != nil || len(names) == 0 {
 		return nil, err
 	}
 	c := &v.points
 	c.mu.Lock()
 	known, ok := c.verified[m]
 	c.mu.Unlock()
-	if ok && known.changed.Equal(changed) {
+	if ok && slices.Equal(known.names, names) {
 		return known.since, nil
 	}
-	attrs, err := v.machineAttributes(m)
+	attrs, err := v.machineAttributesOf(m, names)
 	if err != nil {
 		return nil, err
 	}
@@ -171,6 +172,6 @@ func (v *Vault) verifiedOf(m MachineID) (map[PointID]time.Time, error) {
 	if c.verified == nil {
 		c.verified = map[MachineID]verifiedPoints{}
 	}
-	c.verified[m] = verifiedPoints{changed, since}
+	c.verified[m] = verifiedPoints{names, since}
 	return since, nil
 }

@@ -27,8 +27,9 @@ type Dir struct {
 		Sync    func(f *os.File, name string) error
 	}
 
-	root  string
-	watch watch
+	root    string
+	watch   watch
+	glances glances
 
 	mu   sync.Mutex
 	made map[string]bool // folders known to exist durably, by name
@@ -37,6 +38,7 @@ type Dir struct {
 // NewDir returns the backend of a folder, which is not touched yet.
 func NewDir(root string) *Dir {
 	d := &Dir{root: filepath.Clean(root), made: map[string]bool{}, watch: watch{hung: make(chan struct{})}}
+	d.glances = glances{local: sync.OnceValue(d.Local), of: map[string]glance{}, clock: time.Now}
 	d.Ops.WriteAt = func(f *os.File, _ string, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
 	d.Ops.Sync = func(f *os.File, _ string) error { return f.Sync() }
 	return d
@@ -133,16 +135,6 @@ func (d *Dir) Size(name string) (int64, error) {
 		return 0, err
 	}
 	return st.Size(), nil
-}
-
-// Changed returns when names in a folder last came or went.
-func (d *Dir) Changed(folder string) (time.Time, error) {
-	defer d.Call("stat", folder)()
-	st, err := os.Stat(d.Path(folder))
-	if err != nil {
-		return time.Time{}, err
-	}
-	return st.ModTime(), nil
 }
 
 // Write makes a new file durable, whole or not at all. An existing one is

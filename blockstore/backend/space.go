@@ -44,6 +44,7 @@ func (d *Dir) CheckSpace(floor, need int64) error {
 // Local tells whether the folder lies on a file system of this host, where
 // memory-mapped files behave.
 func (d *Dir) Local() bool {
+	defer d.Call("ask for the kind of", ".")()
 	var st unix.Statfs_t
 	if unix.Statfs(d.root, &st) != nil {
 		return false

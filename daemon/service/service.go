@@ -98,6 +98,7 @@ type Service struct {
 	keeping sync.Mutex                       // held while the list of ignored names is replaced
 
 	files files // of guests
+	lastStatus keptStatus
 
 	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
 	hostFacts *hostFacts    // nil: none were asked for yet

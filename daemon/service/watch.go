@@ -116,14 +116,15 @@ func (s *Service) vaultFacts(ctx context.Context, v *blockstore.Vault, now time.
 	g := &gathering{Service: s, v: v, now: now, f: status.VaultFacts{Vault: DescribeVault(v.Info())}}
 	machines, err := v.Machines(ctx)
 	g.note(err)
-	if err := g.points(ctx); err != nil {
+	if err := g.survey(ctx); err != nil {
 		return g.f, nil, err
 	}
-	g.health(ctx)
 	policies, err := v.Policies(ctx)
 	g.note(err)
 	g.f.Policies = len(policies)
 	g.policies(policies)
+	g.held, err = v.MachineHolds(now)
+	g.note(err)
 	for _, m := range machines {
 		g.machine(m, policies)
 	}
@@ -138,7 +139,8 @@ type gathering struct {
 	f   status.VaultFacts
 
 	of     map[blockstore.MachineID][]status.Point
-	next   map[string]*api.Policy // by name
+	held   map[blockstore.MachineID]time.Time // until when; "": all
+	next   map[string]*api.Policy             // by name
 	tables map[string]*policy.Timetable
 }
 
@@ -149,18 +151,26 @@ func (g *gathering) note(err error) {
 	}
 }
 
-func (g *gathering) points(ctx context.Context) error {
-	listed, trash, err := g.v.PointsAndTrash(ctx)
-	if err != nil && len(listed) == 0 {
+// survey looks at the points, and at what lies beside them.
+func (g *gathering) survey(ctx context.Context) error {
+	found, err := g.v.Survey(ctx, g.now)
+	if found == nil {
 		return err
 	}
 	g.note(err)
-	g.f.Trash = len(trash)
-	states, err := g.v.States(slices.Concat(listed, trash))
+	g.points(found)
+	g.health(found.Health)
+	held, err := g.v.Held(g.now)
 	g.note(err)
-	harmed, err := g.v.Harmed(ctx, listed)
-	g.note(err)
-	g.f.Harmed = len(harmed)
+	if held != nil {
+		g.f.HeldUntil = held.Until
+	}
+	return ctx.Err()
+}
+
+func (g *gathering) points(found *blockstore.Survey) {
+	listed, trash, states, harmed := found.Listed, found.Trash, found.States, found.Harmed
+	g.f.Trash, g.f.Harmed = len(trash), len(harmed)
 	g.of = map[blockstore.MachineID][]status.Point{}
 	all := slices.Concat(listed, trash)
 	count := map[blockstore.MachineID]int{}
@@ -189,22 +199,14 @@ func (g *gathering) points(ctx context.Context) error {
 			g.of[m] = points
 		}
 	}
-	return ctx.Err()
 }
 
-// health asks for what lies beside the points.
-func (g *gathering) health(ctx context.Context) {
-	h, err := g.v.Health(ctx, g.now)
-	g.note(err)
+// health takes over what lies beside the points.
+func (g *gathering) health(h *blockstore.Health) {
 	f := &g.f
 	f.Damaged, f.Unique, f.Packs, f.Free, f.Size, f.Floor, f.Sweep = h.Damaged, h.Unique, h.Stored, h.Free, h.Size, h.Floor, h.Swept
 	if h.Clock != nil {
 		f.Clock = h.Clock.Error()
-	}
-	held, err := g.v.Held(g.now)
-	g.note(err)
-	if held != nil {
-		f.HeldUntil = held.Until
 	}
 }
 
@@ -229,10 +231,8 @@ func (g *gathering) machine(m blockstore.Machine, policies []blockstore.Policy) 
 		return
 	}
 	f := status.MachineFacts{Machine: DescribeMachine(m), Points: points}
-	held, err := g.v.MachineHeld(m.ID, g.now)
-	g.note(err)
-	if held != nil {
-		f.Machine.HeldUntil = maybe(held.Until)
+	if until := slices.MaxFunc([]time.Time{g.held[""], g.held[m.ID]}, time.Time.Compare); !until.IsZero() {
+		f.Machine.HeldUntil = maybe(until)
 	}
 	p, ok, err := PolicyFor(m, policies)
 	var two *policy.AmbiguousError

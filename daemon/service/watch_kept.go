@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -26,18 +29,49 @@ const (
 	maxIgnored = 10_000
 )
 
-// before is the status that was kept last; nil: none that can be read.
+// keptStatus is a file of a status, and what it says.
+type keptStatus struct {
+	mu     sync.Mutex
+	text   []byte
+	status *api.Status // nil: it says nothing; not to be changed
+}
+
+// before is the status that was kept last; nil: none that can be read. It is not to be changed.
 func (s *Service) before() *api.Status {
-	var old api.Status
-	if s.readKept(statusFile, &old) != nil {
+	text, err := s.readFile(statusFile)
+	if err != nil {
 		return nil
 	}
-	return &old
+	k := &s.lastStatus
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.text == nil || !bytes.Equal(k.text, text) {
+		k.text, k.status = text, nil
+		if old := new(api.Status); json.Unmarshal(text, old) == nil {
+			k.status = old
+		}
+	}
+	return k.status
+}
+
+// keptFor is how long a kept status is good enough, unless there is another reason to worry.
+const keptFor = 10 * time.Second
+
+// needless tells whether a status says nothing that the one that was kept just before does not.
+func needless(now, before *api.Status) bool {
+	if before == nil || len(now.Vaults) != len(before.Vaults) || len(now.Machines) != len(before.Machines) || len(now.VMs) != len(before.VMs) {
+		return false
+	}
+	age := now.Time.Sub(before.Time.Time)
+	return age >= 0 && age < keptFor && slices.Equal(now.Reasons, before.Reasons) && slices.Equal(now.Warnings, before.Warnings)
 }
 
 // keep remembers a status, and what was known of vaults that it says nothing of. A folder that
 // cannot be written to is no reason not to tell the status.
 func (s *Service) keep(now *api.Status, before *api.Status) {
+	if needless(now, before) {
+		return
+	}
 	kept := *now
 	if before != nil {
 		there := map[string]bool{}
@@ -107,11 +141,15 @@ func (s *Service) Ignore(_ context.Context, r api.IgnoreRequest) ([]string, erro
 	return names, s.writeKept(ignoredFile, names)
 }
 
-func (s *Service) readKept(name string, into any) error {
+func (s *Service) readFile(name string) ([]byte, error) {
 	if s.o.StateDir == "" {
-		return fs.ErrNotExist
+		return nil, fs.ErrNotExist
 	}
-	b, err := smallfile.Read(filepath.Join(s.o.StateDir, name), maxKept)
+	return smallfile.Read(filepath.Join(s.o.StateDir, name), maxKept)
+}
+
+func (s *Service) readKept(name string, into any) error {
+	b, err := s.readFile(name)
 	if err != nil {
 		return err
 	}
