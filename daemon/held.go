@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -32,14 +31,15 @@ const (
 )
 
 // LentError reports a vault that a command has for itself for a while.
-type LentError struct{ Vault string }
-
-func (e *LentError) Error() string {
-	return fmt.Sprintf("vault %s is lent to a command that needs it for itself", e.Vault)
+type LentError struct {
+	Vault string
+	To    string // who has it, in words
 }
 
+func (e *LentError) Error() string { return fmt.Sprintf("vault %s is lent to %s", e.Vault, e.To) }
+
 // Unwrap makes it a kind of being busy.
-func (e *LentError) Unwrap() error { return syscall.EBUSY }
+func (e *LentError) Unwrap() error { return service.ErrInUse }
 
 // heldVault is one vault that this process owns, or tries to: opened, and opened again
 // whenever that failed or its file system hung. Safe for concurrent use.
@@ -57,10 +57,10 @@ type heldVault struct {
 	id      blockstore.VaultID // as it was when it was open last; "" before
 	name    string
 	current *opened
-	was     bool      // it was open
-	problem error     // why it is not open; nil while nothing is known yet
-	since   time.Time // of the problem
-	lent    bool
+	was     bool          // it was open
+	problem error         // why it is not open; nil while nothing is known yet
+	since   time.Time     // of the problem
+	lent    string        // to whom; "": it is not
 	closing bool          // to be opened again at once
 	changed chan struct{} // closed when any of this changes
 }
@@ -96,7 +96,7 @@ func (h *heldVault) hold(all, ctx context.Context, leave time.Duration) {
 	for {
 		wait := time.Duration(-1)
 		h.mu.Lock()
-		needed := h.current == nil && !h.lent && !h.closing
+		needed := h.current == nil && h.lent == "" && !h.closing
 		h.mu.Unlock()
 		if needed {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
@@ -247,8 +247,8 @@ func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err er
 		}
 		h.mu.Unlock()
 		switch {
-		case lent:
-			return nil, nil, &LentError{path}
+		case lent != "":
+			return nil, nil, &LentError{path, lent}
 		case problem != nil:
 			return nil, nil, fmt.Errorf("vault %s is not open: %w", path, problem)
 		}

@@ -180,7 +180,7 @@ func restartFor(a, b *config.Config) (keys []string) {
 // and cancels what is left.
 func (d *Daemon) endJobs(ctx context.Context) error {
 	for _, h := range d.vaults.list() {
-		defer d.jobs.Hold(h.known().Key())()
+		defer d.jobs.Hold(h.known().Key(), "the daemon is ending")()
 	}
 	limit := d.conf().Jobs.ShutdownLimit.Duration()
 	deadline := time.Now().Add(limit)

@@ -207,39 +207,3 @@ func (vs *vaults) Own(ctx context.Context, vault string, to service.Purpose, do 
 	}
 	return err
 }
-
-// lend leaves a vault to another process until release is called. What uses it is waited for
-// until ctx ends; meanwhile, and while it is lent, nobody else gets it.
-func (vs *vaults) lend(ctx context.Context, vault string) (release func(), err error) {
-	h, err := vs.find(vault)
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	if h.lent {
-		h.mu.Unlock()
-		return nil, &LentError{h.config().Path}
-	}
-	h.lent = true
-	c := h.current
-	h.mu.Unlock()
-	release = sync.OnceFunc(func() {
-		h.set(func() { h.lent, h.problem = false, nil })
-		h.look()
-	})
-	if c == nil {
-		return release, nil
-	}
-	h.set(func() { h.current = nil })
-	if err := h.idle(ctx, c); err != nil {
-		h.set(func() { h.current = c }) // it never was closed
-		release()
-		return nil, fmt.Errorf("vault %s cannot be lent: it is in use still: %w", h.config().Path, err)
-	}
-	if err := c.owner.Close(); err != nil {
-		release()
-		return nil, fmt.Errorf("lend the vault: %w", err)
-	}
-	h.log.Info("vault is lent")
-	return release, nil
-}

@@ -146,11 +146,16 @@ func (t *Table) busy(but *job) (bool, <-chan struct{}) {
 // is "".
 func (t *Table) Unfinished(vault string) []api.Job {
 	t.mu.Lock()
+	running := len(t.running)
 	list := slices.Concat(t.running, t.queue)
 	t.mu.Unlock()
 	all := []api.Job{}
-	for _, j := range list {
-		if n := j.now(); vault == "" || n.Vault == vault {
+	for i, j := range list {
+		n := j.now()
+		if i < running && n.State == api.JobQueued {
+			n.State = api.JobRunning // its goroutine has not come to say so
+		}
+		if vault == "" || n.Vault == vault {
 			all = append(all, n)
 		}
 	}

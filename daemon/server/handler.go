@@ -68,7 +68,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !hasBody {
 		rc.SetReadDeadline(time.Time{}) // else whatever lasts would end with it
 	}
-	ctx := context.WithValue(api.WithCaller(r.Context(), api.Caller{Name: who.Name, Trusted: who.Trusted}), callerKey, who)
+	ctx := context.WithValue(api.WithCaller(r.Context(), api.Caller{Name: who.Name, Trusted: who.Trusted, PID: who.PID}), callerKey, who)
 	ctx = context.WithValue(ctx, arrivedKey, func() { rc.SetReadDeadline(time.Time{}) })
 	s.dispatch(out, r.WithContext(ctx))
 }

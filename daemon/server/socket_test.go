@@ -119,7 +119,7 @@ func TestTheClientAsksForEachOperationAsItIsMeant(t *testing.T) {
 		if row.got != nil && !reflect.DeepEqual(got, row.got) {
 			t.Errorf("%s answered\n%+v, not\n%+v", row.name, got, row.got)
 		}
-		if st.fake.by != (api.Caller{Name: "root", Trusted: true}) {
+		if st.fake.by != (api.Caller{Name: "root", Trusted: true, PID: os.Getpid()}) {
 			t.Errorf("%s was done for %+v", row.name, st.fake.by)
 		}
 	}

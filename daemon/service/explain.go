@@ -119,6 +119,8 @@ func classifyUse(err error) (kind string, exit int, hint string) {
 		return "vm-busy", exitBusy, "nothing was changed in the VM"
 	case errors.Is(err, blockstore.ErrLocked):
 		return "point-locked", exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"
+	case errors.Is(err, ErrInUse):
+		return "vault-in-use", exitBusy, "try again when that has ended"
 	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, blockstore.ErrSweeping), errors.Is(err, syscall.EBUSY):
 		return "busy", exitBusy, "try again when it has ended"
 	case errors.Is(err, jobs.ErrTooLong):

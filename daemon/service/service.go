@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -149,6 +150,10 @@ func (e *Interrupted) Unwrap() error { return e.Cause }
 type Damaged struct{ Text string }
 
 func (e *Damaged) Error() string { return e.Text }
+
+// ErrInUse is wrapped by the error of who needs a vault of the daemon that another one uses: nothing was
+// done, and it may be asked for again.
+var ErrInUse = fmt.Errorf("the vault is in use: %w", syscall.EBUSY)
 
 // NotAllowed says that somebody may not do what was asked for.
 type NotAllowed struct{ Text, Hint string }
