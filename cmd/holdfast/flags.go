@@ -17,10 +17,16 @@ func vaultFlag() cli.Flag {
 }
 
 // commonFlags work on every command.
-func commonFlags() []cli.Flag { return append([]cli.Flag{vaultFlag(), quietFlag()}, keyFlags()...) }
+func commonFlags() []cli.Flag {
+	return append([]cli.Flag{vaultFlag(), quietFlag(), verboseFlag()}, keyFlags()...)
+}
 
 func quietFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"}
+}
+
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", Usage: "say who does the work, this command or a daemon, also where nobody looks on"}
 }
 
 func jsonFlag() cli.Flag {
