@@ -279,14 +279,15 @@ func TestWhoFollowsAJobThatEndsWithTheServerIsToldSo(t *testing.T) {
 	needRoot(t)
 	st := newSite(t, func(c *Config) { c.Limits.Farewell = time.Hour }) // none but the job's end ends it
 	st.fake.events = make(chan api.JobEvent)
-	l, err := ListenUnix(filepath.Join(t.TempDir(), "api.sock"), "")
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	l, err := ListenUnix(socket, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- st.Serve(ctx, l) }()
-	c := dial(t, l.Addr().String())
+	c := dial(t, socket)
 	states, over := make(chan string), make(chan error, 1)
 	go func() {
 		over <- c.Follow(t.Context(), "j-web1", func(e api.JobEvent) error { states <- e.Job.State; return nil })
@@ -294,7 +295,7 @@ func TestWhoFollowsAJobThatEndsWithTheServerIsToldSo(t *testing.T) {
 	<-states
 	cancel()
 	for { // nobody new is let in by now
-		again, err := net.Dial("unix", l.Addr().String())
+		again, err := net.Dial("unix", socket)
 		if err != nil {
 			break
 		}
