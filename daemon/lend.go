@@ -119,7 +119,7 @@ func (vs *vaults) lend(ctx context.Context, vault, to string) (release func(), e
 		return release, nil
 	}
 	h.set(func() { h.current = nil })
-	if err := h.idle(ctx, c); err != nil {
+	if err := h.idle(ctx, c, false); err != nil {
 		h.set(func() { h.current = c }) // it never was closed
 		release()
 		return nil, fmt.Errorf("vault %s cannot be lent: it is in use still: %w", h.config().Path, err)
