@@ -27,7 +27,7 @@ func (d *Daemon) cleanUp(ctx context.Context, unfinished []api.Job) func(context
 	}
 	var released []func()
 	for key := range left {
-		released = append(released, d.jobs.Hold(key))
+		released = append(released, d.jobs.Hold(key, "what interrupted backups left in their VMs is removed"))
 	}
 	return func(ctx context.Context) {
 		defer func() {

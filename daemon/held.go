@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -32,14 +31,15 @@ const (
 )
 
 // LentError reports a vault that a command has for itself for a while.
-type LentError struct{ Vault string }
-
-func (e *LentError) Error() string {
-	return fmt.Sprintf("vault %s is lent to a command that needs it for itself", e.Vault)
+type LentError struct {
+	Vault string
+	To    string // who has it, in words
 }
 
+func (e *LentError) Error() string { return fmt.Sprintf("vault %s is lent to %s", e.Vault, e.To) }
+
 // Unwrap makes it a kind of being busy.
-func (e *LentError) Unwrap() error { return syscall.EBUSY }
+func (e *LentError) Unwrap() error { return service.ErrInUse }
 
 // heldVault is one vault that this process owns, or tries to: opened, and opened again
 // whenever that failed or its file system hung. Safe for concurrent use.
@@ -50,19 +50,23 @@ type heldVault struct {
 	told    func() // called whenever it was opened or left
 	pauses  func(failures int) time.Duration
 
-	poke chan struct{} // has the loop look again at once; of capacity 1
+	ended chan struct{} // closed when it is left for good
+	poke  chan struct{} // has the loop look again at once; of capacity 1
 
 	mu      sync.Mutex
 	conf    config.Vault
 	id      blockstore.VaultID // as it was when it was open last; "" before
 	name    string
 	current *opened
-	was     bool      // it was open
-	problem error     // why it is not open; nil while nothing is known yet
-	since   time.Time // of the problem
-	lent    bool
-	closing bool          // to be opened again at once
-	changed chan struct{} // closed when any of this changes
+	was     bool               // it was open
+	problem error              // why it is not open; nil while nothing is known yet
+	since   time.Time          // of the problem
+	lent    string             // to whom; "": it is not
+	closing bool               // to be opened again at once
+	term    context.Context    // ends when it is not to be held any more
+	letGo   context.CancelFunc // ends it; called by who holds vaults.mu
+	gone    bool               // it is left for good
+	changed chan struct{}      // closed when any of this changes
 }
 
 // opened is a vault while it is open.
@@ -85,18 +89,19 @@ func (c *opened) hangs(err error) {
 }
 
 func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
-	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, poke: make(chan struct{}, 1), changed: make(chan struct{}),
+	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, ended: make(chan struct{}), poke: make(chan struct{}, 1), changed: make(chan struct{}),
 		pauses: func(failures int) time.Duration { return min(firstReopen<<min(failures-1, 10), longestReopen) }}
 }
 
-// hold keeps the vault open until ctx ends, and leaves it then: when nobody uses it any
-// more, or some time after all ended.
-func (h *heldVault) hold(all, ctx context.Context, leave time.Duration) {
+// hold keeps the vault open until its term ends, and leaves it then, unless it is to be held again: when nobody
+// uses it any more, or some time after all ended.
+func (h *heldVault) hold(all context.Context, leave time.Duration) {
 	failures := 0
 	for {
 		wait := time.Duration(-1)
 		h.mu.Lock()
-		needed := h.current == nil && !h.lent && !h.closing
+		ctx := h.term
+		needed := h.current == nil && h.lent == "" && !h.closing
 		h.mu.Unlock()
 		if needed {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
@@ -112,8 +117,7 @@ func (h *heldVault) hold(all, ctx context.Context, leave time.Duration) {
 			}
 		}
 		h.await(ctx, wait)
-		if ctx.Err() != nil {
-			h.quit(all, leave)
+		if ctx.Err() != nil && h.quit(all, leave) {
 			return
 		}
 	}
@@ -247,8 +251,8 @@ func (h *heldVault) take(ctx context.Context) (c *opened, release func(), err er
 		}
 		h.mu.Unlock()
 		switch {
-		case lent:
-			return nil, nil, &LentError{path}
+		case lent != "":
+			return nil, nil, &LentError{path, lent}
 		case problem != nil:
 			return nil, nil, fmt.Errorf("vault %s is not open: %w", path, problem)
 		}

@@ -9,9 +9,46 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
 
-// quit leaves a vault that is not to be held any more. Jobs that a reload of the configuration finds there go on
-// to their end; once all ends they have some time.
-func (h *heldVault) quit(all context.Context, leave time.Duration) {
+// holdAgain makes a vault one that is held until ctx ends, from where it is left; false: it is gone.
+func (h *heldVault) holdAgain(ctx context.Context) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone {
+		return false
+	}
+	h.term, h.letGo = context.WithCancel(ctx)
+	close(h.changed)
+	h.changed = make(chan struct{})
+	return true
+}
+
+// heldAgain tells whether a vault that was not to be held any more is.
+func (h *heldVault) heldAgain() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.term.Err() == nil
+}
+
+// isClosed tells whether nothing of the vault is held any more.
+func (h *heldVault) isClosed() bool {
+	select {
+	case <-h.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *heldVault) isGone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
+}
+
+// quit leaves a vault that is not to be held any more, and tells whether it has. Jobs that a reload of the
+// configuration finds there go on to their end; once all ends they have some time. One that is to be held again
+// meanwhile is not closed.
+func (h *heldVault) quit(all context.Context, leave time.Duration) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	why := errors.New("it is none of this daemon's any more")
@@ -26,18 +63,19 @@ func (h *heldVault) quit(all context.Context, leave time.Duration) {
 		cancel()
 	})
 	defer stop()
-	h.leaveUntil(ctx, why)
+	return h.leaveUntil(ctx, why, true)
 }
 
 // leave closes the vault once nobody uses it any more, or after a time.
 func (h *heldVault) leave(why error, patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	h.leaveUntil(ctx, why)
+	h.leaveUntil(ctx, why, false)
 }
 
-// leaveUntil closes the vault once nobody uses it any more, or when ctx ends.
-func (h *heldVault) leaveUntil(ctx context.Context, why error) {
+// leaveUntil closes the vault once nobody uses it any more, or when ctx ends. Where that is for good it returns
+// false, and leaves it open, when it is to be held again by then.
+func (h *heldVault) leaveUntil(ctx context.Context, why error, forGood bool) bool {
 	h.mu.Lock()
 	for h.closing { // by who puts it back if it is in use
 		changed := h.changed
@@ -47,26 +85,49 @@ func (h *heldVault) leaveUntil(ctx context.Context, why error) {
 	}
 	c := h.current
 	h.mu.Unlock()
-	if c == nil {
-		return
+	if forGood && h.heldAgain() {
+		return false
 	}
-	h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
-	h.idle(ctx, c) // else those that use it get errors
+	if c != nil {
+		h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
+		h.idle(ctx, c, forGood) // else those that use it get errors
+	}
+	if forGood && !h.endTerm(c) {
+		return false
+	}
+	if c == nil {
+		return true
+	}
 	if err := c.owner.Close(); err != nil {
 		h.log.Error("leaving the vault failed", "error", err)
-		return
+		return true
 	}
 	h.log.Info("vault is closed")
+	return true
+}
+
+// endTerm makes a vault whose term is over one that is gone, and puts back what was open where it is to be held again.
+func (h *heldVault) endTerm(c *opened) (over bool) {
+	h.mu.Lock()
+	if over = h.term.Err() != nil; over {
+		h.gone = true
+	}
+	h.mu.Unlock()
+	if !over {
+		h.set(func() { h.current, h.problem = c, nil })
+		h.log.Info("the vault is held again, as it was")
+	}
+	return over
 }
 
 // idle returns nil when nobody uses an open vault any more, which nobody can take by now; it
-// does not wait for one that hangs.
-func (h *heldVault) idle(ctx context.Context, c *opened) error {
+// does not wait for one that hangs, or, where it waits for a term to end, that is to be held again.
+func (h *heldVault) idle(ctx context.Context, c *opened, ending bool) error {
 	for {
 		h.mu.Lock()
-		users, changed := c.users, h.changed
+		users, changed, again := c.users, h.changed, h.term.Err() == nil
 		h.mu.Unlock()
-		if users == 0 {
+		if users == 0 || ending && again {
 			return nil
 		}
 		select {
@@ -125,7 +186,7 @@ func (h *heldVault) closeUnused(ctx context.Context, c *opened) {
 	h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, fullPatience)
 	defer cancel()
-	if err := h.idle(ctx, c); err != nil {
+	if err := h.idle(ctx, c, false); err != nil {
 		h.set(func() { h.current, h.closing = c, false })
 		return
 	}

@@ -84,7 +84,7 @@ func (d *Daemon) successor(ctx context.Context, r leaving) error {
 func (d *Daemon) holdJobs() (release func()) {
 	var all []func()
 	for _, h := range d.vaults.list() {
-		all = append(all, d.jobs.Hold(h.known().Key()))
+		all = append(all, d.jobs.Hold(h.known().Key(), "the daemon is to end when it is idle"))
 	}
 	return func() {
 		for _, release := range all {
@@ -104,8 +104,8 @@ func (d *Daemon) inTheWay(waiting bool) (ways []string) {
 			}
 		}
 		switch lent, users := h.inUse(); {
-		case lent:
-			ways = append(ways, fmt.Sprintf("vault %s is lent to a command", k.Name))
+		case lent != "":
+			ways = append(ways, fmt.Sprintf("vault %s is lent to %s", k.Name, lent))
 		case users > 0 && len(ways) == 0:
 			ways = append(ways, fmt.Sprintf("vault %s is being read or written", k.Name))
 		}
@@ -118,8 +118,8 @@ func (d *Daemon) inTheWay(waiting bool) (ways []string) {
 	return ways
 }
 
-// inUse tells whether a command has the vault for itself, and how many use it here.
-func (h *heldVault) inUse() (lent bool, users int) {
+// inUse tells who has the vault for itself, "" for nobody, and how many use it here.
+func (h *heldVault) inUse() (lent string, users int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.current != nil {

@@ -48,7 +48,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	loops.Go(func() { d.scheduler.run(scheduling) })
 	loops.Go(func() { d.joinByTags(scheduling) })
 	loops.Go(func() { d.overlook(scheduling) })
-	d.mounts.set(d, conf.Mount)
+	d.mounts.set(d, conf.Mount, d.vaults.list())
 
 	d.left() // whoever waited for an end before has it
 	d.log.Info("daemon is ready", "vaults", len(conf.Vaults), "tool", d.o.Tool)
@@ -63,7 +63,7 @@ func (d *Daemon) live(ctx context.Context, unfinished []api.Job) error {
 	if e := <-served; e != nil && err == nil {
 		err = e
 	}
-	d.mounts.end(d)
+	d.mounts.end()
 	leaveVaults()
 	d.vaults.wait.Wait()
 	service.Announce(d.conf().Run, []service.Announced{}) // the socket is gone, that is told too
@@ -156,10 +156,7 @@ func (d *Daemon) reload(holding context.Context) {
 	d.level.Set(levelOf(conf.Log.Level))
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
 	d.vaults.set(holding, conf.Vaults)
-	if old.Mount != conf.Mount {
-		d.mounts.end(d)
-		d.mounts.set(d, conf.Mount)
-	}
+	d.mounts.set(d, conf.Mount, d.vaults.list())
 	d.vaultsChanged()
 	d.log.Info("the configuration is reloaded", "vaults", len(conf.Vaults))
 }
@@ -180,7 +177,7 @@ func restartFor(a, b *config.Config) (keys []string) {
 // and cancels what is left.
 func (d *Daemon) endJobs(ctx context.Context) error {
 	for _, h := range d.vaults.list() {
-		defer d.jobs.Hold(h.known().Key())()
+		defer d.jobs.Hold(h.known().Key(), "the daemon is ending")()
 	}
 	limit := d.conf().Jobs.ShutdownLimit.Duration()
 	deadline := time.Now().Add(limit)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -18,34 +18,72 @@ import (
 // out of sight.
 const unmountPatience = 3 * time.Second
 
-// mounts show the points of each vault in a folder. The zero mounts show none.
+// mounts show the points of each vault in a folder. The zero mounts show none. It is for one goroutine.
 type mounts struct {
-	stop context.CancelFunc
-	wait sync.WaitGroup
+	conf  config.Mount
+	shown map[*heldVault]*shown
 }
 
-// set mounts each vault as soon as it is open, until end.
-func (m *mounts) set(d *Daemon, conf config.Mount) {
+// shown is a vault that is shown, or is to be.
+type shown struct {
+	name string // as which it was called then; "" for what its record says
+	stop context.CancelFunc
+	over chan struct{} // closed when it is shown no more
+}
+
+// set shows each of some vaults as soon as it is open, until it is none of them, or end. Who looks at one that
+// stays is not disturbed; one that somebody took away is shown again.
+func (m *mounts) set(d *Daemon, conf config.Mount, vaults []*heldVault) {
+	m.leave(func(h *heldVault, s *shown) bool {
+		return conf != m.conf || !slices.Contains(vaults, h) || s.name != h.config().Name || s.isOver()
+	})
+	m.conf = conf
 	if conf.At == "" {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	m.stop = cancel
-	for _, h := range d.vaults.list() {
-		m.wait.Go(func() {
+	for _, h := range vaults {
+		if m.shown[h] != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		s := &shown{h.config().Name, cancel, make(chan struct{})}
+		if m.shown == nil {
+			m.shown = map[*heldVault]*shown{}
+		}
+		m.shown[h] = s
+		go func() { // leave waits for it
+			defer close(s.over)
 			if err := d.mount(ctx, h, conf); err != nil && ctx.Err() == nil {
 				d.log.Error("the points of a vault are not shown", "vault", h.known().Name, "error", err)
 			}
-		})
+		}()
+	}
+}
+
+func (s *shown) isOver() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
 	}
 }
 
 // end takes the mounts away; those that somebody uses are out of sight then.
-func (m *mounts) end(*Daemon) {
-	if m.stop != nil {
-		m.stop()
-		m.wait.Wait()
-		m.stop = nil
+func (m *mounts) end() { m.leave(func(*heldVault, *shown) bool { return true }) }
+
+// leave takes some of the mounts away.
+func (m *mounts) leave(which func(*heldVault, *shown) bool) {
+	var left []*shown
+	for h, s := range m.shown {
+		if which(h, s) {
+			s.stop()
+			left = append(left, s)
+			delete(m.shown, h)
+		}
+	}
+	for _, s := range left {
+		<-s.over
 	}
 }
 

@@ -3,16 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"syscall"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
-	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/server"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -63,49 +58,4 @@ func (d *Daemon) listen() ([]net.Listener, error) {
 	}
 	d.log.Info("listening", "tcp", port.Addr().String())
 	return []net.Listener{l, port}, nil
-}
-
-// lend leaves a vault to a client. Jobs that run there are in the way, and none begins meanwhile.
-func (d *Daemon) lend(ctx context.Context, vault string) (release func(), err error) {
-	h, err := d.vaults.find(vault)
-	if err != nil {
-		return nil, err
-	}
-	begin := d.jobs.Hold(h.known().Key())
-	if busy := runningIn(d.jobs.Unfinished(h.known().Key())); busy != nil {
-		begin()
-		return nil, busy
-	}
-	back, err := d.vaults.lend(ctx, vault)
-	if err != nil {
-		begin()
-		return nil, err
-	}
-	return func() {
-		back()
-		begin()
-	}, nil
-}
-
-// JobsError says that jobs that run are in the way.
-type JobsError struct{ Jobs []api.Job }
-
-func (e *JobsError) Error() string {
-	var names []string
-	for _, j := range e.Jobs {
-		names = append(names, strings.TrimSpace(fmt.Sprintf("%s (%s %s", j.ID, j.Kind, j.Machine))+")")
-	}
-	return "jobs run in the vault: " + strings.Join(names, ", ")
-}
-
-// Unwrap makes it a kind of being busy.
-func (e *JobsError) Unwrap() error { return syscall.EBUSY }
-
-// runningIn returns an error where any of some jobs runs.
-func runningIn(list []api.Job) error {
-	list = slices.DeleteFunc(list, func(j api.Job) bool { return j.State != api.JobRunning })
-	if len(list) == 0 {
-		return nil
-	}
-	return &JobsError{list}
 }

@@ -25,50 +25,75 @@ type vaults struct {
 	before  func(path string) (id blockstore.VaultID, name string) // as which a vault was told before this process; nil: as none
 	pauses  func(failures int) time.Duration                       // between attempts to open one; nil: the usual
 
-	mu   sync.Mutex
-	all  []*heldVault
-	stop map[*heldVault]context.CancelFunc
-	wait sync.WaitGroup // for their loops
+	mu      sync.Mutex
+	all     []*heldVault
+	leaving []*heldVault   // that are not held any more and may still be open
+	wait    sync.WaitGroup // for the loops of both
 }
 
 var _ service.Vaults = (*vaults)(nil)
 
 // set holds the vaults of a configuration: those that are new from now on, others as before,
-// and no more those that are not in it, which are closed when what uses them has ended.
+// and no more those that are not in it, which are closed when what uses them has ended. One of those that
+// is named again before that is held as it was.
 func (vs *vaults) set(ctx context.Context, confs []config.Vault) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if vs.stop == nil {
-		vs.stop = map[*heldVault]context.CancelFunc{}
-	}
 	keep := []*heldVault{}
 	for _, c := range confs {
-		i := slices.IndexFunc(vs.all, func(h *heldVault) bool { return filepath.Clean(h.config().Path) == filepath.Clean(c.Path) })
-		if i >= 0 {
-			vs.all[i].reconfigure(c)
-			keep = append(keep, vs.all[i])
+		if h := lyingAt(vs.all, c.Path); h != nil {
+			h.reconfigure(c)
+			keep = append(keep, h)
 			continue
 		}
-		h := newHeldVault(c, vs.log)
-		h.options, h.told = vs.options, vs.told
-		if vs.before != nil {
-			h.id, h.name = vs.before(c.Path)
+		h := lyingAt(vs.leaving, c.Path)
+		if h != nil {
+			h.reconfigure(c)
 		}
-		if vs.pauses != nil {
-			h.pauses = vs.pauses
+		if h == nil || !h.holdAgain(ctx) {
+			h = vs.begin(ctx, c, h)
 		}
-		its, cancel := context.WithCancel(ctx)
-		vs.stop[h] = cancel
-		vs.wait.Go(func() { h.hold(ctx, its, vs.leave) })
 		keep = append(keep, h)
 	}
+	vs.leaving = slices.DeleteFunc(vs.leaving, func(h *heldVault) bool { return slices.Contains(keep, h) || h.isClosed() })
 	for _, h := range vs.all {
 		if !slices.Contains(keep, h) {
-			vs.stop[h]()
-			delete(vs.stop, h)
+			h.letGo()
+			vs.leaving = append(vs.leaving, h)
 		}
 	}
 	vs.all = keep
+}
+
+// lyingAt returns the vault of some that lies at a path; nil: none does.
+func lyingAt(some []*heldVault, path string) *heldVault {
+	for _, h := range slices.Backward(some) {
+		if filepath.Clean(h.config().Path) == filepath.Clean(path) {
+			return h
+		}
+	}
+	return nil
+}
+
+// begin holds a vault until ctx ends, or it is let go: when the one before, which may be nil, is closed.
+func (vs *vaults) begin(ctx context.Context, c config.Vault, before *heldVault) *heldVault {
+	h := newHeldVault(c, vs.log)
+	h.options, h.told = vs.options, vs.told
+	if vs.before != nil {
+		h.id, h.name = vs.before(c.Path)
+	}
+	if vs.pauses != nil {
+		h.pauses = vs.pauses
+	}
+	h.term, h.letGo = context.WithCancel(ctx)
+	vs.wait.Go(func() {
+		defer close(h.ended)
+		if before != nil {
+			<-before.ended // soon: it is gone
+		}
+		h.hold(ctx, vs.leave)
+	})
+	return h
 }
 
 // reconfigure makes a configuration that of a vault: its schedules count at once; how it is
@@ -206,40 +231,4 @@ func (vs *vaults) Own(ctx context.Context, vault string, to service.Purpose, do 
 		vs.altered(h)
 	}
 	return err
-}
-
-// lend leaves a vault to another process until release is called. What uses it is waited for
-// until ctx ends; meanwhile, and while it is lent, nobody else gets it.
-func (vs *vaults) lend(ctx context.Context, vault string) (release func(), err error) {
-	h, err := vs.find(vault)
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	if h.lent {
-		h.mu.Unlock()
-		return nil, &LentError{h.config().Path}
-	}
-	h.lent = true
-	c := h.current
-	h.mu.Unlock()
-	release = sync.OnceFunc(func() {
-		h.set(func() { h.lent, h.problem = false, nil })
-		h.look()
-	})
-	if c == nil {
-		return release, nil
-	}
-	h.set(func() { h.current = nil })
-	if err := h.idle(ctx, c); err != nil {
-		h.set(func() { h.current = c }) // it never was closed
-		release()
-		return nil, fmt.Errorf("vault %s cannot be lent: it is in use still: %w", h.config().Path, err)
-	}
-	if err := c.owner.Close(); err != nil {
-		release()
-		return nil, fmt.Errorf("lend the vault: %w", err)
-	}
-	h.log.Info("vault is lent")
-	return release, nil
 }

@@ -118,22 +118,22 @@ func TestALentVaultIsAnothersUntilItIsGivenBack(t *testing.T) {
 	<-using
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := vs.lend(short, dir); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := vs.lend(short, dir, "anna"); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Fatalf("%v", err)
 	}
 	if err := owning(t, vs, dir); err != nil {
 		t.Fatalf("after a loan that was refused: %v", err)
 	}
 	close(end)
-	release, err := vs.lend(t.Context(), dir)
+	release, err := vs.lend(t.Context(), dir, "anna")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lent *LentError
-	if err := owning(t, vs, dir); !errors.As(err, &lent) {
+	if err := owning(t, vs, dir); !errors.As(err, &lent) || !strings.Contains(err.Error(), "lent to anna") || service.Explain(err).Exit != 5 {
 		t.Errorf("%v", err)
 	}
-	if _, err := vs.lend(t.Context(), dir); !errors.As(err, &lent) {
+	if _, err := vs.lend(t.Context(), dir, "anna"); !errors.As(err, &lent) {
 		t.Errorf("lent twice: %v", err)
 	}
 	if err := vs.Read(t.Context(), dir, func(v *blockstore.Vault) error { _, err := v.Policies(t.Context()); return err }); err != nil {

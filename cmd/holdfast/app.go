@@ -50,6 +50,7 @@ func newApp(k *console) *cli.App {
 			if c.IsSet("wait") && c.Bool("no-wait") {
 				return usagef("--wait and --no-wait exclude each other")
 			}
+			k.verbose, k.quiet = c.Bool("verbose"), c.Bool("quiet")
 			return k.keyFilesOf(c)
 		}
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return wrongValue(c.Flags, err) }

@@ -93,6 +93,7 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if o.own, err = ownOptionsOf(k, c); err != nil {
 		return o, err
 	}
+	o.wait = jobWait(c)
 	if o.vault, err = k.vaultPath(c); err != nil {
 		return o, err
 	}

@@ -22,7 +22,10 @@ func (k *console) changing(c *cli.Context, do func(*worker) error) error {
 		return err
 	}
 	defer w.close()
-	return do(w)
+	if w.daemon == "" {
+		return do(w)
+	}
+	return k.untilFree(c.Context, u.own.Wait, func() error { return do(w) })
 }
 
 // onPoints is the action of a command that does the same to points.

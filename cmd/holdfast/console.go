@@ -32,6 +32,8 @@ type console struct {
 	outTerm  bool           // out is one
 	local    *time.Location // for --local
 
+	verbose, quiet bool // as the command line says
+
 	// dial reaches the daemon that listens at a socket; nil: no daemon is asked.
 	dial func(socket string) (ops api.Operations, close func(), err error)
 
@@ -85,6 +87,13 @@ func (k *console) say(format string, args ...any) {
 		k.meter.clear()
 	}
 	fmt.Fprintf(k.err, "%s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// verbosely says beside the results who does what: to a person, or where somebody asked for it.
+func (k *console) verbosely(format string, args ...any) {
+	if k.verbose || k.terminal && !k.quiet {
+		k.say("note: "+format, args...)
+	}
 }
 
 // warn prints a warning; a command that warned and did what it was asked ends

@@ -100,6 +100,7 @@ func configCheckCommand(k *console) *cli.Command {
 		ArgsUsage: "[FILE]",
 		Description: `Reads a configuration (default ` + config.DefaultPath + `) as the daemon does, and says with line
 and key what is wrong. What it names and is not there, or may be read by others, is a warning.`,
+		Flags:     []cli.Flag{configFlag()},
 		UsageText: "holdfast config check\nholdfast config check ./config.yaml && systemctl reload holdfast",
 		Action: func(c *cli.Context) error {
 			path, conf, err := configOf(k, c)
@@ -121,6 +122,7 @@ func configShowCommand(k *console) *cli.Command {
 		Usage:       "show what a configuration means",
 		ArgsUsage:   "[FILE]",
 		Description: `Prints a configuration (default ` + config.DefaultPath + `) with everything filled in that is usual.`,
+		Flags:       []cli.Flag{configFlag()},
 		UsageText:   "holdfast config show | grep at-once",
 		Action: func(c *cli.Context) error {
 			_, conf, err := configOf(k, c)
@@ -144,7 +146,9 @@ func configOf(k *console, c *cli.Context) (path string, conf config.Config, err 
 		return "", conf, err
 	}
 	if path = args[0]; path == "" {
-		path = config.DefaultPath
+		path = c.String("config")
+	} else if c.IsSet("config") {
+		return "", conf, usagef("the configuration is named twice")
 	}
 	conf, err = daemon.ReadConfig(path, k.getenv)
 	if err != nil {

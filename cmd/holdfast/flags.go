@@ -17,10 +17,16 @@ func vaultFlag() cli.Flag {
 }
 
 // commonFlags work on every command.
-func commonFlags() []cli.Flag { return append([]cli.Flag{vaultFlag(), quietFlag()}, keyFlags()...) }
+func commonFlags() []cli.Flag {
+	return append([]cli.Flag{vaultFlag(), quietFlag(), verboseFlag()}, keyFlags()...)
+}
 
 func quietFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show no progress"}
+}
+
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", Usage: "say who does the work, this command or a daemon, also where nobody looks on"}
 }
 
 func jsonFlag() cli.Flag {
@@ -86,6 +92,15 @@ func checkMachine(name string) error {
 type pointRef = api.PointRef
 
 func parsePointRef(s string) (pointRef, error) {
+	for _, slash := range []string{":/", `:\`} {
+		if whole, _, found := strings.Cut(s, slash); found { // no point is written so
+			if !strings.Contains(whole, "@") {
+				whole += "@latest"
+			}
+			return pointRef{}, usagef("%q names a file of a guest, and here a whole recovery point is meant", s).
+				hinted("write %s; `holdfast ls %s:/` and its like are for files", whole, whole)
+		}
+	}
 	machine, point, found := strings.Cut(s, "@")
 	if err := checkMachine(machine); err != nil {
 		return pointRef{}, err

@@ -21,7 +21,7 @@ func (k *console) forgetting(ctx context.Context, path string, wait time.Duratio
 	if err != nil {
 		return err
 	}
-	giveBack, err := k.borrow(ctx, path)
+	giveBack, err := k.borrow(ctx, path, wait)
 	if err != nil {
 		return err
 	}

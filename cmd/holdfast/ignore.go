@@ -14,9 +14,10 @@ func ignoreCommand(k *console) *cli.Command {
 		Usage:     "say that a machine or VM needs no protection",
 		ArgsUsage: "[NAME...]",
 		Description: `` + "`holdfast status`" + ` counts VMs of this host that nobody protects, and machines that no policy
-covers, as at risk. Those that are ignored by name (a VM also by its UUID) are not. The list lies in the state
-folder of this host. Without a name, it is printed.`,
-		UsageText: "holdfast ignore scratch-vm\nholdfast ignore scratch-vm --remove\nholdfast ignore",
+covers, as at risk. Those that are ignored by name are not; a VM also by its UUID, and one that has neither by its
+first disk, as disk:PATH (the status prints that). The list lies in the state folder of this host. Without a
+name, it is printed.`,
+		UsageText: "holdfast ignore scratch-vm\nholdfast ignore disk:/srv/scratch/try.qcow2\nholdfast ignore scratch-vm --remove\nholdfast ignore",
 		Flags:     []cli.Flag{&cli.BoolFlag{Name: "remove", Usage: "it does need protection"}, stateFlag(), jsonFlag()},
 		Action: func(c *cli.Context) error {
 			names := c.Args().Slice()

@@ -128,6 +128,9 @@ func showJob(k *console, j api.Job, local bool) error {
 	if j.RetryOf != "" {
 		rows = append(rows, []string{"attempt", fmt.Sprintf("%d, after %s", j.Attempt, j.RetryOf)})
 	}
+	if j.WaitsFor != "" {
+		rows = append(rows, []string{"waits", j.WaitsFor})
+	}
 	if j.Phase != "" {
 		rows = append(rows, []string{"phase", j.Phase})
 	}

@@ -216,6 +216,8 @@ func jobWords(j api.Job) string {
 		return count(len(j.Warnings), "warning") + ": " + j.Warnings[0]
 	case j.State == api.JobRunning && j.Total > 0:
 		return strings.TrimSpace(fmt.Sprintf("%s %d%%", j.Phase, int(100*float64(j.Done)/float64(j.Total))))
+	case j.WaitsFor != "":
+		return "waits: " + j.WaitsFor
 	}
 	return dash(j.Phase)
 }

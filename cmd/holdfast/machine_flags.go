@@ -66,7 +66,7 @@ func (k *console) owning(ctx context.Context, path string, wait time.Duration, d
 	if err != nil {
 		return err
 	}
-	giveBack, err := k.borrow(ctx, path)
+	giveBack, err := k.borrow(ctx, path, wait)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type worker struct {
 	vault  string // how it knows the vault
 	name   string // of the vault, for people; empty where it is not known
 	daemon string // where it listens; "": this process does the work
+	wait   *int64 // seconds that a job of a daemon may wait for its turn; nil: as long as it takes
 	close  func()
 }
 
@@ -35,6 +36,7 @@ type use struct {
 	vault    string // path
 	own      blockstore.OwnOptions
 	stateDir string // "": nothing is remembered
+	wait     *int64 // seconds that a daemon's job may wait, if somebody said so
 }
 
 // useOf reads what the flags say of a vault that is written to.
@@ -44,6 +46,7 @@ func (k *console) useOf(c *cli.Context) (u use, err error) {
 	}
 	open, err := k.vaultOptions(c.Context)
 	u.own = blockstore.OwnOptions{Options: open, Wait: waitOf(c), Waiting: k.waiting, Still: k.notYet(u.vault)}
+	u.wait = jobWait(c)
 	return u, err
 }
 
@@ -51,8 +54,13 @@ func (k *console) useOf(c *cli.Context) (u use, err error) {
 // does, this process. Whoever called it closes it.
 func (k *console) operations(ctx context.Context, u use) (*worker, error) {
 	if w := k.daemonOf(ctx, u.vault, u.own.Wait); w != nil || ctx.Err() != nil {
+		if w != nil {
+			w.wait = u.wait
+			k.verbosely("the daemon that owns the vault does the work (%s)", w.daemon)
+		}
 		return w, ctx.Err()
 	}
+	k.verbosely("no daemon owns the vault: this command does the work itself")
 	if u.own.Hung == nil {
 		u.own.Hung = k.hung // of who reads; who writes gets an error
 	}

@@ -109,7 +109,7 @@ func besides(ctx context.Context, info blockstore.DiskInfo) (backup.Disk, error)
 type safetyRun func(ctx context.Context, owner *blockstore.Owner, progress func(backup.Progress)) (*backup.Result, error)
 
 func makeSafetyPoint(ctx context.Context, k *console, o restoreOptions, run safetyRun) (*blockstore.Point, error) {
-	giveBack, err := k.borrow(ctx, o.vault)
+	giveBack, err := k.borrow(ctx, o.vault, o.own.Wait)
 	if err != nil {
 		return nil, orNoSafety(err)
 	}

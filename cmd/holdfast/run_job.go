@@ -24,7 +24,7 @@ const cancelPatience = 10 * time.Second
 // has the job cancelled and waits for that. An error of the job is a *api.Problem, and may come with
 // a result.
 func runJob[T any](ctx context.Context, k *console, w *worker, how showing, q api.JobRequest) (result T, err error) {
-	q.Vault = w.vault
+	q.Vault, q.MaxWait = w.vault, w.wait
 	j, err := w.Start(context.WithoutCancel(ctx), q) // else nobody knew the id of what began
 	if err != nil {
 		return result, err
@@ -37,6 +37,11 @@ func runJob[T any](ctx context.Context, k *console, w *worker, how showing, q ap
 		if err := json.Unmarshal(last.Result, &result); err != nil {
 			return result, fmt.Errorf("result of job %s: %w", j.ID, err)
 		}
+	}
+	if by, ok := any(&result).(interface{ DoneBy(job string) }); ok && w.daemon != "" {
+		by.DoneBy(j.ID)
+	} else if by, ok := any(result).(interface{ DoneBy(job string) }); ok && w.daemon != "" {
+		by.DoneBy(j.ID)
 	}
 	switch p := last.Error; {
 	case p == nil && last.State != api.JobCompleted && last.State != api.JobWarnings:
@@ -84,9 +89,14 @@ type jobShower struct {
 	how             showing
 	meter           *meter // nil: nothing has begun yet
 	notes, warnings int    // that were said
+	waits           string // for what it was said to wait
 }
 
 func (s *jobShower) show(j api.Job) {
+	if j.WaitsFor != "" && s.waits == "" {
+		s.waits = j.WaitsFor
+		s.k.say("waiting: %s", j.WaitsFor)
+	}
 	if s.meter == nil && s.how.what != "" && !s.how.quiet && j.State == api.JobRunning && (j.Phase != "" || j.Total > 0) {
 		s.meter = s.k.begin(s.how.what, s.how.bytes)
 	}

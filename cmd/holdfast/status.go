@@ -21,8 +21,9 @@ their policy's RPO, that have none, or that no policy covers (UNPROTECTED), VMs 
 protects, and vaults that are damaged, nearly full, or cannot be read. A good point is undamaged, as
 consistent as its policy wants, and short of no disk. MODE is how the newest point was read: by
 bitmap, or by scan, which costs more; --machine says why. TREND is the growth of the protected size in
-about a month. When the vault is full is reckoned from what the last weeks added, at their usual and their
-fastest pace, and counts nothing that sweeps free.
+about a month. When the vault is full is reckoned from what its file system gained in the last weeks, at
+their usual and their fastest pace; before two weeks were measured, from what backups added, which counts
+nothing that sweeps free.
 
 Exit code 3: something is at risk. Where a vault does not answer, what was known of it last is shown, and
 when that was. ` + "`holdfast ignore NAME`" + ` is for what needs no protection.`,
@@ -290,6 +291,8 @@ func forecast(g *api.Growth) string {
 	}
 	date := func(t *api.Time) string { return t.Format(time.DateOnly) }
 	switch {
+	case g.Full == nil && g.Early == nil && g.PerDay < 0:
+		return fmt.Sprintf("; its file system was emptied by %s a day over %d days", formatSize(-g.PerDay), g.Days)
 	case g.Full == nil && g.Early == nil:
 		return fmt.Sprintf("; at %s a day not full within ten years", formatSize(g.PerDay))
 	case g.Full == nil:

@@ -115,7 +115,7 @@ func copyVault(ctx context.Context, k *console, o vaultCopy) error {
 	if o.own.Unlock, err = o.toUnlocker(ctx, k, src, o.own.Unlock); err != nil {
 		return err
 	}
-	giveBack, err := k.borrow(ctx, o.to)
+	giveBack, err := k.borrow(ctx, o.to, o.own.Wait)
 	if err != nil {
 		return err
 	}

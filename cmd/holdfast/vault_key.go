@@ -234,7 +234,7 @@ func withOwner(k *console, c *cli.Context, do func(*blockstore.Owner) error) err
 		return err
 	}
 	o.MinFree = -1 // what these commands write is small
-	giveBack, err := k.borrow(c.Context, path)
+	giveBack, err := k.borrow(c.Context, path, o.Wait)
 	if err != nil {
 		return err
 	}

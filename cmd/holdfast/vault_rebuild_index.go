@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -36,7 +37,7 @@ seldom needed, since a backup does so by itself when it cannot open the index.`,
 }
 
 func rebuildIndex(ctx context.Context, k *console, path string, o blockstore.OwnOptions, quiet bool) error {
-	giveBack, err := k.borrow(ctx, path)
+	giveBack, err := k.borrow(ctx, path, o.Wait)
 	if err != nil {
 		return err
 	}
@@ -64,6 +65,15 @@ func waitOf(c *cli.Context) time.Duration {
 		return 0
 	}
 	return max(c.Duration("wait"), 0)
+}
+
+// jobWait is how long a job of a daemon may wait for its turn, in seconds; nil: nobody said.
+func jobWait(c *cli.Context) *int64 {
+	if !c.Bool("no-wait") && !c.IsSet("wait") {
+		return nil
+	}
+	seconds := int64(math.Ceil(waitOf(c).Seconds()))
+	return &seconds
 }
 
 // waiting says for whom a command waits.

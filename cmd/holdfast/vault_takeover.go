@@ -66,7 +66,7 @@ func takeOver(ctx context.Context, k *console, o takeOverOptions) error {
 	if err != nil {
 		return err
 	}
-	giveBack, err := k.borrow(ctx, o.vault)
+	giveBack, err := k.borrow(ctx, o.vault, 0)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,7 @@ type Identity struct {
 	groups  []string
 	names   []string // all that grants may call it
 	from    string
+	pid     int
 	trusted bool
 }
 
@@ -94,7 +95,7 @@ type Identity struct {
 // long as that does.
 func (s *Store) Identify(c PeerCred) Identity {
 	number := strconv.FormatUint(uint64(c.UID), 10)
-	id := Identity{name: number, names: []string{number}, from: fmt.Sprintf("process %d of user %s", c.PID, number),
+	id := Identity{name: number, names: []string{number}, pid: c.PID, from: fmt.Sprintf("process %d of user %s", c.PID, number),
 		trusted: c.UID == 0 || int64(c.UID) == int64(s.o.UID)}
 	if u, err := user.LookupId(number); err == nil {
 		if who, err := ParseWho("user:" + u.Username); err == nil {
@@ -117,7 +118,7 @@ func (s *Store) Identify(c PeerCred) Identity {
 // of the group have the role that the options give it; besides, each has what was granted
 // to it by name or number, or to one of its groups.
 func (s *Store) Peer(id Identity) *Principal {
-	p := &Principal{Name: id.name, Groups: id.groups, From: id.from, Trusted: id.trusted, names: id.names}
+	p := &Principal{Name: id.name, Groups: id.groups, From: id.from, PID: id.pid, Trusted: id.trusted, names: id.names}
 	if p.Trusted {
 		p.fixed = append(p.fixed, api.Grant{Who: p.Name, Role: string(Admin), Machines: []string{All}, Fixed: true})
 	}

@@ -19,6 +19,7 @@ type Principal struct {
 	Name    string   // a user's name, or token:NAME; the form that grants use
 	Groups  []string // group:NAME, that it is a member of
 	From    string   // address, or process
+	PID     int      // of the process of this host; 0: not known
 	Trusted bool     // has the daemon's own rights on this host: root, or the daemon's user
 	grants  []api.Grant
 	fixed   []api.Grant // of grants, those that no grant in the store made

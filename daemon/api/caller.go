@@ -6,6 +6,7 @@ import "context"
 type Caller struct {
 	Name    string // of a user or a token, as a job shows it
 	Trusted bool   // has the rights of the process itself: may name paths
+	PID     int    // of the process of this host that asks; 0: not known
 }
 
 type callerKey struct{}

@@ -9,6 +9,7 @@ type Trashed struct {
 
 // Sweep is what a sweep did or, when dry, would do. Sizes are bytes.
 type Sweep struct {
+	Job       string  `json:"job,omitempty"` // id of the daemon's job that did it; "": the command did
 	Dry       bool    `json:"dry"`
 	Dropped   []Point `json:"dropped"`
 	PutBack   int     `json:"put_back"`

@@ -32,9 +32,11 @@ type Job struct {
 	Machine string `json:"machine,omitempty"`
 	State   string `json:"state"`
 	Phase   string `json:"phase,omitempty"` // what it does now
-	Done    int64  `json:"done"`            // of Total, in Unit
-	Total   int64  `json:"total"`           // 0: not known
-	Unit    string `json:"unit,omitempty"`  // bytes, or what is counted
+	// WaitsFor is why a job that is queued does not begin, in words; "" of any other.
+	WaitsFor string `json:"waits_for,omitempty"`
+	Done     int64  `json:"done"`           // of Total, in Unit
+	Total    int64  `json:"total"`          // 0: not known
+	Unit     string `json:"unit,omitempty"` // bytes, or what is counted
 
 	Queued  Time  `json:"queued"`
 	Started *Time `json:"started,omitempty"`
@@ -87,6 +89,9 @@ type JobRequest struct {
 	Restore    *RestoreJobOptions `json:"restore,omitempty"`
 
 	handed *Handed // open files that come with it, see BackupOptions.Open
+	// MaxWait is how long the job may wait for its turn, after which it is cancelled; 0: it begins at
+	// once, or not at all; nil: without end.
+	MaxWait *int64 `json:"max_wait_seconds,omitempty"`
 }
 
 // BackupOptions say how one backup is made.

@@ -2,6 +2,7 @@ package api
 
 // Backup is the outcome of one backup.
 type Backup struct {
+	Job      string   `json:"job,omitempty"` // id of the daemon's job that did it; "": the command did
 	Point    Point    `json:"point"`
 	Skipped  []string `json:"skipped"` // disks taken over unread, since they had not changed
 	Warnings []string `json:"warnings"`

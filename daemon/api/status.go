@@ -1,6 +1,9 @@
 package api
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Watching tells how all stands. It is part of what can be asked of vaults and
 // machines, beside [Operations].
@@ -133,13 +136,15 @@ type VaultStatus struct {
 
 // Growth is how fast a vault fills, as far as that can be told.
 type Growth struct {
-	// PerDay are bytes that backups added each day, over the last Days; Least and Most are the
-	// slowest and the fastest week among them. What sweeps free is not counted, so that the vault is
-	// full later rather than earlier.
+	// PerDay are bytes that each day added, over the last Days; Least and Most are the slowest and
+	// the fastest week among them. Negative: it becomes less.
 	PerDay int64 `json:"per_day"`
 	Least  int64 `json:"per_day_least"`
 	Most   int64 `json:"per_day_most"`
 	Days   int   `json:"days"`
+	// Measured tells that this is what the vault's file system really gained, sweeps and all. Else it is what
+	// backups added, and the vault is full later rather than earlier.
+	Measured bool `json:"measured"`
 	// Full is when free space reaches the floor at that rate, Early at the fastest
 	// week's and Late at the slowest one's; missing: not within ten years.
 	Full  *Time `json:"full,omitempty"`
@@ -152,6 +157,21 @@ type UnprotectedVM struct {
 	Name  string `json:"name"`
 	UUID  string `json:"uuid,omitempty"`
 	State string `json:"state,omitempty"`
-	Size  int64  `json:"size"`            // of its disks as the guest sees them
-	Since *Time  `json:"since,omitempty"` // when it was first seen so
+	PID   int    `json:"pid,omitempty"` // of a QEMU process that is not libvirt's
+	// Ignore are the words of which each lets `holdfast ignore` leave it out: its name, its UUID or, of one
+	// that has neither, disk:PATH.
+	Ignore []string `json:"ignore,omitempty"`
+	Size   int64    `json:"size"`            // of its disks as the guest sees them
+	Since  *Time    `json:"since,omitempty"` // when it was first seen so
+}
+
+// Label is how the VM is called where people read: its name or, where it has none, what else identifies it.
+func (vm *UnprotectedVM) Label() string {
+	switch {
+	case vm.Name != "":
+		return vm.Name
+	case len(vm.Ignore) > 0:
+		return vm.Ignore[0]
+	}
+	return fmt.Sprintf("of pid %d, without name and disks", vm.PID)
 }

@@ -68,7 +68,8 @@ type Hold struct {
 
 // Check is what walking the vault's invariants found.
 type Check struct {
-	Data      bool    `json:"data"` // every block was read and hashed
+	Job       string  `json:"job,omitempty"` // id of the daemon's job that did it; "": the command did
+	Data      bool    `json:"data"`          // every block was read and hashed
 	Points    int64   `json:"points"`
 	Pages     int64   `json:"pages"`
 	Blocks    int64   `json:"blocks"`

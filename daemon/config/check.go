@@ -22,6 +22,9 @@ const (
 	maxHistory = 1_000_000
 )
 
+// errNoVault says what the least is that a configuration says.
+var errNoVault = errors.New("no vault is named, and a daemon without one has nothing to do; this is enough, for example:\n  vaults:\n    - path: /srv/vault")
+
 var vaultName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$`)
 
 // wrong returns what is wrong with the values of a configuration.
@@ -49,8 +52,11 @@ func (c *Config) wrong() (all []fault) {
 	c.Scratch.wrong(bad)
 	c.Mount.wrong(bad)
 	c.Listen.wrong(bad)
-	if len(c.Vaults) == 0 || len(c.Vaults) > maxVaults {
-		bad(fmt.Errorf("%d vaults are named, 1 to %d can be owned", len(c.Vaults), maxVaults), "vaults")
+	switch {
+	case len(c.Vaults) == 0:
+		bad(errNoVault, "vaults")
+	case len(c.Vaults) > maxVaults:
+		bad(fmt.Errorf("%d vaults are named, at most %d can be owned", len(c.Vaults), maxVaults), "vaults")
 	}
 	names, paths := map[string]bool{}, map[string]bool{}
 	for i := range c.Vaults {

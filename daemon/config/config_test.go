@@ -42,8 +42,8 @@ func TestWhatIsWrongNamesLineAndKey(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":                             "it is empty",
-		"vaults: []":                   "line 1: vaults: 0 vaults",
-		"jobs: {at-once: 1}":           "vaults: 0 vaults",
+		"vaults: []":                   "line 1: vaults: no vault is named",
+		"jobs: {at-once: 1}":           "vaults: no vault is named",
 		small + "vault: x":             `line 3: unknown field "vault"`,
 		small + "    pth: x":           `line 3: unknown field "pth"`,
 		small + "    sweep: someday":   "line 3: vaults[0].sweep:",
@@ -157,7 +157,7 @@ func TestWhatIsNotThereIsDoubted(t *testing.T) {
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Group: "no such group", Mount: Mount{Group: "0"}, Vaults: []Vault{{Path: dir, PassphraseFile: open}, {Path: dir + "/none", Identity: []string{dir + "/id"}}, {Path: dir, Credential: "x"}}}
+	c := Config{Group: "no such group", Mount: Mount{At: dir + "/mount/of/points", Group: "0"}, Vaults: []Vault{{Path: dir, PassphraseFile: open}, {Path: dir + "/none", Identity: []string{dir + "/id"}}, {Path: dir, Credential: "x"}}}
 	got := strings.Join(c.Look(func(string) string { return "" }), "\n")
 	for _, want := range []string{"open: others may read it", "none: no such file", "id: no such file", "credential x: systemd gave none", `no group "no such group"`} {
 		if strings.Count(got, want) != 1 {
@@ -166,6 +166,25 @@ func TestWhatIsNotThereIsDoubted(t *testing.T) {
 	}
 	if strings.Count(got, "\n") != 4 {
 		t.Errorf("more is told:\n%s", got)
+	}
+	c.Mount.At = open + "/mount"
+	if got := strings.Join(c.Look(func(string) string { return "" }), "\n"); !strings.Contains(got, open+"/mount: ") {
+		t.Errorf("where no folder can be made:\n%s", got)
+	}
+}
+
+func TestAConfigurationWithoutVaultsSaysWhatToWrite(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "# nothing\n", "vaults:\n", "vaults: []\n", "state: /var/lib/x\n"} {
+		if _, err := Read([]byte(text), "UTC", nil); err == nil || !strings.Contains(err.Error(), "\n  vaults:\n    - path: /srv/vault") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := Read([]byte("vaults:\n  - path: /srv/vault\n"), "UTC", nil); err != nil {
+		t.Errorf("what it says to write: %v", err)
+	}
+	if _, err := Read([]byte("a: 1\n---\nb: 1\n"), "UTC", nil); err == nil || !strings.Contains(err.Error(), "2 documents") {
+		t.Errorf("two documents: %v", err)
 	}
 }
 

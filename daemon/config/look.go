@@ -36,10 +36,13 @@ func (c *Config) Look(getenv func(string) string) (doubts []string) {
 			}
 		}
 	}
-	for _, f := range []string{c.Listen.Certificate, c.Listen.Key, c.Scratch.Folder, c.Mount.At} {
+	for _, f := range []string{c.Listen.Certificate, c.Listen.Key, c.Scratch.Folder} {
 		if f != "" {
 			doubt(f, there(f))
 		}
+	}
+	if c.Mount.At != "" {
+		doubt(c.Mount.At, makeable(c.Mount.At))
 	}
 	for _, g := range []string{c.Group, c.Mount.Group} {
 		if g != "" && g != usualGroup { // without that one, the socket is root's
@@ -77,6 +80,29 @@ func there(path string) error {
 	answer := make(chan error, 1)
 	go func() { // left behind where the file system does not answer
 		_, err := os.Stat(path)
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		return short(err)
+	case <-time.After(lookTimeout):
+		return errors.New("its file system does not answer")
+	}
+}
+
+// makeable tells whether a folder is there, or can be made where it is to be.
+func makeable(path string) error {
+	answer := make(chan error, 1)
+	go func() { // left behind where the file system does not answer
+		at := filepath.Clean(path)
+		st, err := os.Stat(at)
+		for errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+			at = filepath.Dir(at)
+			st, err = os.Stat(at)
+		}
+		if err == nil && !st.IsDir() {
+			err = fmt.Errorf("%s is no folder", at)
+		}
 		answer <- err
 	}()
 	select {

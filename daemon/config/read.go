@@ -55,6 +55,9 @@ func (e *Error) Unwrap() error { return e.Err }
 func Read(b []byte, zone string, n Notifications) (Config, error) {
 	c := Defaults(zone)
 	f, err := strict.Parse(b, maxFile)
+	if errors.Is(err, strict.ErrEmpty) {
+		return Config{}, fmt.Errorf("%w: %w", err, errNoVault)
+	}
 	if err != nil {
 		return Config{}, err
 	}

@@ -15,6 +15,9 @@ const cutEvery = 50
 func (t *Table) ended(j *job) {
 	t.mu.Lock()
 	j.over, j.cancel = true, nil
+	if j.impatient != nil {
+		j.impatient.Stop()
+	}
 	if t.store != nil {
 		slim := &job{t: t, head: j.now(), request: j.request, slim: true, over: true}
 		slim.head.Result = nil

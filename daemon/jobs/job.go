@@ -22,8 +22,13 @@ type job struct {
 	cancel  context.CancelCauseFunc // nil: it does not run; guarded by Table.mu
 	over    bool                    // or about to be; guarded by Table.mu
 
+	returned  bool        // its body has; guarded by Table.mu
+	impatient *time.Timer // until it begins; nil: it may wait for long; guarded by Table.mu
+
 	giving sync.Mutex // held by who gives way
 	saving sync.Mutex // one writes its files at a time
+	final  bool       // its files say how it ended; guarded by saving
+	saved  int        // version that its file has; guarded by saving
 
 	mu      sync.Mutex
 	head    api.Job // without log; its id, kind, vault, machine and times of asking do not change
@@ -45,11 +50,12 @@ func (j *job) run(ctx context.Context) {
 	}
 	j.update(func() {
 		at := api.At(j.t.o.Clock())
-		j.head.State, j.head.Started, j.sampled = api.JobRunning, &at, j.t.o.Clock()
+		j.head.State, j.head.WaitsFor, j.head.Started, j.sampled = api.JobRunning, "", &at, j.t.o.Clock()
 	})
 	j.keep(nil)
 	j.t.o.Changed(j.now())
 	result, err := j.body(ctx)
+	j.t.makeRoom(j)
 	var raw json.RawMessage
 	if result != nil {
 		var e error
@@ -88,7 +94,7 @@ func (j *job) end(state string, result json.RawMessage, problem *api.Problem) {
 	now := j.t.o.Clock()
 	final := func(h *api.Job) {
 		at := api.At(now)
-		h.State, h.Phase, h.Ended, h.Result, h.Error = state, "", &at, result, problem
+		h.State, h.Phase, h.WaitsFor, h.Ended, h.Result, h.Error = state, "", "", &at, result, problem
 		if s := h.Started; s != nil && now.After(s.Time) {
 			h.Rate = int64(float64(h.Read) / max(now.Sub(s.Time).Seconds(), 0.001))
 		}
@@ -97,6 +103,18 @@ func (j *job) end(state string, result json.RawMessage, problem *api.Problem) {
 	j.update(func() { final(&j.head) })
 	j.t.o.Changed(j.now())
 	j.t.ended(j)
+}
+
+// keepIfNew is keep where there is something new.
+func (j *job) keepIfNew() {
+	j.saving.Lock()
+	j.mu.Lock()
+	news := j.version != j.saved
+	j.mu.Unlock()
+	j.saving.Unlock()
+	if news {
+		j.keep(nil)
+	}
 }
 
 // update changes the job and tells its followers.
@@ -150,10 +168,16 @@ func (j *job) save(final func(*api.Job)) error {
 	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
+	if j.final {
+		return nil
+	}
 	j.mu.Lock()
 	r := &record{Job: j.copy(), Request: j.request}
+	j.saved = j.version
+	r.Job.WaitsFor = ""
 	if final != nil {
 		final(&r.Job)
+		j.final = true
 	}
 	r.Job.Log = slices.Clone(j.log)
 	j.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -24,6 +25,14 @@ var (
 	ErrTooLong = errors.New("took longer than it may")
 )
 
+// WaitError is the cause of the end of a job whose turn did not come within the time that it may wait.
+type WaitError struct{ For string }
+
+func (e *WaitError) Error() string { return "it would have to wait: " + e.For }
+
+// Unwrap makes it a kind of being busy.
+func (e *WaitError) Unwrap() error { return syscall.EBUSY }
+
 // Options of Open. The zero value works: a table in memory.
 type Options struct {
 	Dir string // where jobs are kept; "": in memory
@@ -37,6 +46,8 @@ type Options struct {
 
 	// Explain makes a problem of the error of a body; nil: its words alone.
 	Explain func(error) *api.Problem
+	// Progress is how often it is written down how far jobs have come that run; 0: 15 s.
+	Progress time.Duration
 	// Changed is told of a job that was queued, began or ended; nil: nobody. It is called by many
 	// goroutines, for one job in order, and the job waits for it.
 	Changed func(api.Job)
@@ -59,6 +70,9 @@ type Spec struct {
 	Alone    []string      // only one job at a time runs of those that have one of these in common
 	Limit    time.Duration // it is cancelled after so long; 0: never
 	Over     func()        // called once when the job is over, also if it never began; nil: nothing is
+	// Patience is how long it may wait for its turn, after which it is cancelled with a [*WaitError]; 0: without
+	// end; negative: not at all.
+	Patience time.Duration
 
 	// Do is the body. It returns soon after ctx ends. Result is what it returns, also beside an
 	// error, unless that is nil.
@@ -73,16 +87,18 @@ type Table struct {
 	stop  context.CancelCauseFunc
 	wait  sync.WaitGroup // of bodies
 
+	noting sync.WaitGroup // for noteProgress
+
 	mu      sync.Mutex
 	closed  bool
 	jobs    map[string]*job
-	inVault func(string) int // instead of o.Vault; nil: that counts
-	queue   []*job           // of higher priority first, then in the order in which they were asked for
-	running []*job           //
-	held    map[string]int   // vaults of which no job begins
-	moved   chan struct{}    // closed whenever queue or running changed
-	last    int64            // of ids, so that they ascend
-	writes  int              // since the history was last cut
+	inVault func(string) int     // instead of o.Vault; nil: that counts
+	queue   []*job               // of higher priority first, then in the order in which they were asked for
+	running []*job               //
+	held    map[string][]*string // vaults of which no job begins, with each reason
+	moved   chan struct{}        // closed whenever queue or running changed
+	last    int64                // of ids, so that they ascend
+	writes  int                  // since the history was last cut
 }
 
 // Open opens a table. What ran when its process ended is interrupted. A folder that another process
@@ -100,6 +116,9 @@ func Open(o Options) (*Table, error) {
 	if o.Count <= 0 {
 		o.Count = 10_000
 	}
+	if o.Progress <= 0 {
+		o.Progress = 15 * time.Second
+	}
 	if o.Explain == nil {
 		o.Explain = func(err error) *api.Problem { return &api.Problem{Detail: err.Error(), Exit: 1} }
 	}
@@ -112,7 +131,7 @@ func Open(o Options) (*Table, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	t := &Table{o: o, jobs: map[string]*job{}, held: map[string]int{}, moved: make(chan struct{})}
+	t := &Table{o: o, jobs: map[string]*job{}, held: map[string][]*string{}, moved: make(chan struct{})}
 	t.root, t.stop = context.WithCancelCause(context.Background())
 	if o.Dir == "" {
 		return t, nil
@@ -124,7 +143,28 @@ func Open(o Options) (*Table, error) {
 	if err := t.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the table of jobs: %w", err), t.store.close())
 	}
+	t.noting.Go(t.noteProgress) // until Close
 	return t, nil
+}
+
+// noteProgress writes down how far jobs have come that run, now and then: whoever kills this process
+// finds it afterwards.
+func (t *Table) noteProgress() {
+	tick := time.NewTicker(t.o.Progress)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.root.Done():
+			return
+		case <-tick.C:
+		}
+		t.mu.Lock()
+		running := t.working()
+		t.mu.Unlock()
+		for _, j := range running {
+			j.keepIfNew()
+		}
+	}
 }
 
 // load reads what was kept, and ends what its process could not.
@@ -200,9 +240,35 @@ func (t *Table) Start(s Spec) (api.Job, error) {
 		}
 		t.queue = slices.Insert(t.queue, i, j)
 		t.dispatch()
+		t.beImpatient(j)
 	}
 	t.mu.Unlock()
 	return queued, nil
+}
+
+// beImpatient sees to it that a job that may not wait for long does not; t.mu is held.
+func (t *Table) beImpatient(j *job) {
+	patience := j.spec.Patience
+	if patience == 0 || !slices.Contains(t.queue, j) {
+		return
+	}
+	// A timer that fires when the table is closed finds the job over.
+	j.impatient = time.AfterFunc(max(patience, 0), func() { t.giveUp(j) })
+}
+
+// giveUp cancels a job whose turn did not come.
+func (t *Table) giveUp(j *job) {
+	t.mu.Lock()
+	if j.over || !slices.Contains(t.queue, j) {
+		t.mu.Unlock()
+		return
+	}
+	t.queue = slices.DeleteFunc(t.queue, func(q *job) bool { return q == j })
+	j.over = true
+	t.wait.Add(1) // under t.mu, and Close, which waits, empties the queue before
+	t.mu.Unlock()
+	defer t.wait.Done()
+	j.end(api.JobCancelled, nil, t.o.Explain(&WaitError{j.now().WaitsFor}))
 }
 
 // newID returns an id that sorts after those before it; t.mu is held.
@@ -252,15 +318,19 @@ func (t *Table) SetLimits(running int, vault func(key string) int) {
 	t.dispatch()
 }
 
-// Hold keeps jobs of a vault from beginning until release is called; those that run go on.
-func (t *Table) Hold(vault string) (release func()) {
+// Hold keeps jobs of a vault from beginning until release is called; those that run go on. Why is what they
+// wait for then, in words.
+func (t *Table) Hold(vault, why string) (release func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held[vault]++
+	reason := &why
+	t.held[vault] = append(t.held[vault], reason)
+	t.dispatch()
 	return sync.OnceFunc(func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.held[vault]--; t.held[vault] == 0 {
+		left := slices.DeleteFunc(t.held[vault], func(r *string) bool { return r == reason })
+		if t.held[vault] = left; len(left) == 0 {
 			delete(t.held, vault)
 		}
 		t.dispatch()
@@ -294,6 +364,7 @@ func (t *Table) Close(ctx context.Context) error {
 		return fmt.Errorf("jobs that did not end: %w", context.Cause(ctx))
 	}
 	if t.store != nil && !again {
+		t.noting.Wait() // root has ended
 		return t.store.close()
 	}
 	return nil

@@ -246,12 +246,12 @@ func TestAJobOfLowPriorityWaitsForOthersAndLetsThemGoBefore(t *testing.T) {
 func TestNoJobOfAHeldVaultBegins(t *testing.T) {
 	t.Parallel()
 	table := open(t, jobs.Options{})
-	release := table.Hold("v")
+	release := table.Hold("v", "vault v is lent to anna")
 	waits := start(t, table, "a", nothing)
 	other := startSpec(t, table, jobs.Spec{Request: api.JobRequest{Vault: "w"}, Do: nothing})
 	end(t, table, other.ID)
-	if j, _ := table.Job(waits.ID); j.State != api.JobQueued {
-		t.Errorf("it is %s", j.State)
+	if j, _ := table.Job(waits.ID); j.State != api.JobQueued || j.WaitsFor != "vault v is lent to anna" {
+		t.Errorf("it is %s and waits for %q", j.State, j.WaitsFor)
 	}
 	if list := table.Unfinished("v"); len(list) != 1 || list[0].ID != waits.ID {
 		t.Errorf("unfinished are %v", list)

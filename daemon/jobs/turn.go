@@ -2,7 +2,9 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -28,12 +30,39 @@ func (t *Table) dispatch() {
 			}
 		}
 	}
+	for _, j := range t.queue {
+		if why := t.waitsFor(j); why != j.now().WaitsFor {
+			j.update(func() { j.head.WaitsFor = why })
+		}
+	}
+}
+
+// waitsFor says why a job does not begin; t.mu is held.
+func (t *Table) waitsFor(j *job) string {
+	if reasons := t.held[j.head.Vault]; len(reasons) > 0 {
+		return *reasons[0]
+	}
+	for _, r := range t.working() {
+		if slices.ContainsFunc(j.spec.Alone, func(a string) bool { return slices.Contains(r.spec.Alone, a) }) {
+			return fmt.Sprintf("job %s (%s) runs", r.head.ID, strings.TrimSpace(r.head.Kind+" "+r.head.Machine))
+		}
+	}
+	var same []string
+	for _, r := range t.working() {
+		if r.spec.Low == j.spec.Low {
+			same = append(same, r.head.ID)
+		}
+	}
+	if len(same) == 0 {
+		return "other jobs go first"
+	}
+	return fmt.Sprintf("as many jobs run as may at once: %s", strings.Join(same, ", "))
 }
 
 // full tells whether as many jobs of a priority run as may; t.mu is held.
 func (t *Table) full(low bool) bool {
 	n := 0
-	for _, r := range t.running {
+	for _, r := range t.working() {
 		if r.spec.Low == low {
 			n++
 		}
@@ -46,11 +75,11 @@ func (t *Table) full(low bool) bool {
 
 // mayBegin tells whether a job's turn has come; t.mu is held.
 func (t *Table) mayBegin(j *job) bool {
-	if t.held[j.head.Vault] > 0 {
+	if len(t.held[j.head.Vault]) > 0 {
 		return false
 	}
 	same, inVault := 0, 0
-	for _, r := range t.running {
+	for _, r := range t.working() {
 		if slices.ContainsFunc(j.spec.Alone, func(a string) bool { return slices.Contains(r.spec.Alone, a) }) {
 			return false
 		}
@@ -67,7 +96,7 @@ func (t *Table) mayBegin(j *job) bool {
 		}
 		return same < t.o.Running && (most <= 0 || inVault < most)
 	}
-	first := slices.ContainsFunc(t.queue, func(q *job) bool { return !q.spec.Low && t.held[q.head.Vault] == 0 })
+	first := slices.ContainsFunc(t.queue, func(q *job) bool { return !q.spec.Low && len(t.held[q.head.Vault]) == 0 })
 	return same < t.o.Low && (!first || t.o.Clock().Sub(j.head.Queued.Time) > lowPatience)
 }
 
@@ -75,6 +104,9 @@ func (t *Table) mayBegin(j *job) bool {
 func (t *Table) begin(j *job) {
 	t.queue = slices.DeleteFunc(t.queue, func(q *job) bool { return q == j })
 	t.running = append(t.running, j)
+	if j.impatient != nil {
+		j.impatient.Stop()
+	}
 	ctx, cancel := context.WithCancelCause(t.root)
 	j.cancel = cancel
 	t.wait.Go(func() {
@@ -87,12 +119,26 @@ func (t *Table) begin(j *job) {
 	})
 }
 
+// makeRoom lets others begin in the place of a job whose body has returned: before anybody hears of its end, who
+// might ask for the next one.
+func (t *Table) makeRoom(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	j.returned = true
+	t.dispatch()
+}
+
+// working returns the jobs whose bodies run; t.mu is held.
+func (t *Table) working() []*job {
+	return slices.DeleteFunc(slices.Clone(t.running), func(r *job) bool { return r.returned })
+}
+
 // busy tells whether a job of usual priority runs or waits, and returns what is closed when that may
 // have changed.
 func (t *Table) busy(but *job) (bool, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	usual := func(j *job) bool { return !j.spec.Low && j != but }
+	usual := func(j *job) bool { return !j.spec.Low && j != but && !j.returned && len(t.held[j.head.Vault]) == 0 }
 	return slices.ContainsFunc(t.queue, usual) || slices.ContainsFunc(t.running, usual), t.moved
 }
 
@@ -100,11 +146,16 @@ func (t *Table) busy(but *job) (bool, <-chan struct{}) {
 // is "".
 func (t *Table) Unfinished(vault string) []api.Job {
 	t.mu.Lock()
+	running := len(t.running)
 	list := slices.Concat(t.running, t.queue)
 	t.mu.Unlock()
 	all := []api.Job{}
-	for _, j := range list {
-		if n := j.now(); vault == "" || n.Vault == vault {
+	for i, j := range list {
+		n := j.now()
+		if i < running && n.State == api.JobQueued {
+			n.State = api.JobRunning // its goroutine has not come to say so
+		}
+		if vault == "" || n.Vault == vault {
 			all = append(all, n)
 		}
 	}

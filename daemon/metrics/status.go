@@ -85,7 +85,7 @@ var vaultFamilies = []ofVault{
 	{family{"holdfast_vault_free_bytes", "Free space of the vault's file system.", vaultLabels}, func(v *api.VaultStatus) sample { return number(v.Free) }},
 	{family{"holdfast_vault_size_bytes", "Size of the vault's file system.", vaultLabels}, func(v *api.VaultStatus) sample { return number(v.Size) }},
 	{family{"holdfast_vault_floor_bytes", "Free space below which no backup begins.", vaultLabels}, func(v *api.VaultStatus) sample { return number(v.Floor) }},
-	{family{"holdfast_vault_growth_bytes_per_day", "What backups of the last weeks added each day.", vaultLabels}, func(v *api.VaultStatus) sample {
+	{family{"holdfast_vault_growth_bytes_per_day", "What the last weeks added each day.", vaultLabels}, func(v *api.VaultStatus) sample {
 		if v.Forecast == nil {
 			return sample{none: true}
 		}

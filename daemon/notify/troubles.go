@@ -57,7 +57,7 @@ func ofStatus(s *api.Status) (all []trouble) {
 		}
 	}
 	for _, vm := range s.VMs {
-		add(RPO, "VM "+vm.Name, "nobody protects it")
+		add(RPO, "VM "+vm.Label(), "nobody protects it")
 	}
 	return all
 }

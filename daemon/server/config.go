@@ -70,6 +70,7 @@ type Limits struct {
 	Arrive         time.Duration // for a request to arrive, headers and body each; 15 s
 	Stall          time.Duration // without the client taking any of an answer; 30 s
 	Idle           time.Duration // between two requests of a connection; 60 s
+	Farewell       time.Duration // for the end of a followed job to come, once the server ends; 2 s
 	Beat           time.Duration // between signs of life of what lasts; 10 s
 	LoginFailures  int           // of one address a minute; 10
 	RefusalsMinute int           // of one caller; 120
@@ -99,6 +100,7 @@ func (l Limits) orUsual() Limits {
 	wait(&l.Arrive, 15*time.Second)
 	wait(&l.Stall, 30*time.Second)
 	wait(&l.Idle, 60*time.Second)
+	wait(&l.Farewell, 2*time.Second)
 	wait(&l.Beat, 10*time.Second)
 	return l
 }

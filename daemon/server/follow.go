@@ -46,8 +46,8 @@ func (s *Server) registerFollow() {
 	})
 }
 
-// events writes the events of a job until it is over, the client is gone, or ended is closed.
-// It waits for the function that follows.
+// events writes the events of a job until it is over, the client is gone, or some time after ended is closed: who
+// follows a job that ends because the server does is told so. It waits for the function that follows.
 func (s *Server) events(hc huma.Context, ended <-chan struct{}, c *call, id string) {
 	hc.SetHeader("Content-Type", "text/event-stream")
 	hc.SetHeader("Cache-Control", "no-store")
@@ -76,6 +76,7 @@ func (s *Server) events(hc huma.Context, ended <-chan struct{}, c *call, id stri
 	if flush(hc) != nil {
 		return
 	}
+	var farewell <-chan time.Time
 	for {
 		var err error
 		select {
@@ -100,6 +101,10 @@ func (s *Server) events(hc huma.Context, ended <-chan struct{}, c *call, id stri
 				return
 			}
 		case <-ended:
+			timer := time.NewTimer(s.limits.Farewell)
+			defer timer.Stop()
+			ended, farewell = nil, timer.C
+		case <-farewell:
 			return
 		case <-ctx.Done():
 			return

@@ -68,7 +68,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !hasBody {
 		rc.SetReadDeadline(time.Time{}) // else whatever lasts would end with it
 	}
-	ctx := context.WithValue(api.WithCaller(r.Context(), api.Caller{Name: who.Name, Trusted: who.Trusted}), callerKey, who)
+	ctx := context.WithValue(api.WithCaller(r.Context(), api.Caller{Name: who.Name, Trusted: who.Trusted, PID: who.PID}), callerKey, who)
 	if words := r.Header.Get(api.PurposeHeader); words != "" {
 		ctx = api.WithPurpose(ctx, api.ReadPurpose(words))
 	}

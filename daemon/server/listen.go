@@ -135,8 +135,8 @@ func ListenTLS(addr, cert, key string, log *slog.Logger) (net.Listener, error) {
 }
 
 // Serve answers on listeners until ctx ends or one of them fails, and then gives
-// requests that are on their way a few seconds. It closes the listeners. What lasts, as following a job,
-// is ended at once.
+// requests that are on their way a few seconds. It closes the listeners. What lasts is ended
+// at once, followers of jobs apart: they hear what became of a job that ended just now.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -119,7 +120,7 @@ func TestTheClientAsksForEachOperationAsItIsMeant(t *testing.T) {
 		if row.got != nil && !reflect.DeepEqual(got, row.got) {
 			t.Errorf("%s answered\n%+v, not\n%+v", row.name, got, row.got)
 		}
-		if st.fake.by != (api.Caller{Name: "root", Trusted: true}) {
+		if st.fake.by != (api.Caller{Name: "root", Trusted: true, PID: os.Getpid()}) {
 			t.Errorf("%s was done for %+v", row.name, st.fake.by)
 		}
 	}
@@ -214,7 +215,7 @@ func TestADiskIsReadInRangesAndBreaksOffWhereItIsDamaged(t *testing.T) {
 
 func TestAJobIsFollowedToItsEndAlsoOverABrokenConnection(t *testing.T) {
 	needRoot(t)
-	st := newSite(t, func(c *Config) { c.Limits.Beat = 20 * time.Millisecond })
+	st := newSite(t, func(c *Config) { c.Limits.Beat, c.Limits.Farewell = 20*time.Millisecond, time.Millisecond })
 	st.fake.events = make(chan api.JobEvent)
 	socket := filepath.Join(t.TempDir(), "api.sock")
 	serve := func() (stop func()) {
@@ -270,6 +271,48 @@ func TestAJobIsFollowedToItsEndAlsoOverABrokenConnection(t *testing.T) {
 	}
 	if err := c.Follow(t.Context(), "j-none", nil); !isExit(err, 6) {
 		t.Errorf("following what is not there: %v", err)
+	}
+}
+
+func TestWhoFollowsAJobThatEndsWithTheServerIsToldSo(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	st := newSite(t, func(c *Config) { c.Limits.Farewell = time.Hour }) // none but the job's end ends it
+	st.fake.events = make(chan api.JobEvent)
+	socket := filepath.Join(t.TempDir(), "api.sock")
+	l, err := ListenUnix(socket, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- st.Serve(ctx, l) }()
+	c := dial(t, socket)
+	states, over := make(chan string), make(chan error, 1)
+	go func() {
+		over <- c.Follow(t.Context(), "j-web1", func(e api.JobEvent) error { states <- e.Job.State; return nil })
+	}()
+	<-states
+	cancel()
+	for { // nobody new is let in by now
+		again, err := net.Dial("unix", socket)
+		if err != nil {
+			break
+		}
+		again.Close()
+	}
+	j := fakeJob("web1")
+	j.State = api.JobInterrupted
+	st.fake.events <- api.JobEvent{Job: j}
+	if got := <-states; got != api.JobInterrupted {
+		t.Errorf("it heard %s", got)
+	}
+	close(st.fake.events)
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

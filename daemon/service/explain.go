@@ -31,6 +31,9 @@ const (
 	exitInterrupted = 130
 )
 
+// KindInUse is the kind of the problem that [ErrInUse] is.
+const KindInUse = "vault-in-use"
+
 // statusOf are the codes of HTTP that go with exit codes.
 var statusOf = map[int]int{exitFailed: 500, exitUsage: 400, exitDamaged: 500, exitBusy: 409, exitNotFound: 404, exitFull: 507, exitRefused: 403, exitInterrupted: 503}
 
@@ -123,6 +126,8 @@ func classifyUse(err error) (kind string, exit int, hint string) {
 		return "vm-busy", exitBusy, "nothing was changed in the VM"
 	case errors.Is(err, blockstore.ErrLocked):
 		return "point-locked", exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"
+	case errors.Is(err, ErrInUse):
+		return KindInUse, exitBusy, "try again when that has ended"
 	case errors.Is(err, blockstore.ErrRunning), errors.Is(err, blockstore.ErrSweeping), errors.Is(err, syscall.EBUSY):
 		return "busy", exitBusy, "try again when it has ended"
 	case errors.Is(err, jobs.ErrTooLong):

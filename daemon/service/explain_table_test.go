@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -12,13 +14,19 @@ import (
 // together, both ways.
 func TestTheREADMESaysWhatToDoAboutEachKindOfProblem(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("explain.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kinds := map[string]bool{}
-	for _, m := range regexp.MustCompile(`return "([a-z-]+)", exit`).FindAllStringSubmatch(string(source), -1) {
-		kinds[m[1]] = true
+	exits := map[string]int{"Failed": exitFailed, "Usage": exitUsage, "Damaged": exitDamaged, "Busy": exitBusy, "NotFound": exitNotFound, "Full": exitFull,
+		"Refused": exitRefused, "Interrupted": exitInterrupted}
+	kinds := map[string]int{KindInUse: exitBusy}
+	for _, file := range []string{"explain.go", "explain_files.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`return "([a-z-]+)", exit([A-Za-z]+)`).FindAllStringSubmatch(string(source), -1) {
+			if kinds[m[1]] = exits[m[2]]; kinds[m[1]] == 0 {
+				t.Errorf("exit code exit%s is not known here", m[2])
+			}
+		}
 	}
 	if len(kinds) < 30 {
 		t.Fatalf("only %d kinds are found in explain.go", len(kinds))
@@ -33,11 +41,13 @@ func TestTheREADMESaysWhatToDoAboutEachKindOfProblem(t *testing.T) {
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	listed := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|[^|]+\\|[^|]+\\|$").FindAllStringSubmatch(section, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\| ([0-9, ]+) \\|[^|]+\\|[^|]+\\|$").FindAllStringSubmatch(section, -1) {
 		for _, kind := range strings.Split(m[1], ", ") {
 			kind = strings.Trim(kind, "`")
-			if listed[kind] = true; !kinds[kind] {
+			if listed[kind] = true; kinds[kind] == 0 {
 				t.Errorf("the README knows %s, Explain does not", kind)
+			} else if !slices.Contains(strings.Split(m[2], ", "), strconv.Itoa(kinds[kind])) {
+				t.Errorf("%s ends with %d, and the README says %s", kind, kinds[kind], m[2])
 			}
 		}
 	}

@@ -62,15 +62,28 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (j api.J
 			h.Limit = limit
 		}
 	}
+	patience := patienceOf(q.MaxWait)
+	q.MaxWait = nil // who starts it again does not mean this
 	for i := range alone {
 		alone[i] = q.Vault + " " + alone[i]
 	}
 	kept := q // what is handed over is the body's alone
 	kept.HandOver(nil)
 	return s.jobs.Start(jobs.Spec{
-		Request: kept, Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone,
+		Request: kept, Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone, Patience: patience,
 		Do: func(ctx context.Context, r *jobs.Report) (any, error) { return do(ctx, r, q) },
 	})
+}
+
+// patienceOf is how long a job may wait for its turn, as its table wants it.
+func patienceOf(seconds *int64) time.Duration {
+	switch {
+	case seconds == nil:
+		return 0
+	case *seconds <= 0:
+		return -1
+	}
+	return time.Duration(min(*seconds, 1<<30)) * time.Second
 }
 
 // bodyOf returns what does a job, and of what only one may run at a time. A request that makes no sense

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -97,7 +98,7 @@ type Service struct {
 	journal func() (*quiesce.Journal, error) // nil journal: none
 	keeping sync.Mutex                       // held while the list of ignored names is replaced
 
-	files files // of guests
+	files      files // of guests
 	lastStatus keptStatus
 
 	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
@@ -150,6 +151,10 @@ func (e *Interrupted) Unwrap() error { return e.Cause }
 type Damaged struct{ Text string }
 
 func (e *Damaged) Error() string { return e.Text }
+
+// ErrInUse is wrapped by the error of who needs a vault of the daemon that another one uses: nothing was
+// done, and it may be asked for again.
+var ErrInUse = fmt.Errorf("the vault is in use: %w", syscall.EBUSY)
 
 // NotAllowed says that somebody may not do what was asked for.
 type NotAllowed struct{ Text, Hint string }

@@ -41,6 +41,7 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 		s.askHost(ctx, &f, machines)
 	}
 	s.addJobs(&f)
+	s.addGrowth(&f)
 	all := status.Compose(f)
 	if !q.NoHost {
 		s.keep(&all, f.Before)

@@ -25,8 +25,10 @@ const (
 	ignoredFile = "ignored.json" // names that nobody minds to see unprotected
 
 	// maxKept is how long these files may be, in bytes, and maxIgnored how many names are ignored.
-	maxKept    = 256 << 20
-	maxIgnored = 10_000
+	maxKept = 256 << 20
+
+	maxIgnoredName = 4096 + len("disk:") // bytes
+	maxIgnored     = 10_000
 )
 
 // keptStatus is a file of a status, and what it says.
@@ -108,7 +110,7 @@ func (s *Service) ignored() (names []string) {
 // Ignore changes which machines and VMs nobody minds to see unprotected.
 func (s *Service) Ignore(_ context.Context, r api.IgnoreRequest) ([]string, error) {
 	for _, n := range r.Names {
-		if n == "" || len(n) > 256 || strings.ContainsFunc(n, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		if n == "" || len(n) > maxIgnoredName || strings.ContainsFunc(n, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 			return nil, invalidf("%.40q is no name of a machine or VM", n)
 		}
 	}

@@ -53,8 +53,8 @@ func sum(s *api.Status) {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("machine %s: %s", m.Name, w))
 		}
 	}
-	for _, vm := range s.VMs {
-		s.Reasons = append(s.Reasons, fmt.Sprintf("VM %s: nobody protects it", vm.Name))
+	for i := range s.VMs {
+		s.Reasons = append(s.Reasons, nobodyProtects(&s.VMs[i]))
 	}
 	s.AtRisk = len(s.Reasons) > 0
 }
@@ -140,33 +140,6 @@ func aged(m api.MachineStatus, now time.Time) api.MachineStatus {
 		m.Reasons = append(slices.Clone(m.Reasons), late(age, m.Objective))
 	}
 	return m
-}
-
-// unprotectedVMs are those of the host that no machine stands for, and that somebody minds.
-func unprotectedVMs(f *Facts) []api.UnprotectedVM {
-	all := []api.UnprotectedVM{}
-	for _, vm := range f.VMs {
-		if vm.Machine != "" || slices.Contains(f.Ignored, vm.Name) || vm.UUID != "" && slices.Contains(f.Ignored, vm.UUID) {
-			continue
-		}
-		u := api.UnprotectedVM{Name: vm.Name, UUID: vm.UUID, State: vm.State}
-		for _, d := range vm.Disks {
-			if d.LeftOut == "" {
-				u.Size += d.Size
-			}
-		}
-		since := api.At(f.Now)
-		if f.Before != nil {
-			for _, old := range f.Before.VMs {
-				if old.Name == vm.Name && old.UUID == vm.UUID && old.Since != nil {
-					since = *old.Since
-				}
-			}
-		}
-		u.Since = &since
-		all = append(all, u)
-	}
-	return all
 }
 
 func seconds(d time.Duration) int64 { return int64(max(d, 0) / time.Second) }

@@ -35,6 +35,7 @@ type VaultFacts struct {
 	Packs      int64 // bytes of packs
 	Free, Size int64 // of the file system, in bytes
 	Floor      int64
+	Used       []Sample // of the file system, now and then
 
 	Sweep, Check time.Time // zero: not known
 	Clock        string    // why the clock is not believed; "": it is

@@ -211,6 +211,92 @@ func TestSinceWhenAMachineIsUnprotectedIsRemembered(t *testing.T) {
 	}
 }
 
+func TestAForecastBelievesWhatWasMeasuredBeforeWhatWasStored(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	var points []Point
+	for d := 60; d >= 0; d-- {
+		p := ago(time.Duration(d)*day + time.Hour)
+		p.Sizes.Stored = 100
+		points = append(points, p)
+	}
+	// Each day stores 100, and each seventh a sweep frees 560: 20 a day are left.
+	var daily []Sample
+	used := int64(10_000)
+	for d := 40; d >= 0; d-- {
+		if used += 100; d%7 == 0 {
+			used -= 560
+		}
+		daily = append(daily, Sample{now.Add(-time.Duration(d) * day), used})
+	}
+	first := ago(10 * day)
+	first.First, first.Sizes.Stored = true, 5000
+	withFirst := slices.Clone(daily)
+	for i := range withFirst {
+		if !withFirst[i].At.Before(first.Committed) {
+			withFirst[i].Used += 5000
+		}
+	}
+	weekly := []Sample{daily[5], daily[12], daily[40]} // with a gap
+	shrinks := []Sample{{now.Add(-30 * day), 9000}, {now, 6000}}
+	stale := daily[:20]
+	for _, c := range []struct {
+		name     string
+		points   []Point
+		used     []Sample
+		perDay   int64
+		measured bool
+	}{
+		{"daily", points, daily, 20, true}, {"with a first point", append(slices.Clone(points), first), withFirst, 20, true}, {"with a gap", points, weekly, 20, true},
+		{"it shrinks", points, shrinks, -100, true}, {"not measured of late", points, stale, 100, false}, {"less than two weeks", points, daily[30:], 100, false},
+		{"of the future", points, []Sample{{now.Add(day), 1}, {now.Add(2 * day), 1}}, 100, false},
+	} {
+		g := Forecast(c.points, c.used, 1000, now)
+		if g == nil || g.Measured != c.measured || g.PerDay < c.perDay-7 || g.PerDay > c.perDay+7 {
+			t.Errorf("%s: %+v", c.name, g)
+		}
+		if g != nil && g.PerDay < 0 && g.Full != nil {
+			t.Errorf("%s: it is full at %v", c.name, g.Full)
+		}
+	}
+}
+
+func TestAVMWithoutANameIsIgnoredByWhatIdentifiesIt(t *testing.T) {
+	t.Parallel()
+	vms := []api.FoundVM{
+		{PID: 1, Disks: []api.VMDisk{{Name: "cd", LeftOut: "a CD"}, {Name: "a", Source: "/srv/a.img"}, {Name: "b", Source: "/srv/b.img"}}},
+		{PID: 2, UUID: "u-u", Disks: []api.VMDisk{{Name: "a", Source: "/srv/a.img"}}},
+		{PID: 3, Name: "named", UUID: "v-v", Disks: []api.VMDisk{{Name: "a", Source: "/srv/c.img"}}},
+		{PID: 4},                               // has nothing to protect
+		{PID: 5, Unclear: "it did not answer"}, // nobody knows
+	}
+	seen := func(ignored ...string) (labels []string) {
+		s := Compose(Facts{Now: now, VMs: vms, Ignored: ignored})
+		if len(s.Reasons) != len(s.VMs) {
+			t.Errorf("reasons %q", s.Reasons)
+		}
+		for i := range s.VMs {
+			labels = append(labels, s.VMs[i].Label())
+		}
+		return labels
+	}
+	all := []string{"disk:/srv/a.img", "u-u", "named", "of pid 5, without name and disks"}
+	if got := seen(); !slices.Equal(got, all) {
+		t.Errorf("%q", got)
+	}
+	for _, word := range []string{"disk:/srv/a.img", "u-u", "named"} {
+		if got := seen(word); len(got) != 3 || slices.Contains(got, word) {
+			t.Errorf("without %s: %q", word, got)
+		}
+	}
+	if got := seen("v-v", "", "disk:", "disk:/srv/b.img"); len(got) != 3 { // all but the named one's UUID mean nothing
+		t.Errorf("%q", got)
+	}
+	if s := Compose(Facts{Now: now, VMs: vms}); !strings.Contains(s.Reasons[0], "`holdfast ignore 'disk:/srv/a.img'` lets it be") {
+		t.Errorf("%q", s.Reasons[0])
+	}
+}
+
 func TestAForecastSaysHowSureItIs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -247,7 +333,7 @@ func TestAForecastSaysHowSureItIs(t *testing.T) {
 		}
 		first := points[0]
 		first.First, first.Sizes.Stored = true, 1<<40 // comes once
-		g := Forecast(append(points, first), c.room, now)
+		g := Forecast(append(points, first), nil, c.room, now)
 		if (g == nil) != c.none {
 			t.Errorf("%s: %+v", c.name, g)
 		}

@@ -39,7 +39,7 @@ func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 	}
 	s.Dedup, s.Compress = ratio(s.Protects, s.Unique), ratio(s.Unique, s.Stored)
 	if v.Size > 0 {
-		s.Forecast = Forecast(all, v.Free-v.Floor, now)
+		s.Forecast = Forecast(all, v.Used, v.Free-v.Floor, now)
 	}
 	s.Reasons = vaultRisks(v, &s, now)
 	s.Warnings = vaultWarnings(v, &s, now)

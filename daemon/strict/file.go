@@ -14,6 +14,9 @@ import (
 // File is one document, or a section of one. It is not safe for concurrent use.
 type File struct{ body ast.Node }
 
+// ErrEmpty reports a file in which nothing is said.
+var ErrEmpty = errors.New("it is empty")
+
 // Parse reads a document of at most so many bytes. An empty one is an error.
 func Parse(b []byte, most int) (f *File, err error) {
 	defer orRecover(&err)
@@ -25,7 +28,10 @@ func Parse(b []byte, most int) (f *File, err error) {
 		return nil, atLine(err)
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		return nil, fmt.Errorf("it is empty, or holds %d documents: one is read", len(file.Docs))
+		if len(file.Docs) > 1 {
+			return nil, fmt.Errorf("it holds %d documents (parted by lines of ---): one is read", len(file.Docs))
+		}
+		return nil, ErrEmpty
 	}
 	body := file.Docs[0].Body
 	return &File{body}, refuseOdd(body)

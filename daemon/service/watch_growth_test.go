@@ -1,0 +1,51 @@
+package service
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/status"
+)
+
+func TestHowMuchIsInUseIsRememberedOnceADay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := New(Options{StateDir: dir})
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	look := func(now time.Time, free int64) []status.Sample {
+		f := status.Facts{Now: now, Vaults: []status.VaultFacts{{Vault: api.Vault{ID: "v"}, Size: 1000, Free: free}, {Vault: api.Vault{ID: "gone"}, Problem: "it hangs"}}}
+		s.addGrowth(&f)
+		if f.Vaults[1].Used != nil {
+			t.Errorf("of a vault that hangs: %v", f.Vaults[1].Used)
+		}
+		return f.Vaults[0].Used
+	}
+	if got := look(at, 900); len(got) != 1 || got[0].Used != 100 {
+		t.Errorf("at first %v", got)
+	}
+	for h := 1; h < 20; h++ { // what is now counts, and is not kept
+		if got := look(at.Add(time.Duration(h)*time.Hour), 800); len(got) != 2 || got[0].Used != 100 || got[1].Used != 200 {
+			t.Fatalf("after %d hours %v", h, got)
+		}
+	}
+	for d := 1; d <= 200; d++ {
+		if got := look(at.Add(time.Duration(d)*24*time.Hour), 700); len(got) > 72 || got[len(got)-1].Used != 300 {
+			t.Fatalf("after %d days %v", d, got)
+		}
+	}
+	if got := look(at, 600); len(got) != 1 || got[0].Used != 400 { // the clock was wrong
+		t.Errorf("before all that: %v", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, growthFile), []byte("[7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(at, 500); len(got) != 1 || got[0].Used != 500 {
+		t.Errorf("after damage: %v", got)
+	}
+	if got := look(at.Add(time.Hour), 500); len(got) != 2 {
+		t.Errorf("it was not kept again: %v", got)
+	}
+}
