@@ -41,6 +41,13 @@ var elsewhere = map[uint32]string{
 	0x90001018: "its content may lie in another layer of a container (WCI)",
 	0x80000014: "it is a special file of the NFS server",
 	0x80000015: "its content is in the cloud and not on the disk (OneDrive of Windows 8)",
+	0x80000021: "its content is in the cloud and not on the disk (OneDrive)",
+	0x90000027: "its content was moved to the cloud (Azure File Sync)",
+	0x80000008: "its content lies in a WIM file",
+	0x8000000A: "its content lies on another machine (DFS)",
+	0x80000009: "its content lies on a shared volume of a cluster (CSV)",
+	0xA0000027: "its content may lie in another layer of a container (WCI)",
+	0xA0000028: "its content lies in a composite image (CIM)",
 }
 
 // adviceWindows is what to do about content that is not in the file.
