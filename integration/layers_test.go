@@ -63,7 +63,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/ext":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/xfs":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
-	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/ntfs/wof", "fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
@@ -127,7 +127,7 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/btrfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
-	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest"},
@@ -135,6 +135,9 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/registry": {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/squashfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
+
+	"fusefs/guestfs/ntfs/wof":  {"fusefs/guestfs/ntfs/wof/woftest"},
+	"fusefs/guestfs/bitlocker": {"fusefs/guestfs/bitlocker/bitlockertest"},
 
 	// A real guest.
 	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},

@@ -119,6 +119,10 @@ func ReadHeader(r io.ReaderAt, size int64) (*Header, error) {
 	return h, h.readCopies()
 }
 
+// Refused says why the volume cannot be read here whatever the key is, an
+// *UnsupportedError; nil where it can.
+func (h *Header) Refused() error { return h.refused }
+
 // readCopies takes the first copy of the metadata that is whole.
 func (h *Header) readCopies() error {
 	var errs []error

@@ -271,8 +271,8 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p := make([]byte, 100_000)
-		for off := int64(0); off < v.Size(); off += 90_000 {
+		p := make([]byte, 4096)
+		for off := int64(0); off < v.Size(); off += 60_001 {
 			if n, err := v.ReadAt(p, off); n == 0 && err == nil {
 				t.Fatal("nothing was read")
 			}
