@@ -140,7 +140,7 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/bitlocker": {"fusefs/guestfs/bitlocker/bitlockertest"},
 
 	// A real guest.
-	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
+	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
 	"daemon/history":  {"integration/alone"},
