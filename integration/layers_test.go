@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 
 	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
-	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm", "fusefs/guestfs/luks", "fusefs/guestfs/mdraid", "fusefs/guestfs/raid",
+	"fusefs/guestfs": {"fusefs/guestfs/tree", "fusefs/guestfs/part", "fusefs/guestfs/lvm", "fusefs/guestfs/luks", "fusefs/guestfs/bitlocker", "fusefs/guestfs/mdraid", "fusefs/guestfs/raid",
 		"fusefs/guestfs/ext", "fusefs/guestfs/xfs", "fusefs/guestfs/ntfs", "fusefs/guestfs/fat", "fusefs/guestfs/btrfs",
 		"fusefs/guestfs/exfat", "fusefs/guestfs/udf", "fusefs/guestfs/iso9660", "fusefs/guestfs/squashfs", "fusefs/guestfs/registry", "fusefs/guestfs/wtf8"},
 	// Copies of guest files that leave nothing outside their target; archives of them.
@@ -63,7 +63,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/ext":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/xfs":           {"fusefs/guestfs/tree"},
 	"fusefs/guestfs/btrfs":         {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
-	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/ntfs":          {"fusefs/guestfs/ntfs/wof", "fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/fat":           {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/exfat":         {"fusefs/guestfs/tree", "fusefs/guestfs/clusters", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	"fusefs/guestfs/iso9660":       {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
@@ -127,7 +127,7 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/btrfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
-	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest"},
@@ -136,8 +136,11 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/squashfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
+	"fusefs/guestfs/ntfs/wof":  {"fusefs/guestfs/ntfs/wof/woftest"},
+	"fusefs/guestfs/bitlocker": {"fusefs/guestfs/bitlocker/bitlockertest"},
+
 	// A real guest.
-	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest"},
+	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"daemon/backup":   {"integration/guest"},
 	"daemon/restore":  {"integration/guest"},
 	"daemon/history":  {"integration/alone"},
@@ -165,7 +168,7 @@ var owners = map[string][]string{
 	"github.com/urfave/cli/v2":           {"cmd/holdfast"},
 	"github.com/zeebo/blake3":            {"blockstore/content"},
 	"github.com/ulikunitz/xz":            {"fusefs/guestfs/squashfs"},
-	"golang.org/x/crypto":                {"fusefs/guestfs/btrfs", "fusefs/guestfs/luks"}, // BLAKE2b; Argon2 and XTS
+	"golang.org/x/crypto":                {"fusefs/guestfs/btrfs", "fusefs/guestfs/luks", "fusefs/guestfs/bitlocker"}, // BLAKE2b; Argon2 and XTS
 	"golang.org/x/term":                  {"cmd/holdfast"},
 	"golang.org/x/text":                  {"fusefs/guestfs/ext", "fusefs/guestfs/fat"},
 	"golang.org/x/sync":                  {"*"}, // errgroup

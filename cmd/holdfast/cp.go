@@ -20,7 +20,9 @@ func cpCommand(k *console) *cli.Command {
 		Description: `Copies files, and folders with all that is in them, to TARGET: into it where it is a folder or
 ends with /, else under that name. The copies are plain: they belong to you, with the permissions
 that your umask leaves. --as-is keeps owner, mode, times, extended attributes, ACLs, hard links,
-devices and links as the guest has them; owners, setuid bits and devices take root.
+devices and links as the guest has them; owners, setuid bits and devices take root. Alternate
+streams of NTFS are kept with --as-is, as extended attributes user.NAME; a plain copy says how
+many it left out.
 
 Nothing is written outside TARGET whatever the guest's files are called or link to. Files that
 exist are kept without --force. What could not be copied is listed at the end, and the rest is

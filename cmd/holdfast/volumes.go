@@ -16,8 +16,8 @@ func volumesCommand(k *console) *cli.Command {
 		ArgsUsage: "MACHINE@POINT",
 		Description: `Lists partitions, arrays (md) and logical volumes of a point's disks, with what each holds and where the
 guest had it mounted. What cannot be read (encrypted, unknown) is listed, too, with what to do
-instead; --guest-passphrase-file opens what LUKS encrypted. Nothing is mounted, and no kernel
-driver sees the guest's data; root is not needed.`,
+instead; --guest-passphrase-file opens what LUKS or BitLocker encrypted. Nothing is mounted,
+and no kernel driver sees the guest's data; root is not needed.`,
 		UsageText: "holdfast volumes web1@latest\nholdfast volumes web1@latest --guest-passphrase-file web1.pass",
 		Flags:     append(guestKeyFlags(), jsonFlag()),
 		Action: func(c *cli.Context) error {

@@ -4,60 +4,73 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/luks"
 )
 
 // crypt is what is known of an encrypted volume.
 type crypt struct {
-	header  *luks.Header // nil: err says why
-	content *Volume      // nil: it is not open
-	err     error        // of the header, or of the keys that were tried; nil: none was
+	*family
+	lock    lock    // nil: err says why
+	clear   any     // a key that lies open on the volume, or nil
+	content *Volume // nil: it is not open
+	err     error   // of the header, or of the keys that were tried; nil: none was
 }
 
 // unlock tries the keys on the next volume that is locked.
 func (l *layers) unlock() bool {
-	if len(l.locked) == 0 || l.g.o.Keys == nil {
+	if len(l.locked) == 0 {
 		return false
 	}
 	v := l.locked[0]
 	l.locked = l.locked[1:]
-	content, err := l.g.o.Keys.open(v.crypt.header)
-	if err != nil {
-		v.crypt.err = err
+	c := v.crypt
+	var content content
+	switch {
+	case c.clear != nil:
+		content, c.err = c.lock.open(c.clear)
+	case l.g.o.Keys != nil:
+		content, c.err = l.g.o.Keys.open(c.family, c.lock)
+	default:
 		return true
 	}
-	name := "luks-" + v.crypt.header.UUID
-	if !fileSafe(name) || name == "luks-" {
-		name = "luks-" + v.Name
+	if c.err != nil {
+		return true
 	}
-	v.crypt.content = &Volume{Name: name, Size: content.Size(), On: []string{v.Name}, r: content, notes: v.crypt.header.Notes}
-	l.put(v.crypt.content)
+	uuid, _, _, notes := c.lock.describe()
+	name := c.prefix + uuid
+	if !fileSafe(name) || uuid == "" {
+		name = c.prefix + v.Name
+	}
+	c.content = &Volume{Name: name, Size: content.Size(), On: []string{v.Name}, r: content, notes: notes}
+	l.put(c.content)
 	return true
 }
 
-// encrypted is the signature of a volume of LUKS.
+// encrypted is the signature of an encrypted volume.
 func (v *Volume) encrypted(p *peek) *signature {
 	c := v.crypt
-	s := &signature{kind: "crypto_LUKS", uuid: p.text(168, 40), why: "it is encrypted (LUKS)", advice: adviceKey}
-	if c.header == nil {
-		s.why, s.advice = fmt.Sprintf("it is encrypted (LUKS): %v", c.err), adviceLUKS
+	s := &signature{kind: c.kind, why: fmt.Sprintf("it is encrypted (%s)", c.name), advice: c.key}
+	if c.lock == nil {
+		if c.uuidAt > 0 {
+			s.uuid = p.text(c.uuidAt, 40)
+		}
+		s.why, s.advice = fmt.Sprintf("%s: %v", s.why, c.err), c.tool
 		return s
 	}
-	s.uuid, s.label = c.header.UUID, c.header.Label
-	s.why = fmt.Sprintf("it is encrypted (LUKS %d)", c.header.Version)
+	var variant string
+	s.uuid, s.label, variant, _ = c.lock.describe()
+	s.why = fmt.Sprintf("it is encrypted (%s)", variant)
 	switch {
 	case c.content != nil:
 		s.why += ", and open"
 		s.advice = "its content is volume " + c.content.Name
-	case errors.Is(c.err, luks.ErrWrongKey):
+	case errors.Is(c.err, c.wrong):
 		s.locked = true
 		s.why += ", and none of the passphrases and key files that were given opens it"
-		if more := strings.TrimPrefix(c.err.Error(), luks.ErrWrongKey.Error()); more != "" {
+		if more := strings.TrimPrefix(c.err.Error(), c.wrong.Error()); more != "" {
 			s.why += more
 		}
 	case c.err != nil:
-		s.why, s.advice = fmt.Sprintf("%s, and cannot be opened here: %v", s.why, c.err), adviceLUKS
+		s.why, s.advice = fmt.Sprintf("%s, and cannot be opened here: %v", s.why, c.err), c.tool
 	default:
 		s.locked = true
 	}
@@ -68,7 +81,7 @@ func (v *Volume) encrypted(p *peek) *signature {
 // lie in it; nil where none is.
 func (g *Guest) mayLieLocked(what string) error {
 	for _, v := range g.Volumes() {
-		if v.crypt == nil || v.crypt.header == nil || v.crypt.content != nil {
+		if v.crypt == nil || v.crypt.lock == nil || v.crypt.content != nil {
 			continue
 		}
 		if s := v.encrypted(&peek{}); s.locked {
@@ -123,7 +136,10 @@ func (g *Guest) alias(name string) *Volume {
 		return v
 	}
 	for _, v := range g.Volumes() {
-		if v.crypt != nil && v.crypt.header != nil && name == "luks-"+v.crypt.header.UUID {
+		if v.crypt == nil || v.crypt.lock == nil {
+			continue
+		}
+		if uuid, _, _, _ := v.crypt.lock.describe(); uuid != "" && name == v.crypt.prefix+uuid {
 			return v
 		}
 	}

@@ -5,7 +5,7 @@
 // Each file system is a folder below this one and a line in its list of
 // formats; what all of them give is fusefs/guestfs/tree.
 //
-// Volumes lie in one another: partitions, arrays of md, what LUKS encrypts and logical
+// Volumes lie in one another: partitions, arrays of md, what LUKS and BitLocker encrypt, and logical
 // volumes, each a package below, joined in layers until nothing more is found. What is
 // encrypted is opened by [Keys], which stay in memory.
 //

@@ -22,12 +22,12 @@ type Keys struct {
 
 	mu      sync.Mutex // guards what follows; held while a key is derived
 	secrets [][]byte
-	found   map[string]luks.VolumeKey // by UUID of the volume
+	found   map[string]any // what opened a volume, by its UUID
 }
 
 // NewKeys takes passphrases, without a newline at their end, and contents of key files.
 func NewKeys(secrets ...[]byte) *Keys {
-	return &Keys{secrets: slices.Clone(secrets), found: map[string]luks.VolumeKey{}}
+	return &Keys{secrets: slices.Clone(secrets), found: map[string]any{}}
 }
 
 // Add takes one more. Guests that looked at their volumes before do not try it.
@@ -46,24 +46,25 @@ func (k *Keys) GoString() string { return "(keys)" }
 // Format is for all other verbs.
 func (k *Keys) Format(f fmt.State, _ rune) { fmt.Fprint(f, "(keys)") }
 
-// open returns the content of a volume, luks.ErrWrongKey where no key fits, or what
+// open returns the content of a volume, the family's error where no key fits, or what
 // keeps it from being read.
-func (k *Keys) open(h *luks.Header) (*luks.Volume, error) {
+func (k *Keys) open(f *family, l lock) (content, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if key, ok := k.found[h.UUID]; ok && h.Fits(key) {
-		return h.Open(key)
+	uuid, _, _, _ := l.describe()
+	if key, ok := k.found[uuid]; ok && l.opens(key) {
+		return l.open(key)
 	}
-	err := error(luks.ErrWrongKey)
+	err := f.wrong
 	for _, secret := range k.secrets {
-		var key luks.VolumeKey
-		if key, err = h.Unlock(secret, k.Limits); err == nil {
+		var key any
+		if key, err = l.unlock(secret, k.Limits); err == nil {
 			if len(k.found) < maxFound {
-				k.found[h.UUID] = key
+				k.found[uuid] = key
 			}
-			return h.Open(key)
+			return l.open(key)
 		}
-		if !errors.Is(err, luks.ErrWrongKey) {
+		if !errors.Is(err, f.wrong) {
 			break
 		}
 	}

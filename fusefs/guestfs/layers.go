@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/luks"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lvm"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/mdraid"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/raid"
@@ -29,7 +28,7 @@ type layers struct {
 	done    map[string]bool // arrays and groups, by UUID
 }
 
-// find reads the tables of all disks, the superblocks of md, headers of LUKS and labels
+// find reads the tables of all disks, the superblocks of md, headers of LUKS and BitLocker, and labels
 // of LVM, and no file system.
 func (g *Guest) find() {
 	g.byName = map[string]*Volume{}
@@ -75,9 +74,8 @@ func (l *layers) put(v *Volume) {
 		l.pvs = append(l.pvs, lvm.Device{Name: v.Name, R: v.r, PV: pv})
 	case !errors.Is(err, lvm.ErrNotPV):
 		v.err = err
-	case luks.Probe(v.r) || l.g.o.Keys != nil && !v.formatted() && luks.ProbeSecond(v.r, v.Size):
-		v.crypt = &crypt{}
-		if v.crypt.header, v.crypt.err = luks.ReadHeader(v.r, v.Size); v.crypt.err == nil {
+	default:
+		if v.crypt = l.lockOf(v); v.crypt != nil && v.crypt.err == nil {
 			l.locked = append(l.locked, v)
 		}
 	}

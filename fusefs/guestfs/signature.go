@@ -27,13 +27,14 @@ func (s *signature) unreadable(v *Volume) error {
 
 // What to do about what is not read.
 const (
-	adviceDisk  = "restore or mount the disk itself (disks/ in the mount, `holdfast restore`) and read it with tools of the guest's system"
-	adviceKey   = "give its passphrase (--guest-passphrase-file FILE) or its key file (--guest-key-file FILE)"
-	adviceLUKS  = "restore or mount the disk itself (disks/ in the mount), then `cryptsetup open --readonly` with the guest's passphrase"
-	adviceMD    = "restore or mount the disks themselves (disks/ in the mount), then `mdadm --assemble --readonly`"
-	adviceBit   = "restore or mount the disk itself (disks/ in the mount), then `dislocker` or Windows with the recovery key"
-	adviceSwap  = "it holds no files"
-	adviceEmpty = "it holds no files"
+	adviceDisk   = "restore or mount the disk itself (disks/ in the mount, `holdfast restore`) and read it with tools of the guest's system"
+	adviceKey    = "give its passphrase (--guest-passphrase-file FILE) or its key file (--guest-key-file FILE)"
+	adviceBitKey = "give its recovery password of 48 digits or its password (--guest-passphrase-file FILE), or its startup key (--guest-key-file FILE.BEK)"
+	adviceLUKS   = "restore or mount the disk itself (disks/ in the mount), then `cryptsetup open --readonly` with the guest's passphrase"
+	adviceMD     = "restore or mount the disks themselves (disks/ in the mount), then `mdadm --assemble --readonly`"
+	adviceBit    = "restore or mount the disk itself (disks/ in the mount), then `dislocker` or Windows with the recovery key"
+	adviceSwap   = "it holds no files"
+	adviceEmpty  = "it holds no files"
 )
 
 // peek reads single values of a volume.
@@ -111,8 +112,6 @@ func container(p *peek, v *Volume) *signature {
 			why += ", of group " + strings.ToValidUTF8(g, "�")
 		}
 		return &signature{kind: "LVM2_member", uuid: v.pv.UUID, why: why, advice: "its logical volumes are volumes of their own"}
-	case p.has(3, "-FVE-FS-"):
-		return &signature{kind: "BitLocker", why: "it is encrypted (BitLocker)", advice: adviceBit}
 	case p.has(4096+24, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"):
 		return &signature{kind: "bcache", why: "it belongs to a bcache", advice: adviceDisk}
 	}

@@ -202,6 +202,7 @@ func (c *copier) folder(dir *folder, name string, p guestfs.Place, a tree.Attr) 
 	if made {
 		c.r.Folders++
 	}
+	c.streams(p)
 	return c.finish(sub.file, dir, name, p, a)
 }
 

@@ -103,6 +103,23 @@ func TestAPlainCopyIsOfFilesFoldersAndTheLinksWithin(t *testing.T) {
 	}
 }
 
+func TestAPlainCopySaysOnceThatAlternateStreamsWereLeftOut(t *testing.T) {
+	t.Parallel()
+	f := sample()
+	f.At("home/ann/notes").Streams = []tree.Stream{{Name: "Zone.Identifier", Size: 20}, {Name: "x"}}
+	f.At("home/ann/bin").Streams = []tree.Stream{{Name: "of a folder"}}
+	for _, asIs := range []bool{false, true} {
+		r, err := Copy(t.Context(), places(t, f, "/home/ann"), t.TempDir(), Options{AsIs: asIs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(r.Notes, "\n")
+		if said := strings.Count(notes, "3 alternate streams were left out: --as-is keeps them"); (said == 1) == asIs {
+			t.Errorf("as is: %v, notes: %s", asIs, notes)
+		}
+	}
+}
+
 func TestACopyAsItIsKeepsAllOfIt(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

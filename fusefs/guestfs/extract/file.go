@@ -49,7 +49,30 @@ func (c *copier) file(dir *folder, name string, p guestfs.Place, a tree.Attr) er
 	}
 	c.r.Files++
 	c.o.progress(c.r)
+	c.streams(p)
 	return nil
+}
+
+// streams notes the alternate streams that a plain copy leaves behind.
+func (c *copier) streams(p guestfs.Place) {
+	if c.o.AsIs {
+		return
+	}
+	fs, err := p.Volume.FS()
+	if err != nil {
+		return // that was told when the content was read
+	}
+	s, ok := fs.(tree.Streamer)
+	if !ok {
+		return
+	}
+	all, err := s.Streams(p.Ino)
+	if err != nil {
+		c.r.problem(p.Path, fmt.Errorf("its alternate streams cannot be listed: %w", err))
+	}
+	for range all {
+		c.r.note("alternate streams were left out: --as-is keeps them, as extended attributes user.NAME")
+	}
 }
 
 // roomFor tells before anything is read whether a file may appear under that name.

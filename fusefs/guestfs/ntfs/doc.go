@@ -22,9 +22,12 @@
 //     absolute here. Links of WSL and of Interix (ntfs-3g's) are given as they are stored;
 //     devices of both are devices, FIFOs and sockets those of WSL only, since an empty
 //     system file is what Interix calls a FIFO.
-//   - Content that is encrypted (EFS), or that lies behind a reparse point that stands for another place (WOF,
-//     deduplication, cloud placeholders, others by name or number), is an
-//     [tree.UnsupportedError] of Open, never zeros.
+//   - Files that Windows compressed by CompactOS (WOF: XPRESS Huffman and LZX, package
+//     wof) are read as what they hold, and take up what is compressed.
+//   - Content that is encrypted (EFS), or that lies behind a reparse point that stands for another place (deduplication,
+//     WIMBoot, cloud placeholders, others by name or number), is an
+//     [tree.UnsupportedError] of Open, never zeros, and of ReadDir where nothing of a
+//     folder is there.
 //
 // $LogFile is not replayed: whether anything waits in it is said in Info. NTFS
 // journals metadata only, so what is shown is the volume as of the last writes
@@ -32,5 +35,5 @@
 //
 // Formats are after the documentation of the Linux-NTFS project
 // (https://flatcap.github.io/linux-ntfs/ntfs/), reparse points after [MS-FSCC],
-// compression after [MS-XCA] 2.5.
+// compression after [MS-XCA] 2.5 and what package wof names.
 package ntfs

@@ -94,28 +94,54 @@ func TestLinksOfWindowsAndWSLAreLinks(t *testing.T) {
 
 func TestContentThatIsElsewhereIsRefusedAloud(t *testing.T) {
 	t.Parallel()
-	points := map[string][]byte{
-		"WOF": reparsePoint(tagWOF, make([]byte, 16)), "deduplication": reparsePoint(0x80000013, make([]byte, 100)),
-		"unknown kind (0x80001234)": reparsePoint(0x80001234, []byte("vendor"))}
+	why := map[string]string{"deduplication": "deduplication", "old cloud": "OneDrive", "HSM": "HSM", "HSM2": "HSM2",
+		"sync": "Azure", "instances": "single-instance", "container": "WCI",
+		"unknown kind (0x80001234)": "unknown kind (0x80001234)", "WIMBoot": "WIM", "cloud": "cloud", "folder in the cloud": "cloud"}
+	points := map[string][]byte{"deduplication": reparsePoint(0x80000013, make([]byte, 100)), "old cloud": reparsePoint(0x80000015, make([]byte, 20)),
+		"HSM": reparsePoint(0xC0000004, make([]byte, 20)), "HSM2": reparsePoint(0x80000006, make([]byte, 20)),
+		"sync": reparsePoint(0x8000001E, make([]byte, 20)), "instances": reparsePoint(0x80000007, make([]byte, 20)),
+		"container":                 reparsePoint(0x80000018, make([]byte, 20)),
+		"unknown kind (0x80001234)": reparsePoint(0x80001234, []byte("vendor")), "WIMBoot": reparsePoint(tagWOF, []byte{1, 0, 0, 0, 1, 0, 0, 0, 2})}
 	m := kinds(t, points, func(m *maker) {
 		m.write("secret", m.random(5000))
 		m.write("small secret", []byte("x"))
+		for _, name := range []string{"cloud", "fetched from the cloud"} { // as Windows 10 leaves them
+			m.write(name, []byte("what is behind it"))
+			m.xattr(name, "system.ntfs_reparse_data", reparsePoint(0x9000601A, make([]byte, 40)))
+		}
+		m.xattr("cloud", "system.ntfs_attrib_be", []byte{0, 0x40, 0x16, 0x20})
+		m.must(os.Mkdir(m.path("folder in the cloud"), 0o755))
+		m.xattr("folder in the cloud", "system.ntfs_reparse_data", reparsePoint(0x9000601A, make([]byte, 40)))
 	})
 	m.attribute(m.find("secret"), kindData, func(a []byte) { le.PutUint16(a[12:], flagEncrypted) })
+	for name, attributes := range map[string]uint32{"cloud": attrRecallOnRead | attrOffline | attrReparse, "folder in the cloud": attrRecallOnOpen | attrReparse} {
+		m.attribute(m.find(name), kindStandard, func(a []byte) { le.PutUint32(a[24+32:], attributes) })
+	}
 	v := m.mustOpen()
-	for name, why := range map[string]string{"WOF": "WOF", "deduplication": "deduplication",
-		"unknown kind (0x80001234)": "unknown kind (0x80001234)", "secret": "EFS"} {
+	for name, why := range why {
 		ino, err := v.Lookup(v.root, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a, err := v.Stat(ino); err != nil || a.Mode&unix.S_IFMT != unix.S_IFREG || a.Size == 0 {
+		a, err := v.Stat(ino)
+		if err != nil || a.Mode&unix.S_IFMT == unix.S_IFLNK || a.Size == 0 && name != "folder in the cloud" {
 			t.Errorf("%s: %+v %v", name, a, err)
 		}
+		if a.Mode&unix.S_IFMT == unix.S_IFDIR {
+			_, err = listing(v, ino)
+		} else {
+			_, err = v.Open(ino)
+		}
 		var unsupported *tree.UnsupportedError
-		if _, err := v.Open(ino); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), why) {
+		if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), adviceWindows) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := v.Open(m.find("secret")); err == nil || !strings.Contains(err.Error(), "EFS") {
+		t.Errorf("encrypted content: %v", err)
+	}
+	if got := readBy(t, v, m.find("fetched from the cloud"), 17, 100); string(got) != "what is behind it" {
+		t.Errorf("what was fetched from the cloud: %q", got)
 	}
 }
 

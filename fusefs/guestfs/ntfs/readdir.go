@@ -21,7 +21,8 @@ const (
 
 // ReadDir yields the names of a folder, root first, then each block of its index
 // that is in use: not by going down its tree, so that a damaged block
-// loses the names in it only, and is the last that is yielded.
+// loses the names in it only, and is the last that is yielded. A folder without names
+// whose reparse point stands for another place is an error: it is not empty there.
 func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
 	return func(yield func(tree.Entry, error) bool) {
 		n, err := v.resolve(dir)
@@ -33,6 +34,7 @@ func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
 			yield(tree.Entry{}, err)
 			return
 		}
+		named := false
 		for e, err := range x.all() {
 			if err != nil {
 				yield(tree.Entry{}, err)
@@ -41,11 +43,30 @@ func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
 			if e.space == spaceDOS || hidden(e.ref) {
 				continue
 			}
-			if !yield(x.entry(e)) {
+			if named = true; !yield(x.entry(e)) {
 				return
 			}
 		}
+		if err := v.elsewhere(n); !named && err != nil {
+			yield(tree.Entry{}, err)
+		}
 	}
+}
+
+// elsewhere is an error where a folder's reparse point says that its files are not in it.
+func (v *volume) elsewhere(n *inode) error {
+	if len(n.parts(kindReparse, "")) == 0 {
+		return nil
+	}
+	s, err := v.standard(n)
+	if err != nil {
+		return notMissing(err, n)
+	}
+	p, err := v.special(n, s.attributes)
+	if err == nil && p.blocked != "" {
+		err = &tree.UnsupportedError{What: n.String(), Why: p.blocked}
+	}
+	return err
 }
 
 // entry checks an entry for those who list it.

@@ -1,11 +1,13 @@
 package ntfs
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs/wof"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/wtf8"
 )
@@ -28,7 +30,6 @@ const (
 // elsewhere says of other tags what they mean: that the content is not, or not
 // as it is, in the file.
 var elsewhere = map[uint32]string{
-	tagWOF:     "its content is compressed by Windows (CompactOS, WOF), which is not decoded here",
 	0x80000013: "its content lies in the store of Windows' deduplication",
 	0x80000007: "its content lies in the single-instance store",
 	0x80000006: "its content was moved to other storage (HSM2)",
@@ -40,7 +41,17 @@ var elsewhere = map[uint32]string{
 	0x90001018: "its content may lie in another layer of a container (WCI)",
 	0x80000014: "it is a special file of the NFS server",
 	0x80000015: "its content is in the cloud and not on the disk (OneDrive of Windows 8)",
+	0x80000021: "its content is in the cloud and not on the disk (OneDrive)",
+	0x90000027: "its content was moved to the cloud (Azure File Sync)",
+	0x80000008: "its content lies in a WIM file",
+	0x8000000A: "its content lies on another machine (DFS)",
+	0x80000009: "its content lies on a shared volume of a cluster (CSV)",
+	0xA0000027: "its content may lie in another layer of a container (WCI)",
+	0xA0000028: "its content lies in a composite image (CIM)",
 }
+
+// adviceWindows is what to do about content that is not in the file.
+const adviceWindows = "attach the disk to a Windows that knows it"
 
 const (
 	maxReparse    = 16 << 10 // [MS-FSCC] 2.1.2
@@ -53,6 +64,8 @@ type special struct {
 	target  string // of a link
 	tag     uint32 // of its reparse point, 0 for none
 	blocked string // why its content cannot be given, or ""
+	packed  bool   // its content is compressed by WOF
+	method  wof.Method
 }
 
 // special tells what kind of file an inode is.
@@ -102,9 +115,27 @@ func (p *special) parse(b []byte, dosAttributes uint32) (wrong string) {
 		p.mode = unix.S_IFCHR
 	case tagLxBlock:
 		p.mode = unix.S_IFBLK
+	case tagWOF:
+		return p.overlay(b)
 	case tagAppLink: // what starts an app, without content
 	default:
 		p.blocked = blocked(p.tag, dosAttributes)
+	}
+	return ""
+}
+
+// overlay reads how the content of a file is compressed by WOF.
+func (p *special) overlay(b []byte) (wrong string) {
+	var err error
+	p.method, err = wof.ParseReparse(b)
+	var unknown *wof.UnknownError
+	switch {
+	case err == nil:
+		p.packed = true
+	case errors.Is(err, wof.ErrWIM) || errors.As(err, &unknown):
+		p.blocked = fmt.Sprintf("%v (reparse point %#x): %s", err, p.tag, adviceWindows)
+	default:
+		return err.Error()
 	}
 	return ""
 }
@@ -119,9 +150,9 @@ func blocked(tag, dosAttributes uint32) string {
 		known = tagCloud
 	}
 	if why, ok := elsewhere[known]; ok {
-		return fmt.Sprintf("%s (reparse point %#x)", why, tag)
+		return fmt.Sprintf("%s (reparse point %#x): %s", why, tag, adviceWindows)
 	}
-	return fmt.Sprintf("it is behind a reparse point of an unknown kind (%#x)", tag)
+	return fmt.Sprintf("it is behind a reparse point of an unknown kind (%#x): %s", tag, adviceWindows)
 }
 
 // link reads the target of a symbolic link or junction: names begin after so many bytes.

@@ -47,6 +47,9 @@ func (v *volume) Stat(ino uint64) (tree.Attr, error) {
 		a.Nlink = v.links(n)
 	}
 	a.Size, a.Allocated, err = v.sizes(n)
+	if err == nil && p.packed {
+		a.Allocated, err = v.takes(n, wofStream)
+	}
 	switch p.mode {
 	case unix.S_IFLNK:
 		a.Size, err = int64(len(p.target)), nil
@@ -84,6 +87,16 @@ func (v *volume) sizes(n *inode) (size, allocated int64, err error) {
 		return int64(len(a.value)), 0, err
 	}
 	return a.size, a.total, nil
+}
+
+// takes returns what a stream takes up on the volume.
+func (v *volume) takes(n *inode, name string) (int64, error) {
+	parts := n.parts(kindData, name)
+	if len(parts) == 0 {
+		return 0, nil
+	}
+	a, _, err := v.attribute(n, parts[0])
+	return a.total, err
 }
 
 // maxNames is how many names Windows gives a file: 1024 links, each with a short name.
@@ -150,6 +163,9 @@ func (v *volume) Open(ino uint64) (tree.File, error) {
 	}
 	if len(n.parts(kindData, "")) == 0 {
 		return emptyFile, nil
+	}
+	if p.packed {
+		return v.openPacked(n, p.method)
 	}
 	f, err := v.stream(n, kindData, "")
 	if err == nil && f.resident == nil && s.attributes&attrEncrypted != 0 {

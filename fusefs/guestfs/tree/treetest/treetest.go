@@ -24,6 +24,7 @@ type Node struct {
 	Holes   []tree.Extent
 	Entries []tree.Entry
 	Xattrs  map[string][]byte
+	Streams []tree.Stream // that it says to have; of zeros
 	Err     error // of whatever is asked of it
 }
 
@@ -236,4 +237,27 @@ func (f file) Extents() iter.Seq2[tree.Extent, error] {
 			at = h.Off + h.Len
 		}
 	}
+}
+
+// Streams returns those of a node.
+func (f *FS) Streams(ino uint64) ([]tree.Stream, error) {
+	n, err := f.get(ino)
+	if err != nil {
+		return nil, err
+	}
+	return n.Streams, nil
+}
+
+// OpenStream opens one.
+func (f *FS) OpenStream(ino uint64, name string) (tree.File, error) {
+	n, err := f.get(ino)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range n.Streams {
+		if s.Name == name {
+			return file{&Node{Attr: tree.Attr{Size: s.Size}, Content: make([]byte, s.Size)}}, nil
+		}
+	}
+	return nil, fs.ErrNotExist
 }
