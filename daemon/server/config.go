@@ -105,6 +105,7 @@ type Server struct {
 	follow   gate
 	held     holdings
 	browse   gate
+	over     gate // histories and comparisons
 	reads    reads
 }
 

@@ -14,6 +14,7 @@ func (s *Server) register() {
 	s.registerLend()
 	s.registerContent()
 	s.registerFiles()
+	s.registerTimeline()
 	s.registerWatching()
 	s.registerMetrics()
 }
