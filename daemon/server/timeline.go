@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -161,16 +163,15 @@ func (s *Server) lines(hc huma.Context, do func(ctx context.Context, say func(ap
 	ctx, cancel := context.WithCancel(hc.Context())
 	news, over := make(chan api.TimelineLine), make(chan error, 1)
 	var far progress
-	go func() {
-		over <- do(ctx, func(l api.TimelineLine) error {
-			select {
-			case news <- l:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}, far.set)
-	}()
+	say := func(l api.TimelineLine) error {
+		select {
+		case news <- l:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	go func() { over <- s.unpanicked(func() error { return do(ctx, say, far.set) }) }()
 	waited := false
 	defer func() {
 		cancel()
@@ -202,6 +203,18 @@ func (s *Server) lines(hc huma.Context, do func(ctx context.Context, say func(ap
 			return
 		}
 	}
+}
+
+// unpanicked makes an error of a panic, which in a goroutine would end the daemon.
+func (s *Server) unpanicked(do func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("a request ended in a panic", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+			err = finish(api.Problem{Status: http.StatusInternalServerError, Exit: exitFailed, Kind: kindInternal,
+				Detail: "the daemon failed in a way that nobody expected", Hint: "its log tells more (journalctl -u holdfast)"}, "")
+		}
+	}()
+	return do()
 }
 
 // progress is how far something has come. Safe for concurrent use.
