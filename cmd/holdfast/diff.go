@@ -44,7 +44,7 @@ reads no data. Disks are matched by name.`,
 					return usagef("--disk compares disks, and a path names files")
 				}
 				f := diffFilesOptions{a, b, c.Bool("content"), c.Bool("json"), c.Bool("quiet")}
-				return withGuests(c, k, func(g *guests) error { return diffFiles(c.Context, k, g, f) })
+				return withTimeline(c, k, b.point.Machine, func(t api.Timeline, vault string) error { return diffFiles(c.Context, k, t, vault, f) })
 			}
 			if c.Bool("content") {
 				return usagef("--content needs paths").hinted("write MACHINE@A:PATH, for example web1@latest:/etc")

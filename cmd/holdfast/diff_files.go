@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
-	"github.com/holdfast-backup/holdfast/daemon/history"
-	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // diffFilesOptions are two places in guests.
@@ -52,45 +49,34 @@ func fileRefs(words []string) (a, b guestRef, named bool, err error) {
 }
 
 // diffFiles prints how the files of two points differ.
-func diffFiles(ctx context.Context, k *console, g *guests, o diffFilesOptions) error {
-	v, err := g.opened()
-	if err != nil {
-		return err
-	}
-	var sides [2]history.Side
-	for i, r := range []guestRef{o.a, o.b} {
-		p, err := service.FindPoint(ctx, v, r.point)
-		if err != nil {
-			return err
-		}
-		sides[i] = history.Side{Point: p, Volume: volumeOf(r), Path: r.path}
+func diffFiles(ctx context.Context, k *console, t api.Timeline, vault string, o diffFilesOptions) error {
+	q := api.DiffQuery{Content: o.content}
+	for at, r := range map[*api.GuestAt]guestRef{&q.A: o.a, &q.B: o.b} {
+		*at = api.GuestAt{Vault: vault, PointRef: r.point, Volume: volumeOf(r), Path: r.path}
 	}
 	var w filesWriter = &filesText{k: k}
 	if o.json {
-		w = &filesJSON{w: bufio.NewWriter(k.out), a: sides[0].Point.ID, b: sides[1].Point.ID}
+		w = &filesJSON{w: bufio.NewWriter(k.out)}
 	}
 	var damaged error
-	var total *api.FilesDiff
-	tell := func(f *api.FileDiff) error {
+	var total api.FilesDiff
+	tell := func(f api.FileDiff) error {
 		if f.Damaged {
 			damaged = &damagedError{"not all could be compared: some of it is damaged"}
 		}
 		if f.Change == "unreadable" {
 			k.warn(f.Path + ": " + f.Error)
 		}
-		return errors.Join(w.file(f), k.failed())
+		return errors.Join(w.file(&f), k.failed())
 	}
-	err = g.unlocked(ctx, o.b.point, func() error { // a volume that is locked is met before anything is told
-		return k.measure("files", false, o.quiet, func(set func(done, total int64)) (err error) {
-			options := history.DiffOptions{Keys: g.keys, Content: o.content, Progress: func(n int64) { set(n, 0) }}
-			total, err = history.Diff(ctx, v, sides[0], sides[1], options, tell)
-			return err
-		})
+	err := k.measure("files", false, o.quiet, func(set func(done, total int64)) (err error) {
+		total, err = t.GuestDiff(ctx, q, tell, func(n int64) { set(n, 0) })
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.end(total), damaged)
+	return errors.Join(w.end(&total), damaged)
 }
 
 // filesWriter prints differences as they are found.
@@ -174,13 +160,12 @@ func (t *filesText) end(d *api.FilesDiff) error {
 // filesJSON prints one object. Errors of writing are the bufio.Writer's.
 type filesJSON struct {
 	w     *bufio.Writer
-	a, b  blockstore.PointID
 	files int
 }
 
 func (j *filesJSON) begin() {
 	if j.files == 0 {
-		fmt.Fprintf(j.w, "{\n  \"a\": %q,\n  \"b\": %q,\n  \"files\": [", j.a, j.b)
+		fmt.Fprint(j.w, "{\n  \"files\": [")
 	}
 }
 

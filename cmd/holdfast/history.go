@@ -10,8 +10,6 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
-	"github.com/holdfast-backup/holdfast/daemon/history"
-	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func historyCommand(k *console) *cli.Command {
@@ -50,7 +48,7 @@ never changed costs little more than one point. ` + "`holdfast cp`" + ` takes a 
 			if o.until, err = timeFlag(c, "until", now); err != nil {
 				return err
 			}
-			return withGuests(c, k, func(g *guests) error { return showHistory(c.Context, k, g, o) })
+			return withTimeline(c, k, o.ref.point.Machine, func(t api.Timeline, vault string) error { return showHistory(c.Context, k, t, vault, o) })
 		},
 	}
 }
@@ -80,26 +78,25 @@ func parseAllRef(s string) (guestRef, error) {
 	return r, err
 }
 
-func showHistory(ctx context.Context, k *console, g *guests, o historyOptions) error {
-	v, err := g.opened()
-	if err != nil {
-		return err
+func showHistory(ctx context.Context, k *console, t api.Timeline, vault string, o historyOptions) error {
+	q := api.HistoryQuery{Vault: vault, Machine: o.ref.point.Machine, Volume: volumeOf(o.ref), Path: o.ref.path, NoSums: o.noSums}
+	for to, at := range map[**api.Time]time.Time{&q.Since: o.since, &q.Until: o.until} {
+		if !at.IsZero() {
+			*to = &api.Time{Time: at}
+		}
 	}
-	points, err := o.points(ctx, k, v)
-	if err != nil {
+	var h api.FileHistory
+	err := k.measure("points", false, o.quiet, func(set func(done, total int64)) (err error) {
+		h, err = t.GuestHistory(ctx, q, set)
 		return err
-	}
-	var h *api.FileHistory
-	err = g.unlocked(ctx, o.ref.point, func() error {
-		return k.measure("points", false, o.quiet, func(set func(done, total int64)) (err error) {
-			h, err = history.File(ctx, v, points, history.FileOptions{Volume: volumeOf(o.ref), Path: o.ref.path, Keys: g.keys, NoSums: o.noSums, Progress: set})
-			return err
-		})
 	})
 	if err != nil {
 		return err
 	}
-	return o.show(k, h)
+	for _, w := range h.Warnings {
+		k.warn(w)
+	}
+	return o.show(k, &h)
 }
 
 // volumeOf is the volume that r names: C: is the root of a Windows guest.
@@ -108,28 +105,6 @@ func volumeOf(r guestRef) string {
 		return ""
 	}
 	return r.volume
-}
-
-// points are those of the machine within the bounds of time, oldest first.
-func (o *historyOptions) points(ctx context.Context, k *console, v *blockstore.Vault) ([]*blockstore.Point, error) {
-	all, unread := v.Points(ctx)
-	mine, _, err := service.PointsOf(ctx, v, all, o.ref.point.Machine)
-	if err != nil {
-		return nil, err
-	}
-	if unread != nil {
-		k.warn(unread.Error())
-	}
-	var points []*blockstore.Point
-	for _, p := range mine {
-		if !p.Time.Before(o.since) && (o.until.IsZero() || !p.Time.After(o.until)) {
-			points = append(points, p)
-		}
-	}
-	if len(points) == 0 {
-		return nil, fmt.Errorf("machine %s has no point in that time: %w", o.ref.point.Machine, blockstore.ErrNotFound)
-	}
-	return points, nil
 }
 
 // show prints a history. Versions that cannot be read are warnings, damaged ones an error.

@@ -9,6 +9,7 @@ type FileHistory struct {
 	Path     string        `json:"path"`
 	Points   int           `json:"points"`   // that were looked at
 	Versions []FileVersion `json:"versions"` // oldest first
+	Warnings []string      `json:"warnings"` // points of the vault that cannot be read, if any
 	Cost     ReadCost      `json:"cost"`
 }
 

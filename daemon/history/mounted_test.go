@@ -68,7 +68,7 @@ func (m *mounted) must(err error) {
 func (m *mounted) paths(folders bool) []string {
 	var list []string
 	m.must(filepath.WalkDir(m.at, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() == folders && p != m.at && d.Name() != "lost+found" {
+		if err == nil && d.IsDir() == folders && p != m.at && d.Name() != "lost+found" && d.Name() != "steady" {
 			list = append(list, p)
 		}
 		return err
@@ -145,6 +145,18 @@ func (m *mounted) write(path string, flag int, b []byte) {
 	m.must(err)
 	m.must(f.Close())
 	m.touched[path] = true
+}
+
+// overwrite changes what a file holds, and neither its size nor where it lies.
+func (m *mounted) overwrite(path string) {
+	b := make([]byte, 20_000)
+	for i := range b {
+		b[i] = byte(m.r.Uint32())
+	}
+	if _, err := os.Lstat(path); err != nil {
+		m.must(os.WriteFile(path, b, 0o644))
+	}
+	m.write(path, 0, b)
 }
 
 func (m *mounted) rename(from, to string) {
@@ -251,9 +263,12 @@ func TestHistoryAndDiffOfLiveFileSystemsAreWhatTheKernelSaw(t *testing.T) {
 			m.whole = c.whole
 			s := newStore(t)
 			var truths []map[string]fact
-			for range 8 {
+			for day := range 8 {
 				for range 18 {
 					m.change()
+				}
+				if day%3 < 2 {
+					m.overwrite(filepath.Join(m.at, "steady"))
 				}
 				s.add("web1", disk{"vda", m.night()})
 				truths = append(truths, m.facts())

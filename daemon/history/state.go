@@ -54,13 +54,14 @@ func (s *state) word() string {
 
 // tells says whether two states that differ in nothing are one version.
 func (s *state) tells(t *state) bool {
-	text := func(err error) string {
-		if err == nil {
-			return ""
-		}
-		return err.Error()
+	if s.is != t.is || (s.err == nil) != (t.err == nil) {
+		return false
 	}
-	return s.is == t.is && (s.is == unreadable || text(s.err) == text(t.err)) && (s.is != unreadable || isDamage(s.err) == isDamage(t.err))
+	if s.err == nil || s.err.Error() == t.err.Error() {
+		return true
+	}
+	// Damage of the vault names the point.
+	return errors.As(s.err, new(*blockstore.CorruptError)) && errors.As(t.err, new(*blockstore.CorruptError))
 }
 
 // look finds out what a point says. Errors are part of it.

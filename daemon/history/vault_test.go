@@ -29,13 +29,13 @@ type store struct {
 	dir    string
 	owner  *blockstore.Owner
 	day    time.Time
-	last   map[string][]byte // of the last point, by machine and disk
+	last   map[string]map[string][]byte // by machine: what the disks of its last point hold
 	points []*blockstore.Point
 }
 
 func newStore(t testing.TB) *store {
 	t.Helper()
-	s := &store{t: t, dir: filepath.Join(scratch(t), "vault"), day: time.Date(2025, 1, 1, 22, 0, 0, 0, time.UTC), last: map[string][]byte{}}
+	s := &store{t: t, dir: filepath.Join(scratch(t), "vault"), day: time.Date(2025, 1, 1, 22, 0, 0, 0, time.UTC), last: map[string]map[string][]byte{}}
 	if _, err := blockstore.Create(t.Context(), s.dir, blockstore.CreateOptions{BlockSize: 16 << 10}); err != nil {
 		t.Fatal(err)
 	}
@@ -62,13 +62,15 @@ func (s *store) add(machine string, disks ...disk) *blockstore.Point {
 		s.t.Fatal(err)
 	}
 	defer b.Abort()
+	now := map[string][]byte{}
 	for _, d := range disks {
-		source := &changed{Reader: bytes.NewReader(d.data), data: d.data, before: s.last[machine+d.name]}
+		source := &changed{Reader: bytes.NewReader(d.data), data: d.data, before: s.last[machine][d.name]}
 		if err := b.AddDisk(ctx, blockstore.DiskInfo{Name: d.name, Size: int64(len(d.data)), Format: "raw", LogicalSector: 512}, source, nil); err != nil {
 			s.t.Fatal(err)
 		}
-		s.last[machine+d.name] = bytes.Clone(d.data)
+		now[d.name] = bytes.Clone(d.data)
 	}
+	s.last[machine] = now
 	p, err := b.Commit(ctx)
 	if err != nil {
 		s.t.Fatal(err)

@@ -41,6 +41,8 @@ var asked = map[string]struct {
 	"map-disk":      {path: "/vaults/main/machines/web1/points/latest/disks/vda/map?offset=1024", least: "restorer"},
 	"compare-disk":  {path: "/vaults/main/machines/web1/points/p1/disks/vda/diff?machine=web1&point=p2", least: "restorer"},
 	"read-config":   {path: "/vaults/main/machines/web1/points/latest/config/domain.xml", least: "restorer", audited: true},
+	"file-history":  {path: "/vaults/main/machines/web1/history?path=/etc/passwd", least: "restorer", audited: true},
+	"compare-files": {path: "/vaults/main/machines/web1/points/p1/files/diff?path=/etc&with_machine=web1&with_point=latest&with_path=/etc", least: "restorer", audited: true},
 	"change-points": {path: "/vaults/main/points/change", body: `{"change":"delete","points":[{"machine":"web1","point":"latest"}]}`, least: "admin", audited: true},
 	"give-up-point": {path: "/vaults/main/points/give-up", body: `{"machine":"web1","point":"p1"}`, least: "admin", audited: true},
 

@@ -117,6 +117,7 @@ type Server struct {
 	follow   gate
 	held     holdings
 	browse   gate
+	over     gate // histories and comparisons
 	reads    reads
 	names    names
 }

@@ -222,6 +222,20 @@ func (f *fake) GuestFile(ctx context.Context, at api.GuestAt) (api.GuestFile, er
 	return exampleFile, f.note(ctx, "GuestFile", at)
 }
 
+func (f *fake) GuestHistory(ctx context.Context, q api.HistoryQuery, progress func(done, total int64)) (api.FileHistory, error) {
+	progress(1, 2)
+	return api.FileHistory{Machine: q.Machine, Path: q.Path, Points: 2, Versions: []api.FileVersion{}, Warnings: []string{}}, f.note(ctx, "GuestHistory", q)
+}
+
+func (f *fake) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.FileDiff) error, progress func(done int64)) (api.FilesDiff, error) {
+	for _, path := range []string{"/etc/a", "/etc/b"} {
+		if err := fn(api.FileDiff{Change: "added", Path: path, Details: []string{}}); err != nil {
+			return api.FilesDiff{}, err
+		}
+	}
+	return api.FilesDiff{Added: 2}, f.note(ctx, "GuestDiff", q)
+}
+
 // fakeDisk is a disk in memory.
 type fakeDisk struct {
 	*bytes.Reader

@@ -163,6 +163,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		s.follow.close()
+		s.over.close()
 		if server.Shutdown(grace) != nil {
 			end()
 			return server.Close()

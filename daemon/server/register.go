@@ -16,6 +16,7 @@ func (s *Server) register() {
 	s.registerFiles()
 	s.registerMaps()
 	s.registerConfig()
+	s.registerTimeline()
 	s.registerWatching()
 	s.registerMetrics()
 }

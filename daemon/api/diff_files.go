@@ -39,6 +39,8 @@ type FileFacts struct {
 // FilesDiff is how the files of two points differ, in all. What differs is told path by
 // path before.
 type FilesDiff struct {
+	A          string   `json:"a"` // ids of the points
+	B          string   `json:"b"`
 	Added      int64    `json:"added"`
 	Removed    int64    `json:"removed"`
 	Changed    int64    `json:"changed"`

@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/history"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+)
+
+var _ api.Timeline = (*Service)(nil)
+
+// GuestHistory tells what became of a path over the points of a machine.
+func (s *Service) GuestHistory(ctx context.Context, q api.HistoryQuery, progress func(done, total int64)) (h api.FileHistory, err error) {
+	if strings.ContainsRune(q.Path, 0) {
+		return h, invalidf("no name of a guest holds a zero byte")
+	}
+	err = s.acrossPoints(ctx, q.Vault, q.Machine, func(v *blockstore.Vault) error {
+		h, err = HistoryOf(ctx, v, q, nil, progress)
+		return err
+	})
+	return h, err
+}
+
+// HistoryOf tells what became of a path over the points of a machine in a vault. Keys, which may be nil, open
+// encrypted volumes.
+func HistoryOf(ctx context.Context, v *blockstore.Vault, q api.HistoryQuery, keys *guestfs.Keys, progress func(done, total int64)) (api.FileHistory, error) {
+	points, unread, err := PointsBetween(ctx, v, q.Machine, q.Since, q.Until)
+	if err != nil {
+		return api.FileHistory{}, err
+	}
+	h, err := history.File(ctx, v, points, history.FileOptions{Volume: q.Volume, Path: q.Path, NoSums: q.NoSums, Keys: keys, Progress: progress})
+	if err != nil {
+		return api.FileHistory{}, err
+	}
+	if h.Warnings = []string{}; unread != nil {
+		h.Warnings = append(h.Warnings, unread.Error())
+	}
+	return *h, nil
+}
+
+// DiffOf calls fn for each path that two places in guests of a vault do not have alike.
+func DiffOf(ctx context.Context, v *blockstore.Vault, q api.DiffQuery, keys *guestfs.Keys, fn func(api.FileDiff) error, progress func(done int64)) (api.FilesDiff, error) {
+	var sides [2]history.Side
+	for i, at := range []api.GuestAt{q.A, q.B} {
+		p, err := FindPoint(ctx, v, at.PointRef)
+		if err != nil {
+			return api.FilesDiff{}, err
+		}
+		sides[i] = history.Side{Point: p, Volume: at.Volume, Path: at.Path}
+	}
+	d, err := history.Diff(ctx, v, sides[0], sides[1], history.DiffOptions{Content: q.Content, Keys: keys, Progress: progress}, func(f *api.FileDiff) error { return fn(*f) })
+	if err != nil {
+		return api.FilesDiff{}, err
+	}
+	d.A, d.B = string(sides[0].Point.ID), string(sides[1].Point.ID)
+	return *d, nil
+}
+
+// GuestDiff calls fn for each path that two places do not have alike.
+func (s *Service) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.FileDiff) error, progress func(done int64)) (d api.FilesDiff, err error) {
+	if strings.ContainsRune(q.A.Path+q.B.Path, 0) {
+		return d, invalidf("no name of a guest holds a zero byte")
+	}
+	err = s.acrossPoints(ctx, q.A.Vault, q.A.Machine, func(v *blockstore.Vault) error {
+		d, err = DiffOf(ctx, v, q, nil, fn, progress)
+		return err
+	})
+	return d, err
+}
+
+// acrossPoints calls do with a vault, in its turn. A panic of a reader is an error.
+func (s *Service) acrossPoints(ctx context.Context, vault, machine string, do func(*blockstore.Vault) error) error {
+	if err := s.files.enter(ctx); err != nil {
+		return err
+	}
+	defer s.files.leave()
+	return s.vaults.Read(ctx, vault, func(v *blockstore.Vault) (err error) {
+		defer func() {
+			if fault := recover(); fault != nil {
+				s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it", "machine", machine,
+					"panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+				err = errReader
+			}
+		}()
+		return do(v)
+	})
+}
+
+// PointsBetween picks the points of a machine, by its name or id, within bounds of time, oldest first.
+// unread says which points of the vault cannot be read.
+func PointsBetween(ctx context.Context, v *blockstore.Vault, machine string, since, until *api.Time) (points []*blockstore.Point, unread, err error) {
+	all, unread := v.Points(ctx)
+	mine, _, err := PointsOf(ctx, v, all, machine)
+	if err != nil {
+		return nil, unread, errors.Join(err, unread)
+	}
+	for _, p := range mine {
+		if (since == nil || !p.Time.Before(since.Time)) && (until == nil || !p.Time.After(until.Time)) {
+			points = append(points, p)
+		}
+	}
+	if len(points) == 0 {
+		err = fmt.Errorf("machine %s has no point in that time: %w", machine, blockstore.ErrNotFound)
+	}
+	return points, unread, err
+}
