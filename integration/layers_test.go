@@ -70,7 +70,11 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/squashfs":      {"fusefs/guestfs/tree", "fusefs/guestfs/lately"},
 	"fusefs/guestfs/udf":           {"fusefs/guestfs/tree", "fusefs/guestfs/lately", "fusefs/guestfs/wtf8"},
 	// In which letters of Windows' drives stand.
-	"fusefs/guestfs/registry": {"fusefs/guestfs/tree", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/registry":                {"fusefs/guestfs/tree", "fusefs/guestfs/wtf8"},
+	"fusefs/guestfs/bitlocker":               {},
+	"fusefs/guestfs/bitlocker/bitlockertest": {}, // makes volumes for tests
+	"fusefs/guestfs/ntfs/wof":                {},
+	"fusefs/guestfs/ntfs/wof/woftest":        {"fusefs/guestfs/ntfs/wof"}, // compresses for tests
 	// What several readers need.
 	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree"}, // of FAT and exFAT
 	"fusefs/guestfs/lately":   {},
@@ -130,7 +134,7 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
-	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/ntfs/wof/woftest"},
 	"fusefs/guestfs/udf":      {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/registry": {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/exfat":    {"fusefs/guestfs/tree/treetest", "integration/alone"},

@@ -256,7 +256,7 @@ func TestAFileOfPoliciesIsAppliedWithADiff(t *testing.T) {
 		{"  db:", "  la test:", `line 9: policy "la test"`},
 		{"[db1, \"db*\"]", "&a [*a]", "line"},
 		{"['*']", "[a/b]", `line 4: policy "nightly": machines:`},
-		{someFile, "", "documents"},
+		{someFile, "", "it is empty"},
 		{someFile, "policies: [", "line"},
 		{someFile, "policies:\n", "missing"},
 		{someFile, strings.Repeat("#", 2<<20), "at most"},
