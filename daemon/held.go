@@ -26,6 +26,8 @@ const (
 	longestReopen = 5 * time.Minute
 	// lostPatience is how long what uses a vault goes on that lies there no more.
 	lostPatience = 10 * time.Second
+	// lastingPatience is how long what may last goes on when its vault is needed alone, or is to be left.
+	lastingPatience = 10 * time.Second
 	// fullPatience is how long who makes room in a full vault keeps another one from looking whether there is some.
 	fullPatience = 5 * time.Second
 )
@@ -49,6 +51,7 @@ type heldVault struct {
 	options func(config.Vault) (blockstore.OwnOptions, error)
 	told    func() // called whenever it was opened or left
 	pauses  func(failures int) time.Duration
+	lasting time.Duration // see lastingPatience
 
 	ended chan struct{} // closed when it is left for good
 	poke  chan struct{} // has the loop look again at once; of capacity 1
@@ -78,6 +81,8 @@ type opened struct {
 	once    sync.Once
 	lost    error // why it is to be left: it lies there no more; guarded by heldVault.mu
 	users   int   // guarded by heldVault.mu
+
+	needed chan struct{} // closed when what lasts has to end, because somebody waits for users to be none; replaced under heldVault.mu
 }
 
 // hangs notes that the vault's file system does not answer.
@@ -89,7 +94,7 @@ func (c *opened) hangs(err error) {
 }
 
 func newHeldVault(conf config.Vault, log *slog.Logger) *heldVault {
-	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, ended: make(chan struct{}), poke: make(chan struct{}, 1), changed: make(chan struct{}),
+	return &heldVault{conf: conf, log: log.With("vault", conf.Path), own: blockstore.Own, told: func() {}, ended: make(chan struct{}), poke: make(chan struct{}, 1), changed: make(chan struct{}), lasting: lastingPatience,
 		pauses: func(failures int) time.Duration { return min(firstReopen<<min(failures-1, 10), longestReopen) }}
 }
 
@@ -154,7 +159,7 @@ func (h *heldVault) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &opened{hung: make(chan struct{})}
+	c := &opened{hung: make(chan struct{}), needed: make(chan struct{})}
 	warn := o.Warn
 	o.Warn = func(text string) {
 		h.log.Warn(text)
@@ -279,6 +284,10 @@ func (h *heldVault) give(c *opened) {
 // use calls do with the vault, and returns its error, or that the vault hangs as soon as it does:
 // do is left behind then.
 func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blockstore.Owner) error) error {
+	return h.useOpened(ctx, to, func(c *opened) error { return do(c.owner) })
+}
+
+func (h *heldVault) useOpened(ctx context.Context, to service.Purpose, do func(*opened) error) error {
 	c, release, err := h.take(ctx)
 	if err != nil {
 		return err
@@ -294,7 +303,7 @@ func (h *heldVault) use(ctx context.Context, to service.Purpose, do func(*blocks
 		if err := h.inPlace(c); err != nil {
 			return err
 		}
-		return do(c.owner)
+		return do(c)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -90,6 +91,7 @@ func (h *heldVault) leaveUntil(ctx context.Context, why error, forGood bool) boo
 	}
 	if c != nil {
 		h.set(func() { h.current, h.problem, h.since = nil, why, time.Now() })
+		h.endLasting(c)
 		h.idle(ctx, c, forGood) // else those that use it get errors
 	}
 	if forGood && !h.endTerm(c) {
@@ -114,7 +116,12 @@ func (h *heldVault) endTerm(c *opened) (over bool) {
 	}
 	h.mu.Unlock()
 	if !over {
-		h.set(func() { h.current, h.problem = c, nil })
+		h.set(func() {
+			h.current, h.problem = c, nil
+			if c != nil {
+				c.needed = make(chan struct{})
+			}
+		})
 		h.log.Info("the vault is held again, as it was")
 	}
 	return over
@@ -196,3 +203,52 @@ func (h *heldVault) closeUnused(ctx context.Context, c *opened) {
 	h.set(func() { h.closing = false })
 	h.look()
 }
+
+// whileNotNeeded calls do with a context that ends some time after somebody needs the vault alone, or it is to be
+// left: what can be cut short, as a download can, keeps nobody waiting longer.
+func (h *heldVault) whileNotNeeded(ctx context.Context, c *opened, do func(context.Context) error) error {
+	h.mu.Lock()
+	needed := c.needed
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-needed:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(h.lasting):
+			cancel(&NeededError{h.config().Path})
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-ended
+	}()
+	return do(ctx)
+}
+
+// endLasting asks what lasts to end soon.
+func (h *heldVault) endLasting(c *opened) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-c.needed:
+	default:
+		close(c.needed)
+	}
+}
+
+// NeededError reports that something was cut short because its vault is needed alone, or is let go.
+type NeededError struct{ Vault string }
+
+func (e *NeededError) Error() string {
+	return fmt.Sprintf("it was cut short, because vault %s is let go by the daemon: try again in a while", e.Vault)
+}
+
+// Unwrap makes it a kind of being busy.
+func (e *NeededError) Unwrap() error { return syscall.EBUSY }

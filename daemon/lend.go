@@ -119,8 +119,9 @@ func (vs *vaults) lend(ctx context.Context, vault, to string) (release func(), e
 		return release, nil
 	}
 	h.set(func() { h.current = nil })
+	h.endLasting(c)
 	if err := h.idle(ctx, c, false); err != nil {
-		h.set(func() { h.current = c }) // it never was closed
+		h.set(func() { h.current, c.needed = c, make(chan struct{}) }) // it never was closed
 		release()
 		return nil, fmt.Errorf("vault %s cannot be lent: it is in use still: %w", h.config().Path, err)
 	}

@@ -174,6 +174,21 @@ func (vs *vaults) find(vault string) (*heldVault, error) {
 // Read is part of service.Vaults. A vault that this process does not own, for whatever reason, is
 // read all the same, if it can be.
 func (vs *vaults) Read(ctx context.Context, vault string, do func(*blockstore.Vault) error) error {
+	return vs.read(ctx, vault, func(_ *heldVault, _ *opened, v *blockstore.Vault) error { return do(v) })
+}
+
+// Lasting is part of service.Vaults.
+func (vs *vaults) Lasting(ctx context.Context, vault string, do func(context.Context, *blockstore.Vault) error) error {
+	return vs.read(ctx, vault, func(h *heldVault, c *opened, v *blockstore.Vault) error {
+		if c == nil {
+			return do(ctx, v) // nobody waits for a vault that was opened for this alone
+		}
+		return h.whileNotNeeded(ctx, c, func(ctx context.Context) error { return do(ctx, v) })
+	})
+}
+
+// read calls do with a vault, and with what it is while it is open; nil if it was opened for this reading alone.
+func (vs *vaults) read(ctx context.Context, vault string, do func(*heldVault, *opened, *blockstore.Vault) error) error {
 	h, err := vs.find(vault)
 	if err != nil {
 		return err
@@ -184,13 +199,13 @@ func (vs *vaults) Read(ctx context.Context, vault string, do func(*blockstore.Va
 	h.mu.Unlock()
 	var hang *blockstore.HangError
 	if open || problem == nil || errors.As(problem, &hang) {
-		err := h.use(ctx, service.ToNote, func(o *blockstore.Owner) error { return do(o.Vault) })
+		err := h.useOpened(ctx, service.ToNote, func(c *opened) error { return do(h, c, c.owner.Vault) })
 		var lent *LentError
 		if !errors.As(err, &lent) {
 			return err
 		}
 	}
-	return h.read(ctx, path, do)
+	return h.read(ctx, path, func(v *blockstore.Vault) error { return do(h, nil, v) })
 }
 
 // read opens the vault for one reading.

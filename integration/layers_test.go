@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/service": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/history", "daemon/policy", "daemon/api",
-		"fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
+		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/jobs":      {"daemon/smallfile", "daemon/api"},
 	"daemon/access":    {"daemon/smallfile", "daemon/api"},
 	"daemon/config":    {"daemon/strict", "daemon/policy", "daemon/api"},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/url"
 	"strings"
 )
@@ -15,6 +16,46 @@ type Files interface {
 	GuestFolder(ctx context.Context, at GuestAt, page FolderPage) (GuestFolder, error)
 	// GuestFile describes one file or folder.
 	GuestFile(ctx context.Context, at GuestAt) (GuestFile, error)
+	// UnlockGuest opens encrypted volumes for the caller alone, until they were not used for some minutes.
+	UnlockGuest(ctx context.Context, at GuestAt, keys GuestKeys) (GuestVolumes, error)
+	// LockGuest ends that.
+	LockGuest(ctx context.Context, at GuestAt) error
+}
+
+// GuestKeys open encrypted volumes of a guest.
+type GuestKeys struct {
+	Passphrases []string `json:"passphrases,omitempty"`
+	KeyFiles    []string `json:"key_files,omitempty"` // their bytes, in base64
+}
+
+// String keeps them out of texts.
+func (GuestKeys) String() string { return "(keys)" }
+
+// GoString is for %#v.
+func (GuestKeys) GoString() string { return "(keys)" }
+
+// Formats of archives.
+const (
+	Tar = "tar"
+	Zip = "zip"
+)
+
+// GuestContent is the content of a file while it is open.
+type GuestContent struct {
+	Point string // its id
+	File  GuestFile
+	Size  int64  // bytes; of a stream another than File's
+	Tag   string // another for every other content
+	io.ReaderAt
+}
+
+// GuestArchive is an archive of files of a guest while it is made.
+type GuestArchive struct {
+	Point  string // its id
+	Folder GuestFile
+	Format string
+	io.Reader
+	Failed func() int64 // how many paths were not taken; known when all was read
 }
 
 // GuestAt is a place in a guest.

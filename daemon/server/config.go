@@ -38,7 +38,7 @@ type Config struct {
 	// ids, the point also a time or "latest".
 	OpenDisk func(ctx context.Context, vault, machine, point, disk string) (Disk, error)
 	// Files are the files of guests; they are told who asks, too. It may be nil.
-	Files api.Files
+	Files Files
 	// MapDisk tells which ranges of a disk hold data, from an offset on: at most so many, and no more than
 	// what takes a few seconds to find; it may be nil.
 	MapDisk func(ctx context.Context, vault, machine, point, disk string, offset int64, most int) (api.DiskRanges, error)
@@ -66,6 +66,8 @@ type Limits struct {
 	Followers      int           // of jobs, at once; 128
 	Files          int           // open files that one user handed over and jobs hold, or wait with; 128
 	Browsing       int           // questions about guests' files at once; 16
+	Downloads      int           // of guests' files and folders at once; 16
+	Guesses        int           // of passphrases of guests by one caller a minute; 10
 	Body           int64         // bytes of a request's body; 1 MiB
 	Arrive         time.Duration // for a request to arrive, headers and body each; 15 s
 	Stall          time.Duration // without the client taking any of an answer; 30 s
@@ -92,6 +94,8 @@ func (l Limits) orUsual() Limits {
 	set(&l.Followers, 128)
 	set(&l.Files, 128)
 	set(&l.Browsing, 16)
+	set(&l.Downloads, 16)
+	set(&l.Guesses, 10)
 	set(&l.LoginFailures, 10)
 	set(&l.RefusalsMinute, 120)
 	if l.Body <= 0 {
@@ -107,19 +111,21 @@ func (l Limits) orUsual() Limits {
 
 // Server serves one Config. It is safe for concurrent use.
 type Server struct {
-	c        Config
-	limits   Limits
-	log      *slog.Logger
-	mux      *http.ServeMux
-	api      huma.API
-	logins   *access.Attempts
-	refusals *access.Attempts
-	follow   gate
-	held     holdings
-	browse   gate
-	over     gate // histories and comparisons
-	reads    reads
-	names    names
+	c         Config
+	limits    Limits
+	log       *slog.Logger
+	mux       *http.ServeMux
+	api       huma.API
+	logins    *access.Attempts
+	refusals  *access.Attempts
+	follow    gate
+	held      holdings
+	guesses   *access.Attempts
+	browse    gate
+	downloads gate
+	over      gate // histories and comparisons
+	reads     reads
+	names     names
 }
 
 // New makes a server. It answers nobody until [Server.Serve] is called.
@@ -134,7 +140,8 @@ func New(c Config) (*Server, error) {
 	s.logins = access.NewAttempts(s.limits.LoginFailures, time.Minute, nil)
 	s.refusals = access.NewAttempts(s.limits.RefusalsMinute, time.Minute, nil)
 	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
-	s.browse.most = s.limits.Browsing
+	s.browse.most, s.downloads.most = s.limits.Browsing, s.limits.Downloads
+	s.guesses = access.NewAttempts(s.limits.Guesses, time.Minute, nil)
 	s.api = newAPI(s.mux, c.Version)
 	s.register()
 	describeFully(s.api.OpenAPI())

@@ -68,7 +68,7 @@ func (s *Server) openDisk(ctx context.Context, c *call, in *diskIn) (Disk, error
 
 // section is a disk as http.ServeContent reads it. It ends with the request.
 type section struct {
-	disk      Disk
+	disk      io.ReaderAt
 	size, pos int64
 	ctx       context.Context
 	failed    error
@@ -113,8 +113,9 @@ func (s *section) Seek(offset int64, whence int) (int64, error) {
 }
 
 func (s *section) Read(b []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
+	if s.ctx.Err() != nil {
+		s.failed = context.Cause(s.ctx)
+		return 0, s.failed
 	}
 	if s.pos >= s.size {
 		return 0, io.EOF

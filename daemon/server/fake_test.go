@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -28,7 +29,9 @@ type fake struct {
 	events chan api.JobEvent // of Follow; nil: the job is over at once
 	panics bool
 	last   any // what the last change was given
-	by     api.Caller
+
+	content fakeContent
+	by      api.Caller
 }
 
 func (f *fake) note(ctx context.Context, name string, arg any) error {
@@ -234,6 +237,42 @@ func (f *fake) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.FileD
 		}
 	}
 	return api.FilesDiff{Added: 2}, f.note(ctx, "GuestDiff", q)
+}
+
+func (f *fake) UnlockGuest(ctx context.Context, at api.GuestAt, keys api.GuestKeys) (api.GuestVolumes, error) {
+	return exampleVolumes, f.note(ctx, "UnlockGuest", keys)
+}
+
+func (f *fake) LockGuest(ctx context.Context, at api.GuestAt) error {
+	return f.note(ctx, "LockGuest", at)
+}
+
+// fakeContent is a file of a guest; broken: from there on it cannot be read.
+type fakeContent struct {
+	name   string
+	text   string
+	broken int64
+}
+
+func (f *fake) GuestContent(ctx context.Context, at api.GuestAt, stream string, do func(context.Context, api.GuestContent) error) error {
+	if err := f.note(ctx, "GuestContent", at); err != nil {
+		return err
+	}
+	file, content := exampleFile, f.content
+	if content.name != "" {
+		file.Name, file.Path = content.name, "/etc/"+content.name
+	}
+	return do(ctx, api.GuestContent{Point: "p-web1", File: file, Size: int64(len(content.text)), Tag: "p-web1-1",
+		ReaderAt: &fakeDisk{Reader: bytes.NewReader([]byte(content.text)), broken: content.broken}})
+}
+
+func (f *fake) GuestArchive(ctx context.Context, at api.GuestAt, format string, do func(context.Context, api.GuestArchive) error) error {
+	if err := f.note(ctx, "GuestArchive", format); err != nil {
+		return err
+	}
+	return do(ctx, api.GuestArchive{Point: "p-web1", Folder: exampleFolder.Folder, Format: format,
+		Reader: io.NewSectionReader(&fakeDisk{Reader: bytes.NewReader([]byte(f.content.text)), broken: f.content.broken}, 0, int64(len(f.content.text))),
+		Failed: func() int64 { return 2 }})
 }
 
 // fakeDisk is a disk in memory.

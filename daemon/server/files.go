@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -29,6 +30,11 @@ type GuestIn struct {
 // Resolve refuses what no guest has.
 func (g *GuestIn) Resolve(ctx huma.Context) []error {
 	errs := g.VaultIn.Resolve(ctx)
+	if u := ctx.URL(); u.RawQuery != "" {
+		if _, err := url.ParseQuery(u.RawQuery); err != nil { // a path that is not understood is not the top
+			errs = append(errs, &huma.ErrorDetail{Location: "query", Message: "is not percent-encoded as it must be"})
+		}
+	}
 	if strings.ContainsRune(g.Path, 0) {
 		errs = append(errs, &huma.ErrorDetail{Location: "query.path", Message: "no name holds a zero byte"})
 	}
@@ -61,14 +67,14 @@ type folderIn struct {
 const ofPoint = "/vaults/{vault}/machines/{machine}/points/{point}"
 
 // registerFiles adds what can be asked of the files of guests: each takes the permission to read contents of the
-// machine, goes through looked, and is in the audit log.
+// machine, goes through ofGuest, and is in the audit log.
 func (s *Server) registerFiles() {
 	add(s, endpoint[PointIn, api.GuestVolumes]{id: "list-volumes", method: http.MethodGet, path: ofPoint + "/volumes", tag: "files",
 		summary: "List the volumes of a guest", text: "Partitions, arrays and logical volumes on the disks of a point, what each holds, and where the guest has it mounted. What cannot be read is listed, too, with what to do instead.",
 		may: access.Read, audited: true, answer: exampleVolumes,
 		needs: func(in *PointIn) []need { return onMachine(access.Read, in.Vault, &in.Machine) },
 		do: func(ctx context.Context, c *call, in *PointIn) (api.GuestVolumes, error) {
-			return looked(c, in.at(), func(f api.Files, at api.GuestAt) (api.GuestVolumes, string, string, error) {
+			return ofGuest(c, in.at(), func(f Files, at api.GuestAt) (api.GuestVolumes, string, string, error) {
 				v, err := f.GuestVolumes(ctx, at)
 				return v, v.Point, "", err
 			})
@@ -79,7 +85,7 @@ func (s *Server) registerFiles() {
 		may: access.Read, audited: true, answer: exampleFolder,
 		needs: func(in *folderIn) []need { return onMachine(access.Read, in.Vault, &in.Machine) },
 		do: func(ctx context.Context, c *call, in *folderIn) (api.GuestFolder, error) {
-			return looked(c, in.at(), func(f api.Files, at api.GuestAt) (api.GuestFolder, string, string, error) {
+			return ofGuest(c, in.at(), func(f Files, at api.GuestAt) (api.GuestFolder, string, string, error) {
 				v, err := f.GuestFolder(ctx, at, api.FolderPage{After: in.After, Limit: in.Limit})
 				return v, v.Point, exactPath(&v.Folder), err
 			})
@@ -89,16 +95,18 @@ func (s *Server) registerFiles() {
 		may: access.Read, audited: true, answer: exampleFile,
 		needs: func(in *GuestIn) []need { return onMachine(access.Read, in.Vault, &in.Machine) },
 		do: func(ctx context.Context, c *call, in *GuestIn) (api.GuestFile, error) {
-			return looked(c, in.at(), func(f api.Files, at api.GuestAt) (api.GuestFile, string, string, error) {
+			return ofGuest(c, in.at(), func(f Files, at api.GuestAt) (api.GuestFile, string, string, error) {
 				v, err := f.GuestFile(ctx, at)
 				return v, "", exactPath(&v), err
 			})
 		}})
+	s.registerKeys()
+	s.registerDownloads()
 }
 
-// looked asks for something of a guest, and says in the audit log what that was: the point's id and the path without
-// links, where they are known by then. The same, asked for again by the same caller, is in the log once in a few minutes.
-func looked[T any](c *call, at api.GuestAt, ask func(f api.Files, at api.GuestAt) (answer T, point, path string, err error)) (T, error) {
+// ofGuest asks for something of a guest, and says in the audit log what that was: the point's id and the path without
+// links, where they are known by then.
+func ofGuest[T any](c *call, at api.GuestAt, ask func(f Files, at api.GuestAt) (answer T, point, path string, err error)) (T, error) {
 	var none T
 	c.entry.Object = guestObject(at)
 	if c.s.c.Files == nil {
@@ -119,9 +127,14 @@ func looked[T any](c *call, at api.GuestAt, ask func(f api.Files, at api.GuestAt
 	if path != "" {
 		at.Path = path
 	}
+	c.looked(at)
+	return answer, nil
+}
+
+// looked notes what was found. The same, asked for again by the same caller, is in the audit log once in a few minutes.
+func (c *call) looked(at api.GuestAt) {
 	c.entry.Object = guestObject(at)
 	c.quiet = !c.s.reads.first(strings.Join([]string{c.who.Name, c.entry.Action, c.entry.Vault, c.entry.Machine, c.entry.Object}, "\n"), c.entry.Said, time.Now())
-	return answer, nil
 }
 
 // exactPath is the path of a file in the guest's bytes, as far as a person can read them.
@@ -137,15 +150,16 @@ const longestObject = 960
 
 // guestObject is how the audit log names what is asked for. A long path loses its middle: its end says most.
 func guestObject(at api.GuestAt) string {
+	path := at.Path
+	if !printable(path) {
+		path = api.EscapePath(path)
+	}
 	text := at.Point
 	switch {
 	case at.Volume != "":
-		text += " " + at.Volume + ":" + at.Path
-	case at.Path != "":
-		text += " " + at.Path
-	}
-	if !printable(text) {
-		text = at.Point + " " + at.Volume + ":" + api.EscapePath(at.Path)
+		text += " " + at.Volume + ":" + path
+	case path != "":
+		text += " " + path
 	}
 	if len(text) > longestObject {
 		text = strings.ToValidUTF8(text[:longestObject/3]+" ... "+text[len(text)-longestObject*2/3:], "")

@@ -124,7 +124,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 			Detail: "there is nothing at this address", Hint: "GET " + base + "/openapi.json lists what there is"}, ""))
 		return
 	}
-	if r.Method == http.MethodHead && !strings.HasSuffix(pattern, "/{disk}") {
+	if r.Method == http.MethodHead && !strings.HasSuffix(pattern, "/{disk}") && !strings.HasSuffix(pattern, "/files/content") {
 		w.Header().Set("Allow", http.MethodGet)
 		send(w, badRequest(http.StatusMethodNotAllowed, "this takes GET", ""))
 		return

@@ -3,9 +3,7 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -24,7 +22,15 @@ const filesAtOnce = 24
 type files struct {
 	guests guests
 	slots  chan struct{} // of capacity filesAtOnce: who has put something into it is at work
+	trying chan struct{} // of capacity 1: likewise, who tries keys
 	log    *slog.Logger
+}
+
+func newFiles(log *slog.Logger) files {
+	if log == nil {
+		log = slog.Default()
+	}
+	return files{slots: make(chan struct{}, filesAtOnce), trying: make(chan struct{}, 1), log: log, guests: guests{shelf: guestfs.NewShelf(openVolumes)}}
 }
 
 // GuestVolumes lists what lies on the disks of a point.
@@ -46,7 +52,11 @@ func (s *Service) GuestFile(ctx context.Context, at api.GuestAt) (api.GuestFile,
 		if _, err := p.Stat(); err != nil {
 			return api.GuestFile{}, err
 		}
-		return DescribeFile(p, p.Path, nil), nil
+		f := DescribeFile(p, p.Path, nil)
+		if of, err := streamer(p); err == nil && f.Type != "link" {
+			f.Streams = describeStreams(of, p)
+		}
+		return f, nil
 	})
 }
 
@@ -112,26 +122,16 @@ func askGuest[T any](ctx context.Context, s *Service, at api.GuestAt, do func(co
 	}
 }
 
-// inGuest calls do with the guest of a point. A panic of a reader is an error, and the guest is opened anew
-// afterwards: nobody knows what it left locked.
-func (s *Service) inGuest(ctx context.Context, v *blockstore.Vault, ref api.PointRef, do func(*guest) error) (err error) {
+// inGuest calls do with the guest of a point: that which the caller unlocked, if there is one.
+func (s *Service) inGuest(ctx context.Context, v *blockstore.Vault, ref api.PointRef, do func(*guest) error) error {
 	p, err := FindPoint(ctx, v, ref)
 	if err != nil {
 		return err
 	}
-	g := s.files.guests.take(v, p)
+	caller, _ := api.CallerOf(ctx)
+	g := s.files.guests.take(v, p, caller.Name)
 	defer s.files.guests.give(g)
-	defer func() {
-		if fault := recover(); fault != nil {
-			s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it", "machine", p.MachineName, "point", string(p.ID),
-				"panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
-			err = errReader
-		}
-		if errors.Is(err, errReader) || errors.As(err, new(*blockstore.HangError)) {
-			s.files.guests.forget(g)
-		}
-	}()
-	return do(g)
+	return s.contained(g, func() error { return do(g) })
 }
 
 // errReader is what a client hears of a panic.

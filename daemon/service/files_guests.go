@@ -10,15 +10,20 @@ import (
 )
 
 // Guests stay open between two questions, so that who browses one does not wait for its file systems each
-// time. They are few, and let go when nobody asked for a while, and when their vault is closed.
+// time. They and their open volumes are few, and let go when nobody asked for a while, and when their vault is
+// closed. What somebody gave keys for waits longer: who types a passphrase again and again writes it down.
 const (
 	openGuests   = 8
+	openVolumes  = 4        // of all of them
 	volumeMemory = 64 << 20 // bytes, of each volume that is open
 	idleGuest    = time.Minute
+	idleUnlocked = 10 * time.Minute
 )
 
 // guests are those that are open. Safe for concurrent use.
 type guests struct {
+	shelf *guestfs.Shelf
+
 	mu     sync.Mutex // guards what follows, never held while a guest is read
 	open   map[guestKey]*guest
 	vaults map[*blockstore.Vault]bool // that tell when they are closed
@@ -27,39 +32,68 @@ type guests struct {
 
 // guestKey tells guests apart. A vault that is opened again is another.
 type guestKey struct {
-	vault *blockstore.Vault
-	point blockstore.PointID
+	vault  *blockstore.Vault
+	point  blockstore.PointID
+	caller string // who gave the keys of its volumes; "": they are locked
 }
 
 // guest is the guest of a point while it is open.
 type guest struct {
 	*guestfs.Guest
-	point *blockstore.Point
-	key   guestKey
-	users int       // guarded by guests.mu
-	used  time.Time // likewise
-	gone  bool      // likewise: nobody finds it any more
+	point   *blockstore.Point
+	key     guestKey
+	secrets [][]byte  // that open its volumes
+	users   int       // guarded by guests.mu
+	used    time.Time // likewise
+	gone    bool      // likewise: nobody finds it any more
 }
 
-// take returns the guest of a point for use until it is given back.
-func (gs *guests) take(v *blockstore.Vault, p *blockstore.Point) *guest {
+// take returns the guest of a point for use until it is given back: that which a caller unlocked, if it is open.
+func (gs *guests) take(v *blockstore.Vault, p *blockstore.Point, caller string) *guest {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	key := guestKey{v, p.ID}
-	g := gs.open[key]
+	g := gs.open[guestKey{v, p.ID, caller}]
 	if g == nil {
-		g = &guest{point: p, key: key, Guest: fusefs.OpenGuest(fusefs.FromVault(v), p, guestfs.Options{Memory: volumeMemory})}
-		if gs.open == nil {
-			gs.open, gs.vaults = map[guestKey]*guest{}, map[*blockstore.Vault]bool{}
-		}
-		gs.open[key] = g
-		if !gs.vaults[v] {
-			gs.vaults[v] = true
-			v.AtClose(func() { gs.leave(v) })
-		}
+		g = gs.open[guestKey{v, p.ID, ""}]
+	}
+	if g == nil {
+		g = &guest{point: p, key: guestKey{vault: v, point: p.ID}}
+		g.Guest = gs.openWith(g, nil)
+		gs.addLocked(g)
 	}
 	g.users++
 	return g
+}
+
+// openWith opens the guest of a point anew. Nothing is read by that.
+func (gs *guests) openWith(g *guest, secrets [][]byte) *guestfs.Guest {
+	o := guestfs.Options{Memory: volumeMemory, Shelf: gs.shelf}
+	if secrets != nil {
+		o.Keys = guestfs.NewKeys(secrets...)
+	}
+	return fusefs.OpenGuest(fusefs.FromVault(g.key.vault), g.point, o)
+}
+
+// keep makes an open guest that which a caller gets from now on.
+func (gs *guests) keep(was *guest, caller string, now *guestfs.Guest, secrets [][]byte) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g := &guest{Guest: now, point: was.point, key: guestKey{was.key.vault, was.key.point, caller}, secrets: secrets, used: time.Now()}
+	if old := gs.open[g.key]; old != nil {
+		gs.removeLocked(old)
+	}
+	gs.addLocked(g)
+}
+
+func (gs *guests) addLocked(g *guest) {
+	if gs.open == nil {
+		gs.open, gs.vaults = map[guestKey]*guest{}, map[*blockstore.Vault]bool{}
+	}
+	gs.open[g.key] = g
+	if v := g.key.vault; !gs.vaults[v] {
+		gs.vaults[v] = true
+		v.AtClose(func() { gs.leave(v) })
+	}
 }
 
 // give ends a use.
@@ -68,7 +102,10 @@ func (gs *guests) give(g *guest) {
 	defer gs.mu.Unlock()
 	g.users--
 	g.used = time.Now()
-	gs.dropLocked(time.Time{})
+	if g.gone && g.users == 0 {
+		gs.shelf.Forget(g.Guest)
+	}
+	gs.dropLocked(g.used)
 }
 
 // forget has who asks next get the guest opened anew.
@@ -94,20 +131,26 @@ func (gs *guests) removeLocked(g *guest) {
 	if !g.gone {
 		g.gone = true
 		delete(gs.open, g.key)
+		gs.shelf.Forget(g.Guest)
 	}
 }
 
-// dropLocked lets go of guests that were not used since a time, and of the least recently used ones that are too
+// dropLocked lets go of guests that were not used for long by now, and of the least recently used ones that are too
 // many; not of those in use. It looks again later while any is open.
-func (gs *guests) dropLocked(since time.Time) {
-	for {
+func (gs *guests) dropLocked(now time.Time) {
+	for _, g := range gs.open {
+		if g.users == 0 && now.Sub(g.used) >= g.idle() {
+			gs.removeLocked(g)
+		}
+	}
+	for len(gs.open) > openGuests {
 		var oldest *guest
 		for _, g := range gs.open {
 			if g.users == 0 && (oldest == nil || g.used.Before(oldest.used)) {
 				oldest = g
 			}
 		}
-		if oldest == nil || len(gs.open) <= openGuests && !oldest.used.Before(since) {
+		if oldest == nil {
 			break
 		}
 		gs.removeLocked(oldest)
@@ -117,9 +160,16 @@ func (gs *guests) dropLocked(since time.Time) {
 	}
 }
 
+func (g *guest) idle() time.Duration {
+	if g.key.caller != "" {
+		return idleUnlocked
+	}
+	return idleGuest
+}
+
 func (gs *guests) swept() {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	gs.sweep = nil
-	gs.dropLocked(time.Now().Add(-idleGuest))
+	gs.dropLocked(time.Now())
 }

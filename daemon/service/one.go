@@ -42,6 +42,11 @@ func (o *OneVault) Read(ctx context.Context, _ string, do func(*blockstore.Vault
 	return do(v)
 }
 
+// Lasting is Read: nobody needs this vault of another.
+func (o *OneVault) Lasting(ctx context.Context, vault string, do func(context.Context, *blockstore.Vault) error) error {
+	return o.Read(ctx, vault, func(v *blockstore.Vault) error { return do(ctx, v) })
+}
+
 // Own opens the vault for writing, does that, and leaves it.
 func (o *OneVault) Own(ctx context.Context, _ string, to Purpose, do func(*blockstore.Owner) error) error {
 	options, state := o.Options, "nothing was changed"

@@ -55,6 +55,10 @@ type Vaults interface {
 	// the vault cannot be read.
 	Read(ctx context.Context, vault string, do func(*blockstore.Vault) error) error
 
+	// Lasting is Read for what may take as long as a client takes: do is given a context that ends soon after
+	// somebody needs the vault alone, and returns then.
+	Lasting(ctx context.Context, vault string, do func(context.Context, *blockstore.Vault) error) error
+
 	// Own calls do with the owner of a vault, as which it may act until it returns, and returns its error,
 	// or why the vault cannot be written to. What fails afterwards is a warning to whoever made the Vaults.
 	Own(ctx context.Context, vault string, to Purpose, do func(*blockstore.Owner) error) error
@@ -115,10 +119,7 @@ func New(o Options) *Service {
 	if o.Patience <= 0 {
 		o.Patience = vaultPatience
 	}
-	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs, host: make(chan struct{}, 1), files: files{slots: make(chan struct{}, filesAtOnce), log: o.Log}}
-	if s.files.log == nil {
-		s.files.log = slog.Default()
-	}
+	s := &Service{o: o, vaults: o.Vaults, jobs: o.Jobs, host: make(chan struct{}, 1), files: newFiles(o.Log)}
 	s.journal = sync.OnceValues(func() (*quiesce.Journal, error) {
 		if o.StateDir == "" {
 			return nil, nil

@@ -31,6 +31,11 @@ func (h hanging) Read(context.Context, string, func(*blockstore.Vault) error) er
 	return nil
 }
 
+func (h hanging) Lasting(context.Context, string, func(context.Context, *blockstore.Vault) error) error {
+	<-h.until
+	return nil
+}
+
 func (h hanging) Own(context.Context, string, Purpose, func(*blockstore.Owner) error) error {
 	<-h.until
 	return nil

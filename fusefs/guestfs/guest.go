@@ -25,6 +25,9 @@ type Options struct {
 	// Memory is what one open volume may keep in memory, in bytes; 0: 64 MiB.
 	Memory int64
 
+	// Shelf bounds how many volumes are open at once, of all guests that have it; nil: nothing does.
+	Shelf *Shelf
+
 	// CodePage decodes names that are kept in one; "": IBM437.
 	CodePage string
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lvm"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/mdraid"
@@ -36,6 +37,8 @@ type Volume struct {
 	layer int           // how many volumes it lies in
 	notes []string
 
+	asked atomic.Int64 // when, by the clock of the shelf
+
 	mu        sync.Mutex // guards what follows; held while the volume is opened
 	signature *signature // nil: not looked at
 	fs        tree.FileSystem
@@ -47,11 +50,26 @@ type Volume struct {
 // Errors: a *NotInPointError or *UnreadableError where there is none to be
 // read, a *tree.CorruptError, a *tree.UnsupportedError, those of the disk.
 func (v *Volume) FS() (tree.FileSystem, error) {
+	fs, opened, err := v.ready()
+	if err == nil && v.g != nil && v.g.o.Shelf != nil {
+		v.g.o.Shelf.asked(v, opened)
+	}
+	return fs, err
+}
+
+// ready opens the file system unless it is open.
+func (v *Volume) ready() (fs tree.FileSystem, opened bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.fs != nil || v.fsErr != nil {
-		return v.fs, v.fsErr
+		return v.fs, false, v.fsErr
 	}
+	fs, err = v.open()
+	return fs, err == nil, err
+}
+
+// open opens the file system; v.mu is held.
+func (v *Volume) open() (tree.FileSystem, error) {
 	s, err := v.look()
 	if err != nil {
 		return nil, err

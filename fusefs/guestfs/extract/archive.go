@@ -23,6 +23,8 @@ type archiver interface {
 	// add begins an entry; what it returns takes the content of a file, also beside an
 	// error that concerns something else.
 	add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error)
+	// text adds a file that the guest does not have.
+	text(name string, content []byte) error
 	io.Closer
 }
 
@@ -58,7 +60,12 @@ func archive(ctx context.Context, to archiver, places []guestfs.Place, o Options
 	for what, n := range noted(to) {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d %s", n, what))
 	}
-	if err := to.Close(); err != nil {
+	if o.Last != nil {
+		if name, content := o.Last(r); name != "" {
+			err = to.text(name, content)
+		}
+	}
+	if err := errors.Join(err, to.Close()); err != nil {
 		return r, fmt.Errorf("write the archive: %w", err)
 	}
 	return r, nil
@@ -84,6 +91,9 @@ func (r *Result) archived(ctx context.Context, to archiver, name string, p guest
 	target := ""
 	var content tree.File
 	var err error
+	if o.Entries > 0 && r.Files+r.Folders+r.Links >= o.Entries {
+		return fmt.Errorf("it is left out, since the archive holds %d entries already", o.Entries)
+	}
 	switch a.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		r.Folders++
@@ -140,6 +150,14 @@ type tarArchive struct {
 }
 
 func (t *tarArchive) Close() error { return t.w.Close() }
+
+func (t *tarArchive) text(name string, content []byte) error {
+	err := t.w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+	if err == nil {
+		_, err = t.w.Write(content)
+	}
+	return err
+}
 
 func (t *tarArchive) add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
 	h := &tar.Header{Name: name, Linkname: target, Mode: int64(a.Mode & 0o7777), Uid: int(a.UID), Gid: int(a.GID),
@@ -218,6 +236,14 @@ type zipArchive struct {
 }
 
 func (z *zipArchive) Close() error { return z.w.Close() }
+
+func (z *zipArchive) text(name string, content []byte) error {
+	w, err := z.w.Create(name)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	return err
+}
 
 func (z *zipArchive) add(name string, _ guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
 	if name == "." {

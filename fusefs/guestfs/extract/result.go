@@ -20,6 +20,14 @@ type Options struct {
 	// Replace lets files that exist be replaced. A folder is never.
 	Replace bool
 
+	// Entries is how many an archive may have; what is more is a problem. 0: any number.
+	// A zip archive keeps some 500 bytes of each in memory until its end.
+	Entries int64
+
+	// Last returns the name and text of a file that ends an archive, and says what was not taken, say;
+	// without a name there is none. nil: there is none.
+	Last func(Result) (name string, text []byte)
+
 	// Progress is told of bytes and files so far. nil: nobody.
 	Progress func(bytes, files int64)
 }
