@@ -130,6 +130,7 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/xfs":   {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/btrfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
+	"daemon/service":          {"fusefs/guestfs/tree/treetest"},
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},

@@ -64,7 +64,7 @@ func (s *Service) produce(ctx context.Context, g *guest, write func(io.Writer) e
 		}
 		to.CloseWithError(err)
 	}()
-	stop := context.AfterFunc(ctx, func() { from.CloseWithError(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() { to.CloseWithError(context.Cause(ctx)) }) // no later error takes its place
 	return from, func() {
 		stop()
 		from.Close() // nobody reads any more

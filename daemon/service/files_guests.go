@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/fusefs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // Guests stay open between two questions, so that who browses one does not wait for its file systems each
@@ -22,7 +23,8 @@ const (
 
 // guests are those that are open. Safe for concurrent use.
 type guests struct {
-	shelf *guestfs.Shelf
+	shelf   *guestfs.Shelf
+	formats []tree.Format // nil: all
 
 	mu     sync.Mutex // guards what follows, never held while a guest is read
 	open   map[guestKey]*guest
@@ -67,7 +69,7 @@ func (gs *guests) take(v *blockstore.Vault, p *blockstore.Point, caller string) 
 
 // openWith opens the guest of a point anew. Nothing is read by that.
 func (gs *guests) openWith(g *guest, secrets [][]byte) *guestfs.Guest {
-	o := guestfs.Options{Memory: volumeMemory, Shelf: gs.shelf}
+	o := guestfs.Options{Memory: volumeMemory, Shelf: gs.shelf, Formats: gs.formats}
 	if secrets != nil {
 		o.Keys = guestfs.NewKeys(secrets...)
 	}
