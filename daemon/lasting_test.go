@@ -90,4 +90,3 @@ func TestALoanThatIsRefusedLetsWhatBeginsAfterwardsLast(t *testing.T) {
 	case <-time.After(30 * time.Millisecond):
 	}
 }
-

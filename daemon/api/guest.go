@@ -65,6 +65,7 @@ type GuestFile struct {
 	Error       string     `json:"error,omitempty"`
 	Damaged     bool       `json:"damaged,omitempty"`
 
+	Point   string        `json:"point,omitempty"`   // its id, in answers of the daemon about one file
 	Streams []GuestStream `json:"streams,omitempty"` // of NTFS, beside the content; where one file is described
 }
 

@@ -97,7 +97,7 @@ func (s *Server) registerFiles() {
 		do: func(ctx context.Context, c *call, in *GuestIn) (api.GuestFile, error) {
 			return ofGuest(c, in.at(), func(f Files, at api.GuestAt) (api.GuestFile, string, string, error) {
 				v, err := f.GuestFile(ctx, at)
-				return v, "", exactPath(&v), err
+				return v, v.Point, exactPath(&v), err
 			})
 		}})
 	s.registerKeys()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -201,7 +202,7 @@ func (w *ranged) WriteHeader(status int) {
 	}
 	w.refused = true
 	w.Header().Del("Content-Disposition")
-	send(w.ResponseWriter, badRequest(status, "there is no such range in it: "+w.Header().Get("Content-Range"), ""))
+	send(w.ResponseWriter, badRequest(status, strings.TrimSpace("there is no such range in it "+w.Header().Get("Content-Range")), ""))
 }
 
 func (w *ranged) Write(b []byte) (int, error) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -236,5 +237,49 @@ func TestOneCallerCannotTakeAllDownloads(t *testing.T) {
 	leave()
 	if w := st.ask(st.secret(t, "restorer"), "GET", latest+"/files/content?path=/x", ""); w.Code != 200 || st.downloads.inside != 0 {
 		t.Errorf("the next: %d", w.Code)
+	}
+}
+
+func TestAClientAsksForWhatAGuestHas(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	st := newSite(t, nil)
+	st.fake.content = fakeContent{name: "x", text: "0123456789"}
+	c, ctx := dial(t, st.run(t)), t.Context()
+	at := api.GuestAt{Vault: "main", PointRef: api.PointRef{Machine: "web1", Point: "latest"}, Volume: "vda1", Path: "/caf\xe9 +&%\n", NoFollow: true}
+	if v, err := c.GuestVolumes(ctx, at); err != nil || v.Volumes[0].Name != "vda1" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if l, err := c.GuestFolder(ctx, at, api.FolderPage{After: "p.1.a%2F+&", Limit: 7}); err != nil || st.fake.last != at || len(l.Entries) != 1 {
+		t.Errorf("%+v, %v; %+v was asked for", l, err, st.fake.last)
+	}
+	if f, err := c.GuestFile(ctx, at); err != nil || st.fake.last != at || f.Name != "passwd" {
+		t.Errorf("%+v, %v; %+v was asked for", f, err, st.fake.last)
+	}
+	if _, err := c.UnlockGuest(ctx, at, api.GuestKeys{Passphrases: []string{"x"}}); err != nil {
+		t.Error(err)
+	}
+	if err := c.LockGuest(ctx, at); err != nil {
+		t.Error(err)
+	}
+	for _, from := range []int64{0, 3} {
+		body, err := c.ReadGuestFile(ctx, at, "", from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(body)
+		body.Close()
+		if err != nil || string(b) != "0123456789"[from:] || st.fake.last != at {
+			t.Errorf("from %d on: %q, %v", from, b, err)
+		}
+	}
+	if _, err := c.ReadGuestFile(ctx, at, "", 10); err == nil {
+		t.Error("a range behind the end")
+	}
+	st.fake.fail = &api.Problem{Status: 404, Exit: 6, Detail: "there is no such file"}
+	for what, err := range map[string]error{"content": func() error { _, err := c.ReadGuestFile(ctx, at, "", 0); return err }(), "archive": func() error { _, _, err := c.ReadGuestArchive(ctx, at, api.Zip); return err }()} {
+		if p := (*api.Problem)(nil); !errors.As(err, &p) || p.Exit != 6 {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

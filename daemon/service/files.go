@@ -53,6 +53,7 @@ func (s *Service) GuestFile(ctx context.Context, at api.GuestAt) (api.GuestFile,
 			return api.GuestFile{}, err
 		}
 		f := DescribeFile(p, p.Path, nil)
+		f.Point = string(g.point.ID)
 		if of, err := streamer(p); err == nil && f.Type != "link" {
 			f.Streams = describeStreams(of, p)
 		}

@@ -67,7 +67,11 @@ func (s *Service) produce(ctx context.Context, g *guest, write func(io.Writer) e
 	stop := context.AfterFunc(ctx, func() { to.CloseWithError(context.Cause(ctx)) }) // no later error takes its place
 	return from, func() {
 		stop()
-		from.Close() // nobody reads any more
+		err := context.Cause(ctx)
+		if err == nil {
+			err = io.ErrClosedPipe // nobody reads any more
+		}
+		to.CloseWithError(err)
 		<-over
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (s *Service) GuestContent(ctx context.Context, at api.GuestAt, stream strin
 		}
 		r := &bounded{s: s, g: g, ctx: ctx, file: content}
 		f := DescribeFile(p, p.Path, nil)
-		return api.GuestContent{Point: string(g.point.ID), File: f, Size: size, ReaderAt: r, Tag: tagOf(g, p, stream, size)}, r.under.Wait, nil
+		return api.GuestContent{Point: string(g.point.ID), File: f, Size: size, ReaderAt: r, Tag: tagOf(g, p, stream, size)}, r.end, nil
 	}, do)
 }
 
@@ -76,13 +77,13 @@ func openRegular(p guestfs.Place) (tree.File, int64, error) {
 }
 
 func streamer(p guestfs.Place) (tree.Streamer, error) {
-	fs, err := p.Volume.FS()
+	v, err := p.Volume.FS()
 	if err != nil {
 		return nil, err
 	}
-	of, ok := fs.(tree.Streamer)
+	of, ok := v.(tree.Streamer)
 	if !ok {
-		return nil, &guestfs.AbsentError{Name: "any stream", Folder: "a volume of " + fs.Info().Type}
+		return nil, &guestfs.AbsentError{Name: "any stream", Folder: "a volume of " + v.Info().Type}
 	}
 	return of, nil
 }
@@ -109,11 +110,36 @@ func tagOf(g *guest, p guestfs.Place, stream string, size int64) string {
 // bounded reads a file for as long as somebody waits for it. What its reader does not get done by then is
 // left to itself, into memory of its own.
 type bounded struct {
-	s     *Service
-	g     *guest
-	ctx   context.Context
-	file  tree.File
+	s    *Service
+	g    *guest
+	ctx  context.Context
+	file tree.File
+
+	mu    sync.Mutex     // held while a read begins, and while ended is set
+	ended bool           // no read begins any more
 	under sync.WaitGroup // reads that are under way
+}
+
+// begin tells whether a read may begin.
+func (b *bounded) begin() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return context.Cause(b.ctx)
+	}
+	if b.ended {
+		return fs.ErrClosed
+	}
+	b.under.Add(1)
+	return nil
+}
+
+// end waits for the reads that are under way.
+func (b *bounded) end() {
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+	b.under.Wait()
 }
 
 // ReadAt is as io.ReaderAt has it.
@@ -127,15 +153,14 @@ func (b *bounded) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (b *bounded) piece(p []byte, off int64) (int, error) {
-	if b.ctx.Err() != nil {
-		return 0, context.Cause(b.ctx)
+	if err := b.begin(); err != nil {
+		return 0, err
 	}
 	type read struct {
 		n   int
 		err error
 	}
 	own, done := make([]byte, len(p)), make(chan read, 1)
-	b.under.Add(1)
 	go func() {
 		defer b.under.Done()
 		var r read
@@ -172,8 +197,8 @@ func (s *Service) contained(g *guest, do func() error) (err error) {
 	return do()
 }
 
-// whileOpen calls do with what open makes of a guest, which stays open until do has returned, and wait, which
-// open returns too, after it. It returns before that when ctx ends.
+// whileOpen calls do with what open makes of a guest, which stays open until do has returned, or its context has
+// ended, and then wait, which open returns too.
 func whileOpen[T any](ctx context.Context, s *Service, at api.GuestAt, open func(context.Context, *guest) (T, func(), error), do func(context.Context, T) error) error {
 	type opened struct {
 		ctx context.Context
@@ -189,7 +214,10 @@ func whileOpen[T any](ctx context.Context, s *Service, at api.GuestAt, open func
 					return err
 				}
 				ready <- opened{ctx, t}
-				<-finished
+				select {
+				case <-finished:
+				case <-ctx.Done(): // a client that takes nothing keeps nobody from the vault
+				}
 				wait()
 				return nil
 			})
