@@ -37,7 +37,7 @@ func TestWhatLastsIsCutShortForWhoNeedsTheVaultAlone(t *testing.T) {
 	}
 	vs.all[0].lasting = 5 * time.Millisecond
 	ended := lasts(t, vs, dir)
-	release, err := vs.lend(t.Context(), dir)
+	release, err := vs.lend(t.Context(), dir, "the test")
 	if err != nil {
 		t.Fatalf("a download keeps a vault from being lent: %v", err)
 	}
@@ -80,7 +80,7 @@ func TestALoanThatIsRefusedLetsWhatBeginsAfterwardsLast(t *testing.T) {
 	defer close(end)
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := vs.lend(short, dir); err == nil {
+	if _, err := vs.lend(short, dir, "the test"); err == nil {
 		t.Fatal("a vault that is in use was lent")
 	}
 	ended := lasts(t, vs, dir)

@@ -92,7 +92,7 @@ func (s *section) prime(want string) error {
 		if err == nil || err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return fmt.Errorf("read the disk at %d: %w", from, err)
+		return fmt.Errorf("read it at %d: %w", from, err)
 	}
 	s.first, s.firstAt = first, from
 	return nil

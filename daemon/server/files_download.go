@@ -49,8 +49,14 @@ func (s *Server) registerDownloads() {
 	huma.Register(s.api, op, func(ctx context.Context, in *contentIn) (*stream, error) {
 		return s.download(ctx, &in.GuestIn, "download-file", func(ctx context.Context, at api.GuestAt, d *download) error {
 			return s.c.Files.GuestContent(ctx, at, in.Stream, func(ctx context.Context, c api.GuestContent) error {
+				from := &section{disk: c, size: c.Size, ctx: ctx}
+				if d.r.Method != http.MethodHead {
+					if err := from.prime(in.Range); err != nil {
+						return err
+					}
+				}
 				d.begins(at, c.Point, &c.File, in.Stream)
-				return d.content(ctx, c, in.Stream)
+				return d.content(from, c, in.Stream)
 			})
 		})
 	})
@@ -135,7 +141,7 @@ func (d *download) begins(at api.GuestAt, point string, f *api.GuestFile, stream
 }
 
 // content sends a file, or ranges of it.
-func (d *download) content(ctx context.Context, c api.GuestContent, stream string) error {
+func (d *download) content(from *section, c api.GuestContent, stream string) error {
 	name, h := c.File.Name, d.w.Header()
 	if stream != "" {
 		name += "_" + stream
@@ -146,7 +152,6 @@ func (d *download) content(ctx context.Context, c api.GuestContent, stream strin
 	if c.File.Modified != nil {
 		h.Set("Last-Modified", c.File.Modified.UTC().Format(http.TimeFormat))
 	}
-	from := &section{disk: c, size: c.Size, ctx: ctx}
 	http.ServeContent(&ranged{ResponseWriter: d.w}, d.r, "", time.Time{}, from) // without a time: only the tag tells contents apart
 	return from.failed
 }

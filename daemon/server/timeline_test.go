@@ -66,7 +66,9 @@ func TestHistoriesAndComparisonsComeLineByLine(t *testing.T) {
 
 func TestWhatIsWrongWithAHistoryIsAProblemHoweverLateItIs(t *testing.T) {
 	needRoot(t)
-	st := newSite(t, nil)
+	st := newSite(t, func(c *Config) {
+		c.Names = func(context.Context, string) ([]api.Machine, error) { return each("", fakeMachine), nil }
+	})
 	c := dial(t, st.run(t))
 	st.fake.fail = &api.Problem{Status: 404, Exit: 6, Detail: "there is none"}
 	q := api.HistoryQuery{Vault: "main", Machine: "web1", Path: "/x"}
