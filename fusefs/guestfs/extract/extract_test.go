@@ -1,9 +1,14 @@
 package extract
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -296,6 +301,40 @@ func TestAZipHoldsFilesFoldersAndLinks(t *testing.T) {
 	for _, want := range []string{"home/ann/notes -rw-------", "home/ann/abs Lrwxrwxrwx", "home/ann/empty/ dr-xr-xr-x"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%q is not in %q", want, names)
+		}
+	}
+}
+
+func TestAnArchiveEndsWithATextOfItsMakersAndHoldsNoMoreThanItMay(t *testing.T) {
+	t.Parallel()
+	f := sample()
+	f.File("home/zz", "behind all")
+	for _, format := range []string{"tar", "zip"} {
+		var b bytes.Buffer
+		o := Options{Entries: 3, Last: func(r Result) (string, []byte) { return "LAST.txt", []byte(fmt.Sprint(r.Failed)) }}
+		write := map[string]func(context.Context, io.Writer, []guestfs.Place, Options) (Result, error){"tar": Tar, "zip": Zip}[format]
+		r, err := write(t.Context(), &b, places(t, f, "/home"), o)
+		if err != nil || r.Files+r.Folders+r.Links != 3 || r.Failed < 5 || !strings.Contains(r.Problems[0].Err.Error(), "3 entries already") {
+			t.Fatalf("%s: %+v, %v", format, r, err)
+		}
+		last := ""
+		if format == "tar" {
+			a := tar.NewReader(&b)
+			for h, err := a.Next(); err == nil; h, err = a.Next() {
+				text, _ := io.ReadAll(a)
+				last = h.Name + " " + string(text)
+			}
+		} else {
+			a, err := zip.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := a.File[len(a.File)-1]
+			text, _ := fs.ReadFile(a, h.Name)
+			last = h.Name + " " + string(text)
+		}
+		if last != fmt.Sprintf("LAST.txt %d", r.Failed) {
+			t.Errorf("%s ends with %q", format, last)
 		}
 	}
 }
