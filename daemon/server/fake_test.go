@@ -254,11 +254,45 @@ type fakeContent struct {
 	broken int64
 }
 
+func (f *fake) has() fakeContent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.content
+}
+
+// fails has everything fail from now on.
+func (f *fake) fails(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = err
+}
+
+// panic has everything panic, or nothing.
+func (f *fake) panic(does bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.panics = does
+}
+
+// asked is what was asked last.
+func (f *fake) asked() any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// holds has all files, and archives, be that.
+func (f *fake) holds(c fakeContent) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.content = c
+}
+
 func (f *fake) GuestContent(ctx context.Context, at api.GuestAt, stream string, do func(context.Context, api.GuestContent) error) error {
 	if err := f.note(ctx, "GuestContent", at); err != nil {
 		return err
 	}
-	file, content := exampleFile, f.content
+	file, content := exampleFile, f.has()
 	if content.name != "" {
 		file.Name, file.Path = content.name, "/etc/"+content.name
 	}
@@ -270,8 +304,9 @@ func (f *fake) GuestArchive(ctx context.Context, at api.GuestAt, format string, 
 	if err := f.note(ctx, "GuestArchive", format); err != nil {
 		return err
 	}
+	content := f.has()
 	return do(ctx, api.GuestArchive{Point: "p-web1", Folder: exampleFolder.Folder, Format: format,
-		Reader: io.NewSectionReader(&fakeDisk{Reader: bytes.NewReader([]byte(f.content.text)), broken: f.content.broken}, 0, int64(len(f.content.text))),
+		Reader: io.NewSectionReader(&fakeDisk{Reader: bytes.NewReader([]byte(content.text)), broken: content.broken}, 0, int64(len(content.text))),
 		Failed: func() int64 { return 2 }})
 }
 

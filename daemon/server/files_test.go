@@ -57,7 +57,7 @@ func TestADownloadIsServedInRangesUnderATagAndASafeName(t *testing.T) {
 	t.Parallel()
 	st := newSite(t, nil)
 	secret := st.secret(t, "restorer")
-	st.fake.content = fakeContent{name: "a\"b\n../\u202Egpj.exe", text: "0123456789"}
+	st.fake.holds(fakeContent{name: "a\"b\n../\u202Egpj.exe", text: "0123456789"})
 	get := func(method string, headers ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, latest+"/files/content?path=/x", nil)
 		r.Header.Set("Authorization", "Bearer "+secret)
@@ -126,7 +126,7 @@ func TestADownloadThatCannotBeReadOnBreaksOffAndTheAuditLogSaysSo(t *testing.T) 
 	needRoot(t)
 	st := newSite(t, nil)
 	path := st.run(t)
-	st.fake.content = fakeContent{name: "x", text: strings.Repeat("0123456789abcdef", 256<<10), broken: 3 << 20}
+	st.fake.holds(fakeContent{name: "x", text: strings.Repeat("0123456789abcdef", 256<<10), broken: 3 << 20})
 	c := dial(t, path)
 	for _, what := range []string{"download-file", "download-folder"} {
 		var body io.ReadCloser
@@ -152,7 +152,7 @@ func TestADownloadThatCannotBeReadOnBreaksOffAndTheAuditLogSaysSo(t *testing.T) 
 			return n >= 2 && e[n-2].Action == what && e[n-2].Outcome == api.AuditDone && e[n-1].Action == what && e[n-1].Outcome == api.AuditFailed && e[n-1].Machine == "web1"
 		})
 	}
-	st.fake.content.broken = 0
+	st.fake.holds(fakeContent{name: "x", text: strings.Repeat("0123456789abcdef", 256<<10)})
 	body, failed, err := c.ReadGuestArchive(t.Context(), api.GuestAt{Vault: "main", PointRef: api.PointRef{Machine: "web1", Point: "latest"}}, api.Tar)
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +225,7 @@ func TestPagesOfAFolderAreOneLineInTheAuditLogForEachCaller(t *testing.T) {
 func TestOneCallerCannotTakeAllDownloads(t *testing.T) {
 	t.Parallel()
 	st := newSite(t, func(c *Config) { c.Limits.Downloads = 2 })
-	st.fake.content = fakeContent{name: "x", text: "x"}
+	st.fake.holds(fakeContent{name: "x", text: "x"})
 	_, leave, _ := st.downloads.enter("token:t0-restorer")
 	w := st.ask(st.secret(t, "restorer"), "GET", latest+"/files/content?path=/x", "")
 	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
@@ -244,17 +244,17 @@ func TestAClientAsksForWhatAGuestHas(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	st := newSite(t, nil)
-	st.fake.content = fakeContent{name: "x", text: "0123456789"}
+	st.fake.holds(fakeContent{name: "x", text: "0123456789"})
 	c, ctx := dial(t, st.run(t)), t.Context()
 	at := api.GuestAt{Vault: "main", PointRef: api.PointRef{Machine: "web1", Point: "latest"}, Volume: "vda1", Path: "/caf\xe9 +&%\n", NoFollow: true}
 	if v, err := c.GuestVolumes(ctx, at); err != nil || v.Volumes[0].Name != "vda1" {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if l, err := c.GuestFolder(ctx, at, api.FolderPage{After: "p.1.a%2F+&", Limit: 7}); err != nil || st.fake.last != at || len(l.Entries) != 1 {
-		t.Errorf("%+v, %v; %+v was asked for", l, err, st.fake.last)
+	if l, err := c.GuestFolder(ctx, at, api.FolderPage{After: "p.1.a%2F+&", Limit: 7}); err != nil || st.fake.asked() != at || len(l.Entries) != 1 {
+		t.Errorf("%+v, %v; %+v was asked for", l, err, st.fake.asked())
 	}
-	if f, err := c.GuestFile(ctx, at); err != nil || st.fake.last != at || f.Name != "passwd" {
-		t.Errorf("%+v, %v; %+v was asked for", f, err, st.fake.last)
+	if f, err := c.GuestFile(ctx, at); err != nil || st.fake.asked() != at || f.Name != "passwd" {
+		t.Errorf("%+v, %v; %+v was asked for", f, err, st.fake.asked())
 	}
 	if _, err := c.UnlockGuest(ctx, at, api.GuestKeys{Passphrases: []string{"x"}}); err != nil {
 		t.Error(err)
@@ -269,14 +269,14 @@ func TestAClientAsksForWhatAGuestHas(t *testing.T) {
 		}
 		b, err := io.ReadAll(body)
 		body.Close()
-		if err != nil || string(b) != "0123456789"[from:] || st.fake.last != at {
+		if err != nil || string(b) != "0123456789"[from:] || st.fake.asked() != at {
 			t.Errorf("from %d on: %q, %v", from, b, err)
 		}
 	}
 	if _, err := c.ReadGuestFile(ctx, at, "", 10); err == nil {
 		t.Error("a range behind the end")
 	}
-	st.fake.fail = &api.Problem{Status: 404, Exit: 6, Detail: "there is no such file"}
+	st.fake.fails(&api.Problem{Status: 404, Exit: 6, Detail: "there is no such file"})
 	for what, err := range map[string]error{"content": func() error { _, err := c.ReadGuestFile(ctx, at, "", 0); return err }(), "archive": func() error { _, _, err := c.ReadGuestArchive(ctx, at, api.Zip); return err }()} {
 		if p := (*api.Problem)(nil); !errors.As(err, &p) || p.Exit != 6 {
 			t.Errorf("%s: %v", what, err)

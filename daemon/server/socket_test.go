@@ -153,7 +153,7 @@ func TestAProblemComesThroughAsItWasWithItsExitCode(t *testing.T) {
 		{errors.New("odd"), api.Problem{Status: 500, Exit: 1, Detail: "odd", Title: "Internal Server Error"}},
 		{&api.Problem{Exit: 8, Detail: "locked until tomorrow"}, api.Problem{Status: 403, Exit: 8, Detail: "locked until tomorrow", Title: "Forbidden"}},
 	} {
-		st.fake.fail = row.fail
+		st.fake.fails(row.fail)
 		_, err := c.Vaults(t.Context())
 		var got *api.Problem
 		if !errors.As(err, &got) || *got != row.want {

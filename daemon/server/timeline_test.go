@@ -70,7 +70,7 @@ func TestWhatIsWrongWithAHistoryIsAProblemHoweverLateItIs(t *testing.T) {
 		c.Names = func(context.Context, string) ([]api.Machine, error) { return each("", fakeMachine), nil }
 	})
 	c := dial(t, st.run(t))
-	st.fake.fail = &api.Problem{Status: 404, Exit: 6, Detail: "there is none"}
+	st.fake.fails(&api.Problem{Status: 404, Exit: 6, Detail: "there is none"})
 	q := api.HistoryQuery{Vault: "main", Machine: "web1", Path: "/x"}
 	if _, err := c.GuestHistory(t.Context(), q, nil); !isExit(err, 6) {
 		t.Errorf("before anything was said: %v", err)
@@ -80,11 +80,12 @@ func TestWhatIsWrongWithAHistoryIsAProblemHoweverLateItIs(t *testing.T) {
 	if _, err := c.GuestDiff(t.Context(), d, func(api.FileDiff) error { seen++; return nil }, nil); !isExit(err, 6) || seen != 2 {
 		t.Errorf("after %d lines: %v", seen, err)
 	}
-	st.fake.fail, st.fake.panics = nil, true
+	st.fake.fails(nil)
+	st.fake.panic(true)
 	if _, err := c.GuestHistory(t.Context(), q, nil); !isExit(err, 1) {
 		t.Errorf("a panic is %v", err)
 	}
-	st.fake.panics = false
+	st.fake.panic(false)
 	for _, path := range []string{"", "/a\x00b"} {
 		if _, err := c.GuestHistory(t.Context(), api.HistoryQuery{Vault: "main", Machine: "web1", Path: path}, nil); !isExit(err, 2) {
 			t.Errorf("path %q: %v", path, err)

@@ -114,6 +114,9 @@ func askGuest[T any](ctx context.Context, s *Service, at api.GuestAt, do func(co
 	}()
 	select {
 	case err := <-over:
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx) // whatever that kept from being found
+		}
 		if err != nil {
 			return none, err
 		}

@@ -62,6 +62,9 @@ func (s *Service) produce(ctx context.Context, g *guest, write func(io.Writer) e
 		if err == nil {
 			err = w.Flush()
 		}
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		to.CloseWithError(err)
 	}()
 	stop := context.AfterFunc(ctx, func() { to.CloseWithError(context.Cause(ctx)) }) // no later error takes its place

@@ -207,7 +207,12 @@ func whileOpen[T any](ctx context.Context, s *Service, at api.GuestAt, open func
 	ready, over, finished := make(chan opened, 1), make(chan error, 1), make(chan struct{})
 	defer close(finished)
 	go func() { // as in askGuest
-		over <- s.vaults.Lasting(ctx, at.Vault, func(ctx context.Context, v *blockstore.Vault) error {
+		over <- s.vaults.Lasting(ctx, at.Vault, func(ctx context.Context, v *blockstore.Vault) (err error) {
+			defer func() {
+				if err != nil && ctx.Err() != nil {
+					err = context.Cause(ctx) // whatever that kept from being found
+				}
+			}()
 			return s.inGuest(ctx, v, at.PointRef, func(g *guest) error {
 				t, wait, err := open(ctx, g)
 				if err != nil {
