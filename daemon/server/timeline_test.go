@@ -64,11 +64,33 @@ func TestHistoriesAndComparisonsComeLineByLine(t *testing.T) {
 	}
 }
 
+// failing is a fake whose histories, and comparisons after some lines, come to an error, or a panic.
+type failing struct {
+	*fake
+	why    error
+	panics bool
+}
+
+func (f *failing) GuestHistory(context.Context, api.HistoryQuery, func(done, total int64)) (api.FileHistory, error) {
+	if f.panics {
+		panic("as asked for")
+	}
+	return api.FileHistory{}, f.why
+}
+
+func (f *failing) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.FileDiff) error, progress func(done int64)) (api.FilesDiff, error) {
+	d, err := f.fake.GuestDiff(ctx, q, fn, progress)
+	return d, errors.Join(err, f.why)
+}
+
 func TestWhatIsWrongWithAHistoryIsAProblemHoweverLateItIs(t *testing.T) {
 	needRoot(t)
-	st := newSite(t, nil)
+	f := &failing{why: &api.Problem{Status: 404, Exit: 6, Detail: "there is none"}}
+	st := newSite(t, func(c *Config) {
+		f.fake = c.Files.(*fake)
+		c.Files = f
+	})
 	c := dial(t, st.run(t))
-	st.fake.fail = &api.Problem{Status: 404, Exit: 6, Detail: "there is none"}
 	q := api.HistoryQuery{Vault: "main", Machine: "web1", Path: "/x"}
 	if _, err := c.GuestHistory(t.Context(), q, nil); !isExit(err, 6) {
 		t.Errorf("before anything was said: %v", err)
@@ -78,11 +100,11 @@ func TestWhatIsWrongWithAHistoryIsAProblemHoweverLateItIs(t *testing.T) {
 	if _, err := c.GuestDiff(t.Context(), d, func(api.FileDiff) error { seen++; return nil }, nil); !isExit(err, 6) || seen != 2 {
 		t.Errorf("after %d lines: %v", seen, err)
 	}
-	st.fake.fail, st.fake.panics = nil, true
+	f.panics = true
 	if _, err := c.GuestHistory(t.Context(), q, nil); !isExit(err, 1) {
 		t.Errorf("a panic is %v", err)
 	}
-	st.fake.panics = false
+	f.panics = false
 	for _, path := range []string{"", "/a\x00b"} {
 		if _, err := c.GuestHistory(t.Context(), api.HistoryQuery{Vault: "main", Machine: "web1", Path: path}, nil); !isExit(err, 2) {
 			t.Errorf("path %q: %v", path, err)
