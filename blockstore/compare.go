@@ -13,7 +13,8 @@ import (
 // several goroutines.
 type Reads struct{ Blocks, Pages atomic.Int64 }
 
-// Counted is the same disk, whose reads are counted in n as well.
+// Counted is the same disk, whose reads are counted in n as well. It is for who reads several points side by
+// side: a block of which a part is read is kept at once, since the next point may share it.
 func (d *Disk) Counted(n *Reads) *Disk {
 	c := *d
 	m := *d.m

@@ -114,7 +114,7 @@ func (r *reading) block(id ID, dst []byte, skip int64) error {
 		if len(dst) == v.head.BlockSize {
 			return v.readBlock(id, dst)
 		}
-		if skip > 0 && len(dst) <= v.head.BlockSize/8 && !v.asked.before(id) {
+		if r.d.reads == nil && skip > 0 && len(dst) <= v.head.BlockSize/8 && !v.asked.before(id) {
 			return v.readPart(id, dst, skip)
 		}
 	}

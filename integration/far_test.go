@@ -30,10 +30,14 @@ func TestEachCommandDoesForAUserWhatWasGranted(t *testing.T) {
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "tar web1@latest:/etc"},
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "find web1@latest --name motd"},
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "diff web1@latest web1@latest"},
+		{[7]int{0, 0, 0, 0, 8, 8, 1}, "diff web1@latest:/etc web1@latest:/srv"},
+		{[7]int{0, 0, 0, 0, 8, 8, 1}, "history web1:/etc/motd"},
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "restore web1@latest --to HOME --quiet"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "volumes db1@latest"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "cat db1@latest:/etc/motd"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "diff web1@latest db1@latest"},
+		{[7]int{0, 8, 8, 8, 8, 8, 1}, "diff web1@latest:/etc db1@latest:/etc"},
+		{[7]int{0, 8, 8, 8, 8, 8, 1}, "history db1:/etc/motd"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "restore db1@latest --to HOME --quiet"},
 		{[7]int{6, 6, 6, 6, 8, 8, 1}, "cat web1@latest:/none"},
 		{[7]int{6, 6, 6, 6, 6, 8, 1}, "cat web1@p0000000000000000:/etc/motd"},
@@ -126,6 +130,8 @@ func TestWhatAUserReadsThroughTheDaemonIsWhatTheVaultHolds(t *testing.T) {
 		"volumes web1@latest", "volumes web1@latest --json", "ls -l web1@latest:/srv/a", "ls --json " + older + ":vda:/srv", "cat web1@latest:/srv/noise " + older + ":/etc/motd",
 		"find web1@latest --name 0*", "tar web1@latest:/etc web1@latest:/srv/a web1@latest:/srv/noise", "tar --format zip " + older + ":/srv/a",
 		"diff " + older + " web1@latest", "diff --json web1@latest " + older, "diff " + older + " db1@latest", "point show " + older + " --json", "cat web1@latest:/srv", "ls web1@latest:vdb:/",
+		"history web1:/srv/noise --quiet", "history web1:vda:/srv --quiet --no-checksum", "diff --quiet --content " + older + ":/ web1@latest", "diff --quiet " + older + ":/srv db1@latest:/etc",
+		"history web1:/none --quiet", "diff " + older + ":/none web1@latest:/none",
 		"__complete ls web1@latest:/sr", "__complete cat web1@",
 	} {
 		h.must(0, "grant", fmt.Sprint(farRestorer), "restore", "--machines", "*")

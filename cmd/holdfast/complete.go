@@ -148,7 +148,7 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 		return filter(t.machines, last)
 	case strings.HasPrefix(name, "MACHINE:"):
 		return t.pathsOfAll(ctx, k, last)
-	case strings.HasPrefix(name, "MACHINE@POINT") && strings.Contains(name, "PATH") && strings.Contains(last, ":"):
+	case strings.HasPrefix(name, "MACHINE@") && strings.Contains(name, "PATH") && strings.Contains(last, ":"):
 		return t.guestPaths(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)

@@ -52,9 +52,9 @@ func fileRefs(words []string) (a, b guestRef, named bool, err error) {
 func diffFiles(ctx context.Context, k *console, t api.Timeline, vault string, o diffFilesOptions) error {
 	q := api.DiffQuery{Content: o.content}
 	for at, r := range map[*api.GuestAt]guestRef{&q.A: o.a, &q.B: o.b} {
-		*at = api.GuestAt{Vault: vault, PointRef: r.point, Volume: volumeOf(r), Path: r.path}
+		*at = api.GuestAt{Vault: vault, PointRef: r.point, Volume: r.volume, Path: r.path}
 	}
-	var w filesWriter = &filesText{k: k}
+	var w filesWriter = &filesText{k, o.quiet}
 	if o.json {
 		w = &filesJSON{w: bufio.NewWriter(k.out)}
 	}
@@ -86,7 +86,10 @@ type filesWriter interface {
 }
 
 // filesText prints for people.
-type filesText struct{ k *console }
+type filesText struct {
+	k     *console
+	quiet bool // without the numbers
+}
 
 func (t *filesText) file(f *api.FileDiff) error {
 	line := fmt.Sprintf("%-10s  %s", f.Change, oneLine(f.Path))
@@ -151,6 +154,9 @@ func (t *filesText) end(d *api.FilesDiff) error {
 	}
 	if d.MovesLost {
 		t.k.say("so much differs that files that were moved are shown as removed and added")
+	}
+	if t.quiet {
+		return nil
 	}
 	t.k.say("%d added, %d removed, %d changed, %d in metadata, %d moved, %d replaced, %d unreadable; %d of %s read", d.Added, d.Removed,
 		d.Changed, d.Metadata, d.Moved, d.Replaced, d.Unreadable, d.Cost.Blocks, count(int(d.Cost.DiskBlocks), "block"))

@@ -13,7 +13,7 @@ import (
 // guestKeyFlags are the flags by which encrypted volumes of guests are opened.
 func guestKeyFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "guest-passphrase-file", Usage: "`FILE`: its first line opens an encrypted volume of the guest: a passphrase or recovery key; several times if need be"},
+		&cli.StringSliceFlag{Name: "guest-passphrase-file", Usage: "`FILE`: its first line, a passphrase or recovery key, opens encrypted volumes of the guest; several times"},
 		&cli.StringSliceFlag{Name: "guest-key-file", Usage: "`FILE`: a key file of an encrypted volume of the guest, or its startup key (.BEK); several times if need be"},
 	}
 }

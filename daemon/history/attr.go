@@ -3,7 +3,9 @@ package history
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"hash"
+	"io"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
@@ -21,7 +23,7 @@ const (
 type meta struct {
 	tree.Attr
 	target string            // of a link
-	more   [sha256.Size]byte // extended attributes, and the names and sizes of further streams
+	more   [sha256.Size]byte // extended attributes and further streams
 }
 
 // metaOf reads what the inode of a place says.
@@ -39,30 +41,60 @@ func metaOf(at guestfs.Place) (m meta, err error) {
 		return m, err
 	}
 	h := sha256.New()
-	names, err := fs.Xattrs(at.Ino)
-	if err != nil {
+	if err := sumAttributes(h, fs, at.Ino); err != nil {
 		return m, err
-	}
-	for _, name := range names {
-		value, err := fs.Xattr(at.Ino, name)
-		if err != nil {
-			return m, err
-		}
-		put(h, name, int64(len(value)))
-		h.Write(value)
-	}
-	if s, ok := fs.(tree.Streamer); ok {
-		list, err := s.Streams(at.Ino)
-		if err != nil {
-			return m, err
-		}
-		for _, stream := range list {
-			put(h, stream.Name, stream.Size)
-		}
 	}
 	h.Sum(m.more[:0])
 	return m, nil
 }
+
+// sumAttributes adds the extended attributes of an inode to a sum, and its further streams as far as they
+// are none of those.
+func sumAttributes(h hash.Hash, fs tree.FileSystem, ino uint64) error {
+	names, err := fs.Xattrs(ino)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		value, err := fs.Xattr(ino, name)
+		var not *tree.UnsupportedError
+		if errors.As(err, &not) { // a stream that is too long for one, which is read below, or nothing can read it
+			put(h, name, -1)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		put(h, name, int64(len(value)))
+		h.Write(value)
+	}
+	s, ok := fs.(tree.Streamer)
+	if !ok {
+		return nil
+	}
+	streams, err := s.Streams(ino)
+	if err != nil {
+		return err
+	}
+	for _, one := range streams {
+		put(h, one.Name, one.Size)
+		if one.Size <= maxAttribute {
+			continue // it was an attribute
+		}
+		f, err := s.OpenStream(ino, one.Name)
+		if err == nil {
+			_, err = io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(f, 0, one.Size), make([]byte, readSize))
+		}
+		var not *tree.UnsupportedError
+		if err != nil && !errors.As(err, &not) {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxAttribute is how long an extended attribute can be, in bytes, as Linux has it.
+const maxAttribute = 64 << 10
 
 // put adds a name and a number to a sum, so that no others give the same.
 func put(h hash.Hash, name string, n int64) {

@@ -110,3 +110,22 @@ func without(list []string, words ...string) (kept []string) {
 	}
 	return kept
 }
+
+// TestLongStreamsOfNTFSAreComparedToo changes a stream that is too long for an extended
+// attribute, and keeps its size.
+func TestLongStreamsOfNTFSAreComparedToo(t *testing.T) {
+	needTool(t, "mkntfs", "ntfscp")
+	dir := scratch(t)
+	s := newStore(t)
+	sh(t, "", `cd "$1"; truncate -s 24M image; mkntfs -q -F image >/dev/null; echo content >file; ntfscp -q image file doc
+		head -c 100000 /dev/zero | tr '\0' a >one; head -c 100000 /dev/zero | tr '\0' b >two; ntfscp -q -N long image one doc`, dir)
+	image := filepath.Join(dir, "image")
+	s.add("win", disk{"sda", readFile(t, image)})
+	sh(t, "", `cd "$1"; ntfscp -q -N long image two doc`, dir)
+	s.add("win", disk{"sda", readFile(t, image)})
+	h, err := File(t.Context(), s.open(), s.points, FileOptions{Path: "/doc", Volume: "sda"})
+	if err != nil || len(h.Versions) != 2 || h.Versions[0].State != "file" || h.Versions[1].Changes[len(h.Versions[1].Changes)-1] != "attributes" ||
+		h.Versions[1].SHA256 != sumOf([]byte("content\n")) {
+		t.Errorf("%+v, %v", h, err)
+	}
+}

@@ -22,7 +22,7 @@ const (
 
 // guestFiles reads the files of a point, in the mount and without: a walk beside the
 // kernel's own driver, a large file beside the disk that it lies on, a small file from a
-// process that has read nothing yet, and a tree of a million files.
+// process that has read nothing yet, files through a year of points, and a tree of a million files.
 func (b *bench) guestFiles(ctx context.Context) error {
 	const group = "files"
 	v, err := b.newVault(ctx, "files")
@@ -42,6 +42,9 @@ func (b *bench) guestFiles(ctx context.Context) error {
 	}
 	if err := b.largeFile(ctx, group, v); err != nil {
 		return fmt.Errorf("a large file: %w", err)
+	}
+	if err := b.fileHistory(ctx, group); err != nil {
+		return fmt.Errorf("files through time: %w", err)
 	}
 	if err := b.manyFiles(ctx, group, v); err != nil {
 		return fmt.Errorf("many files: %w", err)
