@@ -21,7 +21,7 @@ type Options struct {
 	Memory  int               // bytes for sorting; 0: 64 MiB
 	Now     func() time.Time  // nil: time.Now
 	// Longest is how many catalogues may build on a whole one before the next is whole
-	// again; 0: 63.
+	// again; 0: 127.
 	Longest int
 
 	guest func(*blockstore.Point) *guestfs.Guest // of tests; nil: what the point holds
@@ -35,7 +35,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Longest == 0 {
-		o.Longest = 63
+		o.Longest = 127
 	}
 	return o
 }
@@ -197,7 +197,7 @@ func lockedReason(list []Unread) bool {
 // the chain is long enough.
 func (b *builder) write(names *sorter, sum Summary, base blockstore.Catalogues) (*Built, error) {
 	if base != nil {
-		if b.size.length > b.Longest || b.size.rest > b.size.whole/2 {
+		if b.size.length > b.Longest || b.size.rest > b.size.whole/2+(256<<10) {
 			return b.fill(names, sum, base, true)
 		}
 		built, err := b.fill(names, sum, base, false)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,8 @@ type SearchOptions struct {
 	Scratch string // folder for what does not fit into memory; "": where temporary files lie
 	Memory  int    // bytes for what was found; 0: 128 MiB
 	Workers int    // 0: one per processor
+
+	narrowFrom int64 // of tests; 0: narrowFrom
 }
 
 // Search reads the catalogues of points once and calls found for each path that fits, in the
@@ -59,6 +62,9 @@ func Search(ctx context.Context, v Vault, c *Coverage, q Query, o SearchOptions,
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.narrowFrom == 0 {
+		o.narrowFrom = narrowFrom
 	}
 	began := time.Now()
 	s := &search{v: v, c: &Coverage{Points: c.Points, Chains: maps.Clone(c.Chains)}, q: q, o: o, out: &Searched{}}
@@ -105,15 +111,20 @@ type task struct {
 // run searches once. Nothing was found yet when it returns a *BadError.
 func (s *search) run(ctx context.Context, found func(*Hit) error) error {
 	s.plan()
-	sorters := make([]*sorter, s.o.Workers)
-	for i := range sorters {
-		sorters[i] = newSorter(s.o.Scratch, s.o.Memory/s.o.Workers)
-		defer sorters[i].close()
+	sorters, err := s.gather(ctx, nil, s.q.canNarrow())
+	if errors.Is(err, errNarrow) {
+		var meant *paths
+		if meant, err = s.narrow(ctx); err == nil {
+			sorters, err = s.gather(ctx, meant, false)
+		}
 	}
-	if err := s.read(ctx, sorters); err != nil {
-		return err
+	for _, one := range sorters {
+		defer one.close()
 	}
-	if err := s.newest(); err != nil {
+	if err == nil {
+		err = s.newest()
+	}
+	if err != nil {
 		return err
 	}
 	var sources []source
@@ -151,8 +162,45 @@ func (s *search) plan() {
 	}
 }
 
-// read looks through all catalogues, the whole ones first since they are the largest.
-func (s *search) read(ctx context.Context, sorters []*sorter) error {
+// gather keeps what all catalogues say of paths that fit by name and are meant. Where it may give
+// up it returns errNarrow when that is much.
+func (s *search) gather(ctx context.Context, meant *paths, mayGiveUp bool) ([]*sorter, error) {
+	sorters := make([]*sorter, s.o.Workers)
+	for i := range sorters {
+		sorters[i] = newSorter(s.o.Scratch, s.o.Memory/s.o.Workers)
+	}
+	var names, kept atomic.Int64
+	err := s.eachTask(ctx, func(worker int) func(context.Context, task) error {
+		m, into := newMatcher(s.q), sorters[worker]
+		var body []byte
+		return func(ctx context.Context, t task) error {
+			read := int64(0)
+			defer func() { names.Add(read) }()
+			return eachEntry(ctx, s.v, t.c, func(e *Entry) error {
+				if read++; !m.fits(e.Key) || !meant.meant(e.Key) {
+					return nil
+				}
+				if mayGiveUp && kept.Add(1) > s.o.narrowFrom {
+					return errNarrow
+				}
+				body = encodeBody(body[:0], e)
+				return into.add(e.Key, t.number, body)
+			})
+		}
+	})
+	s.out.Names += names.Load()
+	if err != nil {
+		for _, one := range sorters {
+			err = errors.Join(err, one.close())
+		}
+		return nil, err
+	}
+	return sorters, nil
+}
+
+// eachTask does something with all catalogues, the whole ones first since they are the largest.
+// Do is called once for each worker.
+func (s *search) eachTask(ctx context.Context, do func(worker int) func(context.Context, task) error) error {
 	work := make(chan task)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -171,60 +219,18 @@ func (s *search) read(ctx context.Context, sorters []*sorter) error {
 		}
 		return nil
 	})
-	names := make([]int64, len(sorters))
-	for i, into := range sorters {
+	for i := range s.o.Workers {
 		g.Go(func() error {
-			r := &reading{s: s, m: newMatcher(s.q), into: into}
-			defer func() { names[i] = r.names }()
+			one := do(i)
 			for t := range work {
-				if err := r.read(ctx, t); err != nil {
+				if err := one(ctx, t); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	err := g.Wait()
-	for _, n := range names {
-		s.out.Names += n
-	}
-	return err
-}
-
-// reading looks through catalogues, one after the other, in one goroutine.
-type reading struct {
-	s     *search
-	m     *matcher
-	into  *sorter
-	names int64
-	body  []byte
-}
-
-func (r *reading) read(ctx context.Context, t task) error {
-	f, _, err := openFile(r.s.v, t.c)
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	for {
-		err := f.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if r.names++; r.names%(1<<16) == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !r.m.fits(f.r.e.Key) {
-			continue
-		}
-		r.body = encodeBody(r.body[:0], &f.r.e)
-		if err := r.into.add(f.r.e.Key, t.number, r.body); err != nil {
-			return err
-		}
-	}
+	return g.Wait()
 }
 
 // newest reads what could not be read at the newest point.

@@ -33,6 +33,8 @@ type world struct {
 	points []*blockstore.Point
 	held   []map[string]Attr // by point
 	at     time.Time
+
+	searches int
 }
 
 func newWorld(t testing.TB, seed uint64, seal ...blockstore.SealWith) *world {
@@ -244,9 +246,10 @@ func (w *world) look() *Coverage {
 // hits is what a search finds, by path.
 func (w *world) hits(q Query) (map[string]Hit, *Searched) {
 	w.t.Helper()
+	w.searches++
 	found := map[string]Hit{}
 	last := ""
-	s, err := Search(w.t.Context(), w.o.Vault, w.look(), q, SearchOptions{Scratch: w.t.TempDir(), Memory: 8 << 10, Workers: 2}, func(h *Hit) error {
+	s, err := Search(w.t.Context(), w.o.Vault, w.look(), q, SearchOptions{Scratch: w.t.TempDir(), Memory: 8 << 10, Workers: 2, narrowFrom: int64(w.searches % 3 * 40)}, func(h *Hit) error {
 		if key := string(appendKey(nil, h.Volume, h.Path)); key < last {
 			w.t.Errorf("%q comes after %q", key, last)
 		} else {
