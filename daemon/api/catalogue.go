@@ -26,12 +26,12 @@ type CatalogueRun struct {
 // CatalogueBuilt is a catalogue that was made.
 type CatalogueBuilt struct {
 	PointRef
-	Names  int64          `json:"names"`   // that the point has
-	New    int64          `json:"entries"` // that were written: names, or what changed since an older point
-	Whole  bool           `json:"whole"`   // it builds on no other
-	Walked bool           `json:"walked"`  // the guest's files were read; not: the disks are those of the older point
-	Size   int64          `json:"size"`    // bytes in the vault
-	Unread []GuestProblem `json:"unread"`  // what could not be read
+	Names  int64 `json:"names"`   // that the point has
+	New    int64 `json:"entries"` // that were written: names, or what changed since an older point
+	Whole  bool  `json:"whole"`   // it builds on no other
+	Walked bool  `json:"walked"`  // the guest's files were read; not: the disks are those of the older point
+	Size   int64 `json:"size"`    // bytes in the vault
+	Unread int   `json:"unread"`  // paths that could not be read; [Finder.Catalogues] names them
 }
 
 // PointProblem is a point for which something was not done.

@@ -102,7 +102,7 @@ func (w *walker) tree(name string, view *guestfs.View) error {
 	err = top.Walk(w.ctx, func(p guestfs.Place, a tree.Attr, err error) error {
 		if err != nil {
 			if !isOfTheGuest(err) {
-				return fmt.Errorf("%s: %w", Shown(name, p.Path), err)
+				return err
 			}
 			return w.unread(name, p.Path, err)
 		}
@@ -142,7 +142,7 @@ func attrOf(a tree.Attr) Attr {
 
 func (w *walker) unread(name, path string, why error) error {
 	if len(w.sum.Unread) == maxUnread {
-		return fmt.Errorf("more than %d folders and files cannot be read, the last of them %s: %w", maxUnread, Shown(name, path), why)
+		return fmt.Errorf("more than %d folders and files cannot be read", maxUnread)
 	}
 	text := why.Error()
 	if len(text) > maxWhy {

@@ -26,6 +26,7 @@ type Config struct {
 	// Operations is told who asks (api.CallerOf), and refuses paths of the host to who is not trusted.
 	Operations api.Operations
 	Watching   api.Watching // status and usage; it may be nil
+	Finder     api.Finder   // searches over all points of a machine; it may be nil
 	Access     *access.Store
 	Audit      *access.Log
 	Log        *slog.Logger // nil: the default one
@@ -115,6 +116,7 @@ type Server struct {
 	logins   *access.Attempts
 	refusals *access.Attempts
 	follow   gate
+	searches gate
 	held     holdings
 	browse   gate
 	over     gate // histories and comparisons

@@ -176,9 +176,9 @@ func (c *catalogueRun) one(ctx context.Context, owner *blockstore.Owner, p *bloc
 	}
 	c.out.Size += built.Size
 	c.out.Built = append(c.out.Built, api.CatalogueBuilt{PointRef: ref, Names: built.Names, New: built.Changes, Whole: built.Whole, Walked: built.Walked,
-		Size: built.Size, Unread: describeUnread(built.Unread)})
+		Size: built.Size, Unread: len(built.Unread)})
 	if n := len(built.Unread); n > 0 {
-		c.r.Note(fmt.Sprintf("point %s@%s: %s could not be read, the first is %s (%s)", p.MachineName, p.ID, Count(n, "path"), built.Unread[0].Path(), built.Unread[0].Why))
+		c.r.Note(fmt.Sprintf("point %s@%s: %s could not be read; `holdfast catalogue show %s` names them", p.MachineName, p.ID, Count(n, "path"), p.MachineName))
 	}
 	return nil
 }
