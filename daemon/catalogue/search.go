@@ -246,7 +246,12 @@ func (s *search) newest() error {
 	}
 	defer t.close()
 	sum, err := t.summary()
-	s.out.Unread = sum.Unread
+	m := newMatcher(s.q)
+	for _, u := range sum.Unread {
+		if m.inside(u.Key) || below(m.top, u.Key) {
+			s.out.Unread = append(s.out.Unread, u)
+		}
+	}
 	return err
 }
 

@@ -3,6 +3,9 @@ package catalogue
 import (
 	"bufio"
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,14 +15,29 @@ import (
 )
 
 // sorter sorts records by key, and those of one key by number. What does not fit into its
-// memory lies in files that have no name any more. It belongs to one goroutine.
+// memory lies in files that have no name any more, encrypted with a key that is kept in
+// memory alone: names of files are secrets. It belongs to one goroutine.
 type sorter struct {
 	dir   string // of the files; "": where temporary files lie
 	limit int    // bytes in memory
 
 	arena []byte
 	items []item
-	runs  []*os.File
+	runs  []run
+}
+
+// run is a file of sorted records, and what it is encrypted with: AES-256 in counter mode.
+type run struct {
+	f   *os.File
+	key [32]byte // of this file alone
+}
+
+func (r *run) stream() cipher.Stream {
+	block, err := aes.NewCipher(r.key[:])
+	if err != nil {
+		panic(err) // only for keys of other lengths
+	}
+	return cipher.NewCTR(block, make([]byte, aes.BlockSize))
 }
 
 // item is a record in the arena: key, then body.
@@ -70,11 +88,13 @@ func (s *sorter) spill() (err error) {
 	if err != nil {
 		return fmt.Errorf("room for sorting names: %w", err)
 	}
-	s.runs = append(s.runs, f)
+	one := run{f: f}
+	rand.Read(one.key[:]) // never fails
+	s.runs = append(s.runs, one)
 	if err := os.Remove(f.Name()); err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(f, 1<<20)
+	w := bufio.NewWriterSize(cipher.StreamWriter{S: one.stream(), W: f}, 1<<20)
 	var head []byte
 	for _, it := range s.items {
 		head = binary.AppendUvarint(head[:0], uint64(it.key))
@@ -95,8 +115,9 @@ func (s *sorter) spill() (err error) {
 func (s *sorter) sources() []source {
 	s.sort()
 	list := []source{&memorySource{s: s}}
-	for _, f := range s.runs {
-		list = append(list, &fileSource{r: bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), 256<<10)})
+	for i := range s.runs {
+		r := cipher.StreamReader{S: s.runs[i].stream(), R: io.NewSectionReader(s.runs[i].f, 0, 1<<62)}
+		list = append(list, &fileSource{r: bufio.NewReaderSize(r, 256<<10)})
 	}
 	return list
 }
@@ -104,8 +125,8 @@ func (s *sorter) sources() []source {
 // close gives the files up.
 func (s *sorter) close() error {
 	var errs []error
-	for _, f := range s.runs {
-		errs = append(errs, f.Close())
+	for _, r := range s.runs {
+		errs = append(errs, r.f.Close())
 	}
 	s.runs, s.arena, s.items = nil, nil, nil
 	return errors.Join(errs...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,8 +29,17 @@ type walker struct {
 // Names that are told of together.
 const tellEvery = 1 << 12
 
-// walk lists a guest: its root, then volumes that the root does not reach.
-func (w *walker) walk(g *guestfs.Guest) error {
+// maxNames is how many names of one point are listed at most.
+const maxNames = 50_000_000
+
+// walk lists a guest: its root, then volumes that the root does not reach. A panic of a reader
+// is an error: guests write what readers read.
+func (w *walker) walk(g *guestfs.Guest) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("the guest's files cannot be read, a reader failed in a way that nobody expected, please report it: %v\n%s", fault, debug.Stack())
+		}
+	}()
 	w.seen = map[*guestfs.Volume]bool{}
 	root, err := g.Root()
 	switch {
@@ -126,6 +136,9 @@ func (w *walker) add(name, path string, a tree.Attr) error {
 	}
 	e := Entry{Key: w.key, Attr: attrOf(a)}
 	w.body = encodeBody(w.body[:0], &e)
+	if w.sum.Names == maxNames {
+		return fmt.Errorf("it has more than %d files, which are too many to list", maxNames)
+	}
 	if w.sum.Names++; w.tell != nil && w.sum.Names%tellEvery == 0 {
 		w.tell(w.sum.Names)
 	}

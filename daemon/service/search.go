@@ -103,7 +103,8 @@ func pointsBetween(ctx context.Context, v *blockstore.Vault, q api.SearchQuery) 
 		return nil, nil, errors.Join(err, unread)
 	}
 	for _, p := range of {
-		if (q.Since == nil || !p.Time.Before(q.Since.Time)) && (q.Until == nil || !p.Time.After(q.Until.Time)) {
+		at := p.Time.Truncate(time.Second) // as it is shown
+		if (q.Since == nil || !at.Before(q.Since.Truncate(time.Second))) && (q.Until == nil || !at.After(q.Until.Time)) {
 			points = append(points, p)
 		}
 	}
