@@ -83,6 +83,7 @@ type builder struct {
 	p   *blockstore.Point
 
 	size chainSize // of what it builds on
+	kept []Unread  // tops of volumes that did not change since that
 }
 
 func (b *builder) run() (*Built, error) {
@@ -98,26 +99,40 @@ func (b *builder) run() (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	if base != nil && b.Keys == nil && b.sameDisks(base[len(base)-1].Point) {
-		if !below.Keys && len(base) <= b.Longest {
-			return b.unchanged(base, below)
-		}
+	was := b.pointOf(base)
+	if was != nil && b.Keys == nil && !below.Keys && sameDisks(was, b.p) && len(base) <= b.Longest {
+		return b.unchanged(base, below)
 	}
 	names := newSorter(b.Scratch, b.Memory)
 	defer names.close()
 	w := &walker{ctx: b.ctx, names: names, tell: b.Told, sum: Summary{Trees: []Tree{}, Unread: []Unread{}, Keys: b.Keys != nil}}
-	if err := w.walk(b.open()); err != nil {
+	if was != nil && b.Keys == nil && !below.Keys {
+		w.twin = &twin{ctx: b.ctx, vault: b.o.Vault, now: b.p, was: was, guest: b.open(was), sum: below, known: map[*guestfs.Volume]bool{}}
+	}
+	if err := w.walk(b.open(b.p)); err != nil {
 		return nil, err
 	}
+	b.kept = w.kept
 	b.missing(&w.sum, below)
 	return b.write(names, w.sum, base)
 }
 
-func (b *builder) open() *guestfs.Guest {
+func (b *builder) open(p *blockstore.Point) *guestfs.Guest {
 	if b.guest != nil {
-		return b.guest(b.p)
+		return b.guest(p)
 	}
-	return fusefs.OpenGuest(fusefs.FromVault(b.o.Vault), b.p, guestfs.Options{Keys: b.Keys})
+	return fusefs.OpenGuest(fusefs.FromVault(b.o.Vault), p, guestfs.Options{Keys: b.Keys})
+}
+
+// pointOf is the point of the last of a chain; nil: it is gone, or there is no chain.
+func (b *builder) pointOf(chain blockstore.Catalogues) *blockstore.Point {
+	points, _ := b.o.Points(b.ctx) // who cannot be read is not the one
+	for _, p := range points {
+		if len(chain) > 0 && p.ID == chain[len(chain)-1].Point {
+			return p
+		}
+	}
+	return nil
 }
 
 // base finds what to build on: the chain of the newest older point that has one, nil where
@@ -140,18 +155,10 @@ func (b *builder) base(chains map[blockstore.PointID]blockstore.Catalogues) (cha
 	return chain, sum, s.close()
 }
 
-// sameDisks tells whether the disks of an older point are those of the point: then so are
-// the files.
-func (b *builder) sameDisks(id blockstore.PointID) bool {
-	points, err := b.o.Points(b.ctx)
-	if err != nil {
-		return false
-	}
-	i := slices.IndexFunc(points, func(p *blockstore.Point) bool { return p.ID == id })
-	if i < 0 || len(points[i].Disks) != len(b.p.Disks) || !slices.Equal(points[i].LeftOut, b.p.LeftOut) {
-		return false
-	}
-	return slices.EqualFunc(points[i].Disks, b.p.Disks, func(x, y blockstore.DiskInfo) bool {
+// sameDisks tells whether the disks of an older point are those of a point: then so are the
+// files.
+func sameDisks(was, now *blockstore.Point) bool {
+	return slices.Equal(was.LeftOut, now.LeftOut) && slices.EqualFunc(was.Disks, now.Disks, func(x, y blockstore.DiskInfo) bool {
 		return x.Name == y.Name && x.Root == y.Root && x.Size == y.Size && x.LogicalSector == y.LogicalSector
 	})
 }
@@ -230,7 +237,7 @@ func (b *builder) fill(names *sorter, sum Summary, base blockstore.Catalogues, w
 		}
 		read := sum.Names
 		sum.Names = 0
-		err = compare(was, &sorted{m: newMerger(names.sources())}, newPrefixes(sum.Unread), func(f finding, e *Entry) error {
+		err = compare(was, &sorted{m: newMerger(names.sources())}, newPrefixes(slices.Concat(sum.Unread, b.kept)), func(f finding, e *Entry) error {
 			if f != gone {
 				sum.Names++
 			}

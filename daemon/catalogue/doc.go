@@ -12,7 +12,8 @@
 // The guest's root as its fstab puts it together is one tree, without a name. Each volume
 // with files that the root does not reach is a tree of its own, named as the volume. What
 // could not be read is listed by the reason, and what the catalogue below knew of it
-// stays as it was: nothing counts as deleted only because it could not be read.
+// stays as it was: nothing counts as deleted only because it could not be read. Likewise a
+// volume that the maps of both points prove to be the same is not read at all.
 //
 // # Format, version 1
 //

@@ -31,8 +31,14 @@ type Summary struct {
 // Tree is the guest's root, whose name is empty, or a volume that it does not reach.
 type Tree struct {
 	Name string `json:"name"`
-	// Volumes are the names of the volumes whose files are in it.
-	Volumes []string `json:"volumes"`
+	// Volumes are those whose files are in it, each where it was met first.
+	Volumes []Mounted `json:"volumes"`
+}
+
+// Mounted is a volume in a tree.
+type Mounted struct {
+	Volume string `json:"volume"`
+	Key    []byte `json:"key"` // of its top
 }
 
 // Unread is something that could not be read at the point.

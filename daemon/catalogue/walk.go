@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ type walker struct {
 	ctx   context.Context
 	names *sorter
 	tell  func(names int64) // may be nil
+
+	twin *twin    // nil: everything is read
+	kept []Unread // volumes that are not read, since they did not change
 
 	sum  Summary
 	key  []byte
@@ -107,7 +111,7 @@ func (w *walker) tree(name string, view *guestfs.View) error {
 		}
 		return w.unread(name, "/", err)
 	}
-	t := Tree{Name: name, Volumes: []string{}}
+	t := Tree{Name: name, Volumes: []Mounted{}}
 	here := map[*guestfs.Volume]bool{}
 	err = top.Walk(w.ctx, func(p guestfs.Place, a tree.Attr, err error) error {
 		if err != nil {
@@ -118,7 +122,11 @@ func (w *walker) tree(name string, view *guestfs.View) error {
 		}
 		if !here[p.Volume] {
 			here[p.Volume] = true
-			t.Volumes = append(t.Volumes, p.Volume.Name)
+			t.Volumes = append(t.Volumes, Mounted{p.Volume.Name, appendKey(nil, name, p.Path)})
+			if w.twin.untouched(name, view, p) {
+				w.kept = append(w.kept, Unread{Key: appendKey(nil, name, p.Path)})
+				return fs.SkipDir
+			}
 		}
 		return w.add(name, p.Path, a)
 	})
