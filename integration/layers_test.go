@@ -147,15 +147,16 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/bitlocker": {"fusefs/guestfs/bitlocker/bitlockertest"},
 
 	// A real guest.
-	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
-	"daemon/backup":   {"integration/guest"},
-	"daemon/restore":  {"integration/guest"},
-	"daemon/history":  {"integration/alone"},
-	"integration":     {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
-	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
-	"quiesce/libvirt": {"integration/guest"},
-	"quiesce/qemu":    {"integration/guest"},
-	"quiesce/qga":     {"integration/guest", "quiesce/qga/agenttest"},
+	"cmd/holdfast":     {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
+	"daemon/backup":    {"integration/guest"},
+	"daemon/restore":   {"integration/guest"},
+	"daemon/history":   {"integration/alone"},
+	"daemon/catalogue": {"fusefs/guestfs/tree/treetest"},
+	"integration":      {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
+	"quiesce":          {"integration/guest", "quiesce/qga/agenttest"},
+	"quiesce/libvirt":  {"integration/guest"},
+	"quiesce/qemu":     {"integration/guest"},
+	"quiesce/qga":      {"integration/guest", "quiesce/qga/agenttest"},
 }
 
 // owners says which packages may import a module that is not ours. A module
