@@ -68,7 +68,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 		o.Progress = func(int64, int64) {}
 	}
 	c := newChecker(v, o)
-	for _, step := range []func(context.Context) error{c.records, c.writers, c.segments, c.packs, c.points, c.harms} {
+	for _, step := range []func(context.Context) error{c.records, c.writers, c.catalogues, c.segments, c.packs, c.points, c.harms} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("check vault %s: %w", v.dir.Root(), err)
 		}

@@ -40,5 +40,5 @@
 // Owner.removing, that before store.mu, and that before Backup.mu;
 // Vault.refreshing is taken last, and Owner.mu and the locks of caches are
 // never held while another is taken. Owner.machining comes before the turn, and
-// no other is held when it is taken. No lock is held while content is read.
+// no other is held when it is taken, and so is Owner.cataloguing. No lock is held while content is read.
 package blockstore

@@ -79,6 +79,17 @@ var everyWork = map[string]func(*testing.T, *Owner) error{
 		_, err := o.Sweep(t.Context(), SweepOptions{Now: true, Full: true, Trash: true})
 		return err
 	},
+	"catalogue": func(t *testing.T, o *Owner) error {
+		points, err := o.Points(t.Context())
+		if err != nil {
+			return err
+		}
+		c, err := putCatalogue(o, points[0], CatalogueID{}, []byte("head"), noise(7, 3))
+		if err == nil {
+			_, err = putCatalogue(o, points[0], c.ID, []byte("more"))
+		}
+		return err
+	},
 	"deletion": func(t *testing.T, o *Owner) error {
 		points, err := o.Points(t.Context())
 		if err != nil {
@@ -118,8 +129,8 @@ func everyVault(t *testing.T) string {
 	return dir
 }
 
-// TestEveryWriteAndEverySyncMayFail lets each write and each sync of a backup, a sweep and
-// a deletion fail in turn.
+// TestEveryWriteAndEverySyncMayFail lets each write and each sync of a backup, a sweep, a
+// catalogue and a deletion fail in turn.
 func TestEveryWriteAndEverySyncMayFail(t *testing.T) {
 	from := everyVault(t)
 	for work, do := range everyWork {

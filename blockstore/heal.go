@@ -69,7 +69,7 @@ func (o *Owner) removeTemps() error {
 		depth  int // how many levels of folders lie in it
 	}{
 		{".", 0}, {vaultDir, 0}, {path.Join(packsDir, w), 1}, {path.Join(segmentsDir, w), 0},
-		{pointsDir, 1}, {attrsDir, 1}, {attrsDir, 2}, {damagedDir, 1}, {machinesDir, 1}, {policiesDir, 1}, {clockDir, 0}, {holdsDir, 0}, {heldDir, 0},
+		{pointsDir, 1}, {attrsDir, 1}, {attrsDir, 2}, {damagedDir, 1}, {machinesDir, 1}, {policiesDir, 1}, {clockDir, 0}, {holdsDir, 0}, {heldDir, 0}, {cataloguesDir, 1},
 	} {
 		if err := o.removeTempsIn(in.folder, in.depth); err != nil {
 			return err

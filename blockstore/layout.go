@@ -11,20 +11,21 @@ import (
 
 // Where things lie in a vault; FORMAT.md describes each.
 const (
-	vaultDir    = "VAULT"
-	packsDir    = "packs"
-	segmentsDir = "segments"
-	pointsDir   = "points"
-	attrsDir    = "attrs"
-	damagedDir  = "damaged"
-	machinesDir = "machines"
-	policiesDir = "policies"
-	writersDir  = "writers"
-	clockDir    = "clock"
-	holdsDir    = "holds"
-	heldDir     = "held"
-	indexDir    = "index"
-	readmeFile  = "README.txt"
+	vaultDir      = "VAULT"
+	packsDir      = "packs"
+	segmentsDir   = "segments"
+	pointsDir     = "points"
+	attrsDir      = "attrs"
+	damagedDir    = "damaged"
+	machinesDir   = "machines"
+	policiesDir   = "policies"
+	writersDir    = "writers"
+	clockDir      = "clock"
+	holdsDir      = "holds"
+	heldDir       = "held"
+	cataloguesDir = "catalogues"
+	indexDir      = "index"
+	readmeFile    = "README.txt"
 )
 
 func packPath(w WriterID, id pack.ID) string {

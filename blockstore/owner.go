@@ -82,6 +82,9 @@ type Owner struct {
 	// machining is held while records of machines are read to be changed or made.
 	machining sync.Mutex
 
+	// cataloguing is held while a catalogue becomes visible, and while some are removed.
+	cataloguing sync.Mutex
+
 	mu       sync.Mutex
 	running  map[string]bool  // machines that are being backed up, by name and by id
 	parents  map[PointID]bool // points that running backups are compared with

@@ -38,9 +38,12 @@ func (a *actor) open(ctx context.Context) (err error) {
 
 // step does one thing.
 func (a *actor) step(ctx context.Context, r *rand.Rand) error {
-	switch n := r.IntN(24); {
+	switch n := r.IntN(25); {
 	case n < 7:
 		return a.backUps(ctx, r)
+	case n >= 24:
+		seed := r.Uint64()
+		return a.beside(func() error { return a.catalogue(ctx, seed) }, func() error { return a.sweep(ctx, r) })
 	case n >= 23:
 		return a.holdSweep(ctx, r)
 	case n >= 21:
@@ -67,6 +70,38 @@ func (a *actor) step(ctx context.Context, r *rand.Rand) error {
 		return a.reopen(ctx)
 	}
 	return a.rebuild(ctx)
+}
+
+// catalogue lists names at some points, each on top of the one before that has a list. The model
+// does not know of it: nothing may depend on it.
+func (a *actor) catalogue(ctx context.Context, seed uint64) error {
+	r := rand.New(rand.NewPCG(seed, 0))
+	points, err := a.o.Points(ctx)
+	if err != nil {
+		return err
+	}
+	base := map[MachineID]CatalogueID{}
+	for _, p := range points {
+		all, err := a.o.Catalogues(p.Machine)
+		if err != nil {
+			return err
+		}
+		if chain := all.Chains()[p.ID]; chain != nil {
+			base[p.Machine] = chain[len(chain)-1].ID
+			continue
+		}
+		if r.IntN(3) == 0 {
+			continue
+		}
+		c, err := putCatalogue(a.o, p, base[p.Machine], []byte("head"), noise(r.Uint64(), 2))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err == nil && r.IntN(4) > 0 {
+			base[p.Machine] = c.ID
+		}
+	}
+	return nil
 }
 
 // beside does two things at once.

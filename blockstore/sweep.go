@@ -214,6 +214,11 @@ func (s *sweep) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.opts.mend == nil {
+		if err := o.sweepCatalogues(ctx); err != nil {
+			o.warn(fmt.Sprintf("catalogues that no point needs stay: %v", err))
+		}
+	}
 	return o.noteClock(s.now)
 }
 

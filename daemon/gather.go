@@ -138,6 +138,7 @@ func (s *scheduler) gatherTasks(sit *situation, h *heldVault, id, key string) er
 		{kind: api.JobSweep, schedule: conf.Sweep.Schedule(conf.Timezone), waits: waiting[api.JobSweep]},
 		{kind: api.JobCheck, schedule: conf.Check.Schedule(conf.Timezone), waits: waiting[api.JobCheck]},
 		{kind: taskVerify, schedule: conf.Verify.Schedule(conf.Timezone), waits: waiting[api.JobCheck], percent: percent},
+		{kind: api.JobCatalogue, schedule: conf.Catalogue.Schedule(conf.Timezone), waits: waiting[api.JobCatalogue]},
 		{kind: api.JobPrune, schedule: conf.Prune.Schedule(conf.Timezone), waits: waiting[api.JobPrune]},
 	} {
 		var err error

@@ -66,12 +66,18 @@ func (s *situation) task(f *taskFacts) (*order, time.Time) {
 		o.request = api.JobRequest{Kind: api.JobCheck, Check: &api.CheckOptions{}}
 	case taskVerify:
 		o.request = api.JobRequest{Kind: api.JobCheck, Check: &api.CheckOptions{Data: true, Percent: f.percent}}
+	case api.JobCatalogue:
+		o.request = api.JobRequest{Kind: api.JobCatalogue, Catalogue: &api.CatalogueOptions{Days: catalogueDays}}
 	case api.JobPrune:
 		o.request = api.JobRequest{Kind: api.JobPrune, Prune: &api.PruneOptions{}}
 		o.low = false
 	}
 	return o, time.Time{}
 }
+
+// catalogueDays is how old the points are, at most, whose names are listed by themselves: who wants those of
+// a year lists them once.
+const catalogueDays = 31
 
 // taskVerify reads back a part of the vault: a check of another schedule.
 const taskVerify = "verify"

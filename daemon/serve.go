@@ -24,7 +24,7 @@ func (d *Daemon) serve(ctx context.Context) (chan error, error) {
 		return nil, err
 	}
 	s, err := server.New(server.Config{Operations: d.service, Access: store, Audit: audit, Log: d.log, Version: d.o.Tool, Explain: service.Explain,
-		OpenDisk: d.openDisk, MapDisk: d.mapDisk, CompareDisk: d.compareDisk, ReadConfig: d.readConfig, Files: d.service, Names: d.names, Lend: d.lend,
+		OpenDisk: d.openDisk, MapDisk: d.mapDisk, CompareDisk: d.compareDisk, ReadConfig: d.readConfig, Files: d.service, Finder: d.service, Names: d.names, Lend: d.lend,
 		Watching: d.service, Metrics: d.overview.Metrics()})
 	if err != nil {
 		return nil, errors.Join(err, audit.Close())

@@ -17,7 +17,7 @@ const module = "github.com/holdfast-backup/holdfast"
 // lies below it. A package that is not listed may import none and be imported by
 // none.
 var arrows = map[string][]string{
-	"cmd/holdfast": {"daemon", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
+	"cmd/holdfast": {"daemon", "daemon/catalogue", "daemon/strict", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status", "daemon/notify", "daemon/metrics",
 		"daemon/backup", "daemon/restore", "daemon/history", "daemon/portal", "daemon/policy", "daemon/api", "daemon/far",
 		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", // guests' files without a mount
 		"quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"daemon": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/service", "daemon/jobs", "daemon/server", "daemon/access", "daemon/config", "daemon/status",
 		"daemon/notify", "daemon/metrics", "daemon/backup", "daemon/restore", "daemon/portal", "daemon/policy", "daemon/api",
 		"fusefs", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
-	"daemon/service": {"daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/history", "daemon/policy", "daemon/api",
+	"daemon/service": {"daemon/catalogue", "daemon/smallfile", "daemon/strict", "quiesce/procs", "quiesce/qga", "quiesce/qmp", "daemon/jobs", "daemon/status", "daemon/backup", "daemon/restore", "daemon/history", "daemon/policy", "daemon/api",
 		"fusefs", "fusefs/guestfs", "fusefs/guestfs/extract", "fusefs/guestfs/tree", "quiesce", "quiesce/image", "quiesce/qemu", "quiesce/libvirt", "blockstore"},
 	"daemon/jobs":      {"daemon/smallfile", "daemon/api"},
 	"daemon/access":    {"daemon/smallfile", "daemon/api"},
@@ -43,6 +43,9 @@ var arrows = map[string][]string{
 	"daemon/portal":    {"daemon/api"},
 	"daemon/policy":    {},
 	"daemon/api":       {},
+
+	// Names of files at each point.
+	"daemon/catalogue": {"daemon/api", "fusefs", "fusefs/guestfs", "fusefs/guestfs/tree", "blockstore"},
 
 	"fusefs": {"fusefs/guestfs", "fusefs/guestfs/tree", "daemon/api", "blockstore"},
 	// Adding a file system is a row here, a folder and a line in guestfs.
@@ -145,15 +148,16 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/bitlocker": {"fusefs/guestfs/bitlocker/bitlockertest"},
 
 	// A real guest.
-	"cmd/holdfast":    {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
-	"daemon/backup":   {"integration/guest"},
-	"daemon/restore":  {"integration/guest"},
-	"daemon/history":  {"integration/alone"},
-	"integration":     {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
-	"quiesce":         {"integration/guest", "quiesce/qga/agenttest"},
-	"quiesce/libvirt": {"integration/guest"},
-	"quiesce/qemu":    {"integration/guest"},
-	"quiesce/qga":     {"integration/guest", "quiesce/qga/agenttest"},
+	"cmd/holdfast":     {"integration/guest", "quiesce/qga/agenttest", "fusefs/guestfs/bitlocker/bitlockertest"},
+	"daemon/backup":    {"integration/guest"},
+	"daemon/restore":   {"integration/guest"},
+	"daemon/history":   {"integration/alone"},
+	"daemon/catalogue": {"fusefs/guestfs/tree/treetest"},
+	"integration":      {"integration/guest", "quiesce/qga/agenttest", "blockstore"},
+	"quiesce":          {"integration/guest", "quiesce/qga/agenttest"},
+	"quiesce/libvirt":  {"integration/guest"},
+	"quiesce/qemu":     {"integration/guest"},
+	"quiesce/qga":      {"integration/guest", "quiesce/qga/agenttest"},
 }
 
 // owners says which packages may import a module that is not ours. A module

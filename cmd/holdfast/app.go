@@ -30,7 +30,7 @@ func newApp(k *console) *cli.App {
 			group("Look", reportCommand(k)), group("Look", ignoreCommand(k)), group("Look", notifyCommand(k)),
 			group("Restore", restoreCommand(k)),
 			group("Files", volumesCommand(k)), group("Files", lsCommand(k)), group("Files", catCommand(k)), group("Files", cpCommand(k)),
-			group("Files", tarCommand(k)), group("Files", findFilesCommand(k)), group("Files", historyCommand(k)),
+			group("Files", tarCommand(k)), group("Files", findFilesCommand(k)), group("Files", catalogueCommand(k)), group("Files", historyCommand(k)),
 			group("Jobs", jobsCommand(k)), group("Jobs", jobCommand(k)),
 			group("Care", checkCommand(k)), group("Care", trashCommand(k)), group("Care", sweepCommand(k)), group("Care", thawCommand(k)),
 			group("Access", grantCommand(k)), group("Access", grantsCommand(k)), group("Access", revokeCommand(k)), group("Access", tokenCommand(k)), group("Access", auditCommand(k)),

@@ -73,6 +73,7 @@ var flagValues = map[string][]string{
 	"format":      {"raw", "qcow2"},
 	"consistency": {"crash", "filesystem", "application"},
 	"otherwise":   {"fail", "fall-back"},
+	"build":       {"few", "all", "none"},
 	"block-size":  {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
 }
 

@@ -23,9 +23,13 @@ func findFilesCommand(k *console) *cli.Command {
 		ArgsUsage: "MACHINE@POINT[:PATH]",
 		Description: `Prints the paths below PATH, or of the whole guest, that all conditions fit, as they are found. Patterns
 know *, ? and [...]; those of --path match the whole path. Times are dates, RFC 3339, or ages such
-as 36h, 7d and 2w. A size has + before it for more than, - for less than that.`,
-		UsageText: "holdfast find web1@latest --name '*.conf' --newer 2026-11-01\nholdfast find web1@latest:/var --type f --size +1GiB",
-		Flags: append(guestKeyFlags(),
+as 36h, 7d and 2w. A size has + before it for more than, - for less than that.
+With MACHINE@all it looks at all points of the machine at once, by the catalogues of names that the
+vault keeps (see catalogue), and prints each version of a file with the first and the last point that
+has it so; --deleted leaves out what is there still. Points that have no catalogue are never passed over
+in silence: a warning names them, and the exit code is 3.`,
+		UsageText: "holdfast find web1@latest --name '*.conf' --newer 2026-11-01\nholdfast find web1@latest:/var --type f --size +1GiB\nholdfast find web1@all:/home --name 'report*.xlsx' --deleted",
+		Flags: append(append(guestKeyFlags(), append(findAllFlags(), waitFlags()...)...),
 			&cli.StringFlag{Name: "name", Usage: "only what is called like `PATTERN`"},
 			&cli.StringFlag{Name: "path", Usage: "only what has a path like `PATTERN`"},
 			&cli.StringFlag{Name: "type", Usage: "only `TYPE`: f files, d folders, l links, b and c devices, p pipes, s sockets"},
@@ -46,6 +50,16 @@ as 36h, 7d and 2w. A size has + before it for more than, - for less than that.`,
 			}
 			f, err := fileFilterOf(c, time.Now())
 			if err != nil {
+				return err
+			}
+			if ref.point.Point == allPoints {
+				o, err := findAllOptionsOf(c, k, ref, f, time.Now())
+				if err != nil {
+					return err
+				}
+				return findInAll(c.Context, k, o)
+			}
+			if err := onlyAll(c, ref); err != nil {
 				return err
 			}
 			return withGuests(c, k, func(g *guests) error { return findFiles(c.Context, k, g, ref, f, c.Bool("json")) })
@@ -103,7 +117,7 @@ func fileFilterOf(c *cli.Context, now time.Time) (f fileFilter, err error) {
 		return f, usagef("--name %q is no pattern: %v", f.name, err)
 	}
 	if c.IsSet("path") {
-		if f.path, err = pathPattern(c.String("path")); err != nil {
+		if f.path, err = service.PathPattern(c.String("path")); err != nil {
 			return f, usagef("--path %q is no pattern", c.String("path"))
 		}
 	}
@@ -150,33 +164,6 @@ func (f *fileFilter) fits(p guestfs.Place, a tree.Attr) bool {
 		(f.kind == 0 || a.Mode&0o170000 == f.kind) &&
 		(f.newer.IsZero() || a.Mtime.After(f.newer)) && (f.older.IsZero() || a.Mtime.Before(f.older)) &&
 		a.Size >= f.least && (f.most < 0 || a.Size <= f.most)
-}
-
-// pathPattern is a pattern in which * and ? match slashes, too, as find(1) has it.
-func pathPattern(p string) (*regexp.Regexp, error) {
-	if _, err := path.Match(p, ""); err != nil {
-		return nil, err
-	}
-	var b strings.Builder
-	b.WriteString(`(?s)\A`)
-	for i := 0; i < len(p); i++ {
-		switch c := p[i]; c {
-		case '*':
-			b.WriteString(".*")
-		case '?':
-			b.WriteByte('.')
-		case '[':
-			end := i + 1 + strings.IndexByte(p[i+1:], ']')
-			b.WriteString(strings.Replace(p[i:end+1], "[!", "[^", 1))
-			i = end
-		case '\\':
-			i++
-			b.WriteString(regexp.QuoteMeta(p[i : i+1]))
-		default:
-			b.WriteString(regexp.QuoteMeta(p[i : i+1]))
-		}
-	}
-	return regexp.Compile(b.String() + `\z`)
 }
 
 // timeFlag reads a date, a time, or an age.

@@ -11,6 +11,7 @@ const (
 	JobCheck      = "check"       // result: Check
 	JobEmptyTrash = "empty-trash" // result: Sweep
 	JobRestore    = "restore"     // result: Restore
+	JobCatalogue  = "catalogue"   // result: CatalogueRun
 )
 
 // States of a job. The last five are final.
@@ -87,6 +88,7 @@ type JobRequest struct {
 	Check      *CheckOptions      `json:"check,omitempty"`
 	EmptyTrash *EmptyTrashOptions `json:"empty_trash,omitempty"`
 	Restore    *RestoreJobOptions `json:"restore,omitempty"`
+	Catalogue  *CatalogueOptions  `json:"catalogue,omitempty"`
 
 	handed *Handed // open files that come with it, see BackupOptions.Open
 	// MaxWait is how long the job may wait for its turn, after which it is cancelled; 0: it begins at

@@ -94,7 +94,7 @@ func (v *Vault) wrong(bad func(error, ...string)) {
 	bad(number(v.AtOnce, 1, maxAtOnce), "at-once")
 	_, err := policy.Zone(v.Timezone)
 	bad(err, "timezone")
-	for key, w := range map[string]When{"sweep": v.Sweep, "check": v.Check, "verify": v.Verify, "prune": v.Prune} {
+	for key, w := range map[string]When{"sweep": v.Sweep, "check": v.Check, "verify": v.Verify, "prune": v.Prune, "catalogue": v.Catalogue} {
 		if err == nil {
 			_, err := w.read(v.Timezone)
 			bad(err, key)

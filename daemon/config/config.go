@@ -36,8 +36,9 @@ type Vault struct {
 	AtOnce         int      `yaml:"at-once"`                   // jobs
 	Sweep          When     `yaml:"sweep"`
 	Check          When     `yaml:"check"`
-	Verify         When     `yaml:"verify"` // reads back the percentage that policies ask for
-	Prune          When     `yaml:"prune"`  // beside what is pruned after each backup
+	Verify         When     `yaml:"verify"`    // reads back the percentage that policies ask for
+	Prune          When     `yaml:"prune"`     // beside what is pruned after each backup
+	Catalogue      When     `yaml:"catalogue"` // lists the names of guests' files at points of the last 31 days, for searches
 	Timezone       string   `yaml:"timezone"`
 }
 
@@ -95,5 +96,5 @@ func Defaults(zone string) Config {
 
 // usualVault is what a vault means of which nothing is said but its path.
 func usualVault(zone string) Vault {
-	return Vault{AtOnce: 2, Sweep: "weekly on sunday at 03:00", Check: "weekly on saturday at 03:00", Verify: "daily at 04:00", Prune: "daily at 02:30", Timezone: zone}
+	return Vault{AtOnce: 2, Sweep: "weekly on sunday at 03:00", Check: "weekly on saturday at 03:00", Verify: "daily at 04:00", Prune: "daily at 02:30", Catalogue: "daily at 05:00", Timezone: zone}
 }

@@ -92,6 +92,7 @@ func (v *Vault) fill(zone string) {
 	v.AtOnce = cmp.Or(v.AtOnce, usual.AtOnce)
 	v.Sweep, v.Check = cmp.Or(v.Sweep, usual.Sweep), cmp.Or(v.Check, usual.Check)
 	v.Verify, v.Prune = cmp.Or(v.Verify, usual.Verify), cmp.Or(v.Prune, usual.Prune)
+	v.Catalogue = cmp.Or(v.Catalogue, usual.Catalogue)
 	v.Timezone = cmp.Or(v.Timezone, usual.Timezone)
 }
 

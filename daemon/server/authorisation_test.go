@@ -50,6 +50,9 @@ var asked = map[string]struct {
 	"change-points":   {path: "/vaults/main/points/change", body: `{"change":"delete","points":[{"machine":"web1","point":"latest"}]}`, least: "admin", audited: true},
 	"give-up-point":   {path: "/vaults/main/points/give-up", body: `{"machine":"web1","point":"p1"}`, least: "admin", audited: true},
 
+	"search-files":    {path: "/vaults/main/machines/web1/search?name=*.xlsx&deleted=true", least: "restorer", audited: true},
+	"list-catalogues": {path: "/vaults/main/machines/web1/catalogues", least: "restorer", audited: true},
+
 	"protect-machine":   {path: "/vaults/main/machines", body: `{"name":"web1","domain":"web1"}`, least: "admin", all: true, audited: true},
 	"unprotect-machine": {path: "/vaults/main/machines/web1/unprotect", body: `{}`, least: "admin", audited: true},
 	"rename-machine":    {path: "/vaults/main/machines/web1/rename", body: `{"to":"web9"}`, least: "admin", all: true, audited: true},

@@ -26,6 +26,7 @@ type Config struct {
 	// Operations is told who asks (api.CallerOf), and refuses paths of the host to who is not trusted.
 	Operations api.Operations
 	Watching   api.Watching // status and usage; it may be nil
+	Finder     api.Finder   // searches over all points of a machine; it may be nil
 	Access     *access.Store
 	Audit      *access.Log
 	Log        *slog.Logger // nil: the default one
@@ -123,6 +124,7 @@ type Server struct {
 	guesses   *access.Attempts
 	browse    gate
 	downloads gate
+	searches  gate
 	over      gate // histories and comparisons
 	reads     reads
 	names     names

@@ -96,6 +96,12 @@ func (f *fake) Machines(ctx context.Context, vault string) ([]api.Machine, error
 	}
 	return each("", fakeMachine), f.note(ctx, "Machines", vault)
 }
+func (f *fake) Search(ctx context.Context, q api.SearchQuery) (api.SearchPage, error) {
+	return exampleSearch, f.note(ctx, "Search", q)
+}
+func (f *fake) Catalogues(ctx context.Context, vault, machine string) ([]api.Catalogue, error) {
+	return []api.Catalogue{exampleCatalogue}, f.note(ctx, "Catalogues", []string{vault, machine})
+}
 func (f *fake) Points(ctx context.Context, vault, machine string) ([]api.Point, error) {
 	return each(machine, fakePoint), f.note(ctx, "Points", machine)
 }
@@ -348,7 +354,7 @@ func newSite(t testing.TB, change func(*Config)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.audit.Close() })
-	c := Config{Operations: st.fake, Watching: st.fake, Access: st.store, Audit: st.audit, Log: slog.New(slog.NewTextHandler(st.log, nil)), Version: "test",
+	c := Config{Operations: st.fake, Watching: st.fake, Finder: st.fake, Access: st.store, Audit: st.audit, Log: slog.New(slog.NewTextHandler(st.log, nil)), Version: "test",
 		OpenDisk: func(context.Context, string, string, string, string) (Disk, error) {
 			return &fakeDisk{Reader: bytes.NewReader(diskBytes)}, nil
 		},

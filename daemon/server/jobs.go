@@ -15,7 +15,7 @@ type startIn struct{ Body api.JobRequest }
 func (s *Server) registerJobs() {
 	add(s, endpoint[startIn, api.Job]{id: "start-job", method: http.MethodPost, path: "/jobs", tag: "jobs",
 		summary: "Start a job",
-		text: "Queues a backup, prune, sweep, check, empty-trash or restore, and answers at once. A backup takes the permission `backup`, a check `verify`, a restore `restore`, " +
+		text: "Queues a backup, prune, sweep, check, empty-trash, restore or catalogue, and answers at once. A backup takes the permission `backup`, a check or catalogue `verify`, a restore `restore`, " +
 			"the others `delete` (a sweep that only looks `verify`), each on its machine, or on all where it names none. " +
 			"Open files come with the first bytes of the connection's first request, over the Unix socket (SCM_RIGHTS); `backup.open` names the disk of each. They are closed when the job is over.",
 		may: access.See, audited: true, request: api.JobRequest{Kind: api.JobBackup, Vault: "main", Machine: "web1"}, answer: exampleJob,
@@ -23,7 +23,7 @@ func (s *Server) registerJobs() {
 			r := &in.Body
 			c.entry.Object, c.entry.Machine = firstBytes(r.Kind, 20), r.Machine
 			if _, known := permissionOf(r.Kind); !known {
-				return api.Job{}, badRequest(422, "kind: "+firstBytes(r.Kind, 40)+" is no kind of job", "backup, prune, sweep, check, empty-trash or restore")
+				return api.Job{}, badRequest(422, "kind: "+firstBytes(r.Kind, 40)+" is no kind of job", "backup, prune, sweep, check, empty-trash, restore or catalogue")
 			}
 			if err := c.allowed(ctx, "", func() []need { return jobNeeds(r) }); err != nil {
 				return api.Job{}, err
@@ -91,7 +91,7 @@ func permissionOf(kind string) (access.Permission, bool) {
 	switch kind {
 	case api.JobBackup:
 		return access.Backup, true
-	case api.JobCheck:
+	case api.JobCheck, api.JobCatalogue:
 		return access.Verify, true
 	case api.JobRestore:
 		return access.Restore, true
@@ -110,6 +110,10 @@ func jobNeeds(r *api.JobRequest) []need {
 		return []need{{what: what, vault: r.Vault, machine: &r.Machine, byName: true, orNew: r.Backup != nil && len(r.Backup.Disks) > 0}}
 	case api.JobRestore:
 		return onMachine(what, r.Vault, &r.Machine) // by its id: points of other machines had its name
+	case api.JobCatalogue:
+		if r.Machine != "" {
+			return onMachine(what, r.Vault, &r.Machine)
+		}
 	case api.JobCheck:
 		if r.Check != nil && r.Check.Point != "" {
 			return onMachine(what, r.Vault, &r.Machine)

@@ -14,6 +14,7 @@ func (s *Server) register() {
 	s.registerLend()
 	s.registerContent()
 	s.registerFiles()
+	s.registerSearch()
 	s.registerMaps()
 	s.registerConfig()
 	s.registerTimeline()

@@ -90,13 +90,13 @@ func patienceOf(seconds *int64) time.Duration {
 // is an *Invalid.
 func (s *Service) bodyOf(q api.JobRequest, h How) (do body, alone []string, err error) {
 	options := 0
-	for _, given := range []bool{q.Backup != nil, q.Prune != nil, q.Sweep != nil, q.Check != nil, q.EmptyTrash != nil, q.Restore != nil} {
+	for _, given := range []bool{q.Backup != nil, q.Prune != nil, q.Sweep != nil, q.Check != nil, q.EmptyTrash != nil, q.Restore != nil, q.Catalogue != nil} {
 		if given {
 			options++
 		}
 	}
 	of := map[string]bool{api.JobBackup: q.Backup != nil, api.JobPrune: q.Prune != nil, api.JobSweep: q.Sweep != nil,
-		api.JobCheck: q.Check != nil, api.JobEmptyTrash: q.EmptyTrash != nil, api.JobRestore: q.Restore != nil}
+		api.JobCheck: q.Check != nil, api.JobEmptyTrash: q.EmptyTrash != nil, api.JobRestore: q.Restore != nil, api.JobCatalogue: q.Catalogue != nil}
 	own, known := of[q.Kind]
 	switch {
 	case !known:
@@ -126,6 +126,8 @@ func (s *Service) bodyOf(q api.JobRequest, h How) (do body, alone []string, err 
 		return s.emptyTrash, []string{"sweep"}, nil
 	case api.JobCheck:
 		return s.check, []string{"check"}, checkRequest(q)
+	case api.JobCatalogue:
+		return s.catalogue, []string{"catalogue"}, catalogueRequest(q)
 	}
 	return s.restore, nil, restoreRequest(q)
 }

@@ -253,6 +253,9 @@ func (b *bench) manyFiles(ctx context.Context, group string, v *vault) error {
 	}
 	b.table.alone(group, "holdfast find over a million files", "s", c.Wall, noTarget)
 	b.table.memory(group, "holdfast find over a million files", c.Anon)
+	if err := b.catalogue(ctx, group, v, disk); err != nil {
+		return err
+	}
 	s, raw, err := v.mount(ctx)
 	if err != nil {
 		return err

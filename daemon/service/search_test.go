@@ -1,0 +1,103 @@
+package service_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+)
+
+func TestASearchGivesItsHitsInPagesAndSaysWhatItDidNotSee(t *testing.T) {
+	t.Parallel()
+	y, at := linuxGuest(t)
+	for i := range 30 {
+		y.put(map[string]string{fmt.Sprintf("var/mail/%02d", i): "x"})
+	}
+	y.shell("rm vdb; mke2fs -q -t ext4 -d var vdb 8M")
+	second := y.backupOf("web1", "vda", "vdb")
+	q := api.SearchQuery{Machine: "web1", Path: "/var", Type: "f", Most: -1}
+	page, err := y.Search(t.Context(), q)
+	if err != nil || len(page.Hits) != 0 || len(page.Missing) != 2 || page.Next != "" {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	var run api.CatalogueRun
+	if j := y.run(api.JobRequest{Kind: api.JobCatalogue, Machine: "web1", Catalogue: &api.CatalogueOptions{Points: []string{second.ID}}}, &run); j.State != api.JobCompleted || len(run.Built) != 1 {
+		t.Fatalf("%+v, %+v", j, run)
+	}
+	if page, err = y.Search(t.Context(), q); err != nil || len(page.Hits) != 31 || len(page.Missing) != 1 || page.Missing[0].ID != at.Point {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	run = api.CatalogueRun{}
+	if y.run(api.JobRequest{Kind: api.JobCatalogue}, &run); len(run.Built) != 1 || run.Built[0].Unread != 1 {
+		t.Fatalf("%+v", run)
+	}
+	seen := map[string]bool{}
+	for pages := 1; ; pages++ {
+		q.Limit = 7
+		page, err := y.Search(t.Context(), q)
+		if err != nil || len(page.Hits) > 7 || page.Points != 2 || len(page.Unread) != 0 {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		for _, h := range page.Hits {
+			if seen[h.Path] || !strings.HasPrefix(h.Path, "/var/") || h.Deleted {
+				t.Errorf("%+v, again: %v", h, seen[h.Path])
+			}
+			seen[h.Path] = true
+		}
+		if q.After = page.Next; q.After == "" {
+			if pages != 5 || len(seen) != 31 {
+				t.Errorf("%d pages of %d", pages, len(seen))
+			}
+			break
+		}
+	}
+	page, err = y.Search(t.Context(), api.SearchQuery{Machine: "web1", Name: "caf*", Most: -1})
+	if err != nil || len(page.Hits) != 1 || page.Hits[0].PathEscaped != "/home/ann/caf%E9" || api.UnescapePath(page.Hits[0].PathEscaped) != "/home/ann/caf\xe9" ||
+		len(page.Unread) != 1 || page.Unread[0].Path != "/gone" {
+		t.Errorf("%+v, %v", page, err)
+	}
+	for until, want := range map[time.Time]int{second.Time.Add(-time.Hour): 0, second.Time.Time: 2} {
+		at := api.At(until)
+		if page, err = y.Search(t.Context(), api.SearchQuery{Machine: "web1", Path: "/var/mail", Most: -1, Until: &at}); err != nil || page.Points != want || (len(page.Hits) > 0) != (want > 0) {
+			t.Errorf("until %v: %+v, %v", until, page, err)
+		}
+	}
+	var wrong *service.Invalid
+	for _, q := range []api.SearchQuery{{Name: "["}, {Pattern: "a["}, {Type: "x"}, {Path: "\x00"}} {
+		q.Machine = "web1"
+		if _, err := y.Search(t.Context(), q); !errors.As(err, &wrong) {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}
+
+func TestAJobOfCataloguesThatContradictsItselfIsRefused(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	for _, o := range []api.CatalogueOptions{{Days: -1}, {Again: true, Drop: true}, {Points: []string{"latest"}}} {
+		if _, err := y.Start(t.Context(), api.JobRequest{Kind: api.JobCatalogue, Catalogue: &o}); err == nil {
+			t.Errorf("%+v is taken", o)
+		}
+	}
+	if _, err := y.Start(t.Context(), api.JobRequest{Kind: api.JobCatalogue, Check: &api.CheckOptions{}}); err == nil {
+		t.Error("options of another kind are taken")
+	}
+	y.backup() // of noise, in which there is no file
+	var run api.CatalogueRun
+	if j := y.run(api.JobRequest{Kind: api.JobCatalogue, Catalogue: &api.CatalogueOptions{Days: 1}}, &run); j.State != api.JobCompleted || len(run.Built) != 1 || run.Built[0].Names != 0 {
+		t.Errorf("%+v, %+v", j, run)
+	}
+	var dropped api.CatalogueRun
+	if y.run(api.JobRequest{Kind: api.JobCatalogue, Catalogue: &api.CatalogueOptions{Drop: true}}, &dropped); dropped.Dropped != 1 || dropped.Freed == 0 {
+		t.Errorf("%+v", dropped)
+	}
+	if left, _ := os.ReadDir(filepath.Join(y.vault, "catalogues")); len(left) != 0 {
+		t.Error(left)
+	}
+}
