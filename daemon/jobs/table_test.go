@@ -253,7 +253,7 @@ func TestAJobOfLowPriorityDoesNotWaitForOneThatWaitsForIt(t *testing.T) {
 		return nil, r.GiveWay(ctx) // else it would wait for ten minutes
 	}})
 	<-begun
-	release := table.Hold("lent")
+	release := table.Hold("lent", "the test")
 	defer release()
 	waits := startSpec(t, table, jobs.Spec{Alone: []string{"v sweep"}, Do: nothing})
 	startSpec(t, table, jobs.Spec{Request: api.JobRequest{Vault: "lent"}, Do: nothing}) // it waits for its vault
