@@ -30,10 +30,11 @@ func (s *sweep) giveWay(ctx context.Context, began time.Time) {
 	}
 }
 
-// short tells whether so little is free that backups may soon wait for what the sweep frees.
+// short tells whether so little is free above the floor that backups may soon wait for what the sweep frees.
 func (s *sweep) short() bool {
 	free, total, err := s.o.dir.Space()
-	return err != nil || free < max(2*s.o.floorOf(total), reserveSize(total))
+	floor := s.o.floorOf(total)
+	return err != nil || free < floor+max(floor/4, reserveSize(total))
 }
 
 func (s *sweep) backupsRun() bool {

@@ -6,10 +6,25 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/jobs"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
+
+// owned is a vault that is held open.
+type owned struct{ *blockstore.Owner }
+
+func (o owned) known() service.Known { return service.Known{Path: o.Info().Path} }
+
+func (o owned) List(context.Context) ([]service.Known, error)       { return []service.Known{o.known()}, nil }
+func (o owned) Find(context.Context, string) (service.Known, error) { return o.known(), nil }
+func (o owned) Read(_ context.Context, _ string, do func(*blockstore.Vault) error) error {
+	return do(o.Vault)
+}
+func (o owned) Own(_ context.Context, _ string, _ service.Purpose, do func(*blockstore.Owner) error) error {
+	return do(o.Owner)
+}
 
 // packsIn counts the packs of a vault.
 func (y *yard) packsIn() int {
@@ -23,9 +38,19 @@ func TestASweepThatAScheduleStartedWaitsInItsMiddleWhileABackupRuns(t *testing.T
 	t.Parallel()
 	y := newYard(t)
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(y.dir, &st); err != nil || st.Bavail < st.Blocks/8 {
+	if err := syscall.Statfs(y.dir, &st); err != nil || st.Bavail < st.Blocks/32 {
 		t.Skip("too little is free where the test's vault lies for a sweep to give way")
 	}
+	owner, err := blockstore.Own(t.Context(), y.vault, blockstore.OwnOptions{MinFree: -1}) // as a daemon does
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := owner.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	y.Service = service.New(service.Options{Vaults: owned{owner}, Jobs: y.table, Tool: "test"})
 	p := y.backup()
 	y.write(2)
 	y.backup()
