@@ -39,6 +39,11 @@ type SweepOptions struct {
 	Clock    func() time.Time        // nil: the owner's
 	Progress func(done, total int64) // bytes of packs looked at; may be nil
 
+	// GiveWay is called between two steps, by several goroutines at once, and may wait for others that come first, no
+	// longer than ctx: no lock is held that a backup, a read or a change of the vault needs. It is not called while
+	// room is short, since what waits may need that. It may be nil.
+	GiveWay func(ctx context.Context)
+
 	mend map[pack.ID]bool // rewrite these, and remove nothing else; nil: all
 }
 

@@ -14,15 +14,27 @@ const (
 	longestRest = time.Second
 )
 
-// giveWay rests after a step of work that began at a time, if a backup runs.
+// giveWay lets others go before, after a step of work that began at a time, and rests if a backup
+// runs still.
 func (s *sweep) giveWay(ctx context.Context, began time.Time) {
+	took := time.Since(began)
+	if s.opts.GiveWay != nil && !s.short() {
+		s.opts.GiveWay(ctx)
+	}
 	if !s.backupsRun() {
 		return
 	}
 	select {
-	case <-time.After(min(restFactor*time.Since(began), longestRest)):
+	case <-time.After(min(restFactor*took, longestRest)):
 	case <-ctx.Done():
 	}
+}
+
+// short tells whether so little is free above the floor that backups may soon wait for what the sweep frees.
+func (s *sweep) short() bool {
+	free, total, err := s.o.dir.Space()
+	floor := s.o.floorOf(total)
+	return err != nil || free < floor+max(floor/4, reserveSize(total))
 }
 
 func (s *sweep) backupsRun() bool {

@@ -68,3 +68,21 @@ func (s *service) same(text string) string {
 	text = beside.ReplaceAllString(text, "") // of a vault that no free space is kept in, nothing is said
 	return differs.ReplaceAllString(strings.ReplaceAll(text, s.path, "VAULT"), "X")
 }
+
+// TestABackupAddsNoMoreToTheVaultThanItMay lets one byte be added a second, which no backup ends with, by a daemon and
+// without.
+func TestABackupAddsNoMoreToTheVaultThanItMay(t *testing.T) {
+	t.Parallel()
+	without, with := newService(t, newVault(t), ""), newService(t, newVault(t), "")
+	p := with.begin()
+	for _, s := range []*service{without, with} {
+		image := randomImage(t, "a.raw", 8<<10)
+		if o := s.must(1, "backup", "web1", "--disk", "vda="+image, "--write-rate", "1", "--max-duration", "1s"); !strings.Contains(o.err, "longer than it may") {
+			t.Errorf("%s", o.err)
+		}
+		s.must(0, "backup", "web1", "--disk", "vda="+image, "--write-rate", "1GiB", "--read-rate", "1GiB")
+		s.must(2, "backup", "web1", "--disk", "vda="+image, "--write-rate", "0")
+		s.must(2, "backup", "web1", "--disk", "vda="+image, "--read-rate", "0")
+	}
+	with.end(p)
+}

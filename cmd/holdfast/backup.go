@@ -41,6 +41,7 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			&cli.StringFlag{Name: "memory", Usage: "use up to `SIZE` for buffers (default 128MiB)"},
 			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if more)"},
 			rateFlag(),
+			&cli.StringFlag{Name: "write-rate", Usage: "add at most `SIZE` a second to the vault"},
 			&cli.DurationFlag{Name: "max-duration", Usage: "give up after `TIME`, for example 2h; what was stored is used by the next backup"},
 			jsonFlag(),
 		}, machineFlags()...), waitFlags()...),
@@ -87,6 +88,9 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 	if o.request.Rate, err = rateOf(c); err != nil {
 		return o, err
 	}
+	if o.request.WriteRate, err = rateNamed(c, "write-rate"); err != nil {
+		return o, err
+	}
 	if o.request.MaxDuration, err = maxDurationOf(c); err != nil {
 		return o, err
 	}
@@ -109,13 +113,16 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 
 // rateFlag is that of commands that can be told to read slowly.
 func rateFlag() cli.Flag {
-	return &cli.StringFlag{Name: "rate", Usage: "read at most `SIZE` a second"}
+	return &cli.StringFlag{Name: "rate", Aliases: []string{"read-rate"}, Usage: "read at most `SIZE` a second"}
 }
 
-func rateOf(c *cli.Context) (int64, error) {
-	rate, err := sizeOf(c, "rate", 0)
-	if err == nil && c.IsSet("rate") && rate <= 0 {
-		err = usagef("--rate is 0")
+func rateOf(c *cli.Context) (int64, error) { return rateNamed(c, "rate") }
+
+// rateNamed returns bytes a second; 0: no limit.
+func rateNamed(c *cli.Context, flag string) (int64, error) {
+	rate, err := sizeOf(c, flag, 0)
+	if err == nil && c.IsSet(flag) && rate <= 0 {
+		err = usagef("--%s is 0", flag)
 	}
 	return rate, err
 }

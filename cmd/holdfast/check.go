@@ -27,7 +27,7 @@ fault is listed with every machine, point, disk and offset that it harms: then t
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "data", Usage: "read every block and compare its hash"},
 			&cli.Float64Flag{Name: "percent", Usage: "with --data: read `N` percent, what was not read for longest"},
-			&cli.StringFlag{Name: "rate", Usage: "with --data: read at most `SIZE` a second"},
+			&cli.StringFlag{Name: "rate", Aliases: []string{"read-rate"}, Usage: "with --data: read at most `SIZE` a second"},
 			&cli.BoolFlag{Name: "read-only", Usage: "write nothing into the vault"},
 			stateFlag(), jsonFlag(),
 		},

@@ -243,6 +243,25 @@ func TestAJobOfLowPriorityWaitsForOthersAndLetsThemGoBefore(t *testing.T) {
 	}
 }
 
+func TestAJobOfLowPriorityDoesNotWaitForOneThatWaitsForIt(t *testing.T) {
+	t.Parallel()
+	table := open(t, jobs.Options{})
+	begun, go1 := make(chan struct{}), make(chan struct{})
+	low := startSpec(t, table, jobs.Spec{Low: true, Alone: []string{"v sweep"}, Do: func(ctx context.Context, r *jobs.Report) (any, error) {
+		close(begun)
+		<-go1
+		return nil, r.GiveWay(ctx) // else it would wait for ten minutes
+	}})
+	<-begun
+	release := table.Hold("lent", "the test")
+	defer release()
+	waits := startSpec(t, table, jobs.Spec{Alone: []string{"v sweep"}, Do: nothing})
+	startSpec(t, table, jobs.Spec{Request: api.JobRequest{Vault: "lent"}, Do: nothing}) // it waits for its vault
+	close(go1)
+	end(t, table, low.ID)
+	end(t, table, waits.ID)
+}
+
 func TestNoJobOfAHeldVaultBegins(t *testing.T) {
 	t.Parallel()
 	table := open(t, jobs.Options{})

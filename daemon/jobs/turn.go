@@ -80,7 +80,7 @@ func (t *Table) mayBegin(j *job) bool {
 	}
 	same, inVault := 0, 0
 	for _, r := range t.working() {
-		if slices.ContainsFunc(j.spec.Alone, func(a string) bool { return slices.Contains(r.spec.Alone, a) }) {
+		if j.notBeside(r) {
 			return false
 		}
 		if r.spec.Low == j.spec.Low {
@@ -133,13 +133,19 @@ func (t *Table) working() []*job {
 	return slices.DeleteFunc(slices.Clone(t.running), func(r *job) bool { return r.returned })
 }
 
-// busy tells whether a job of usual priority runs or waits, and returns what is closed when that may
-// have changed.
+// busy tells whether another job of usual priority runs, or waits for anything but the end of this one, and returns
+// what is closed when that may have changed.
 func (t *Table) busy(but *job) (bool, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	usual := func(j *job) bool { return !j.spec.Low && j != but && !j.returned && len(t.held[j.head.Vault]) == 0 }
-	return slices.ContainsFunc(t.queue, usual) || slices.ContainsFunc(t.running, usual), t.moved
+	waits := func(j *job) bool { return usual(j) && !j.notBeside(but) }
+	return slices.ContainsFunc(t.queue, waits) || slices.ContainsFunc(t.running, usual), t.moved
+}
+
+// notBeside tells whether only one of two jobs may run at a time.
+func (j *job) notBeside(other *job) bool {
+	return slices.ContainsFunc(j.spec.Alone, func(a string) bool { return slices.Contains(other.spec.Alone, a) })
 }
 
 // Unfinished returns the jobs that run or wait, the first asked for first, of one vault or of all where it

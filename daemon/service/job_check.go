@@ -77,9 +77,7 @@ func runCheck(ctx context.Context, r *jobs.Report, v *blockstore.Vault, machine 
 			p.Read = done
 		}
 		r.Progress(p)
-		if o.Data {
-			r.GiveWay(ctx) // no lock is held while packs are read; the end of ctx is seen by who reads next
-		}
+		r.GiveWay(ctx) // no lock is held meanwhile; the end of ctx is seen by who reads next
 	}
 	if o.Point == "" {
 		return v.Check(ctx, how)

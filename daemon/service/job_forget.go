@@ -101,6 +101,7 @@ func (s *Service) sweep(ctx context.Context, r *jobs.Report, q api.JobRequest) (
 
 // runSweep sweeps; the result is there also of a sweep that failed on its way.
 func runSweep(ctx context.Context, r *jobs.Report, owner *blockstore.Owner, o blockstore.SweepOptions) (any, error) {
+	o.GiveWay = func(ctx context.Context) { r.GiveWay(ctx) } // the end of ctx is seen by who goes on
 	o.Progress = func(done, total int64) { r.Progress(jobs.Progress{Done: done, Total: total, Unit: "bytes"}) }
 	report, err := owner.Sweep(ctx, o)
 	if err != nil && report != nil && report.Freed > 0 {

@@ -22,6 +22,7 @@ import (
 type yard struct {
 	*service.Service
 	t          *testing.T
+	table      *jobs.Table
 	dir, vault string
 }
 
@@ -37,6 +38,7 @@ func newYard(t *testing.T) *yard {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close(context.Background()) })
+	y.table = table
 	y.Service = service.New(service.Options{
 		Vaults: &service.OneVault{Path: y.vault, Options: blockstore.OwnOptions{MinFree: -1}}, Jobs: table, Tool: "test", RestoreFolders: []string{filepath.Join(dir, "restores")},
 	})

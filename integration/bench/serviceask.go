@@ -62,6 +62,24 @@ func (q *questions) figures(t *table, group string) {
 	t.alone(group, "interface, p99", "ms", p99(all), atMost(50))
 }
 
+// statusAlone asks for the status of all while nothing else is done.
+func statusAlone(ctx context.Context, c *api.Client, t *table, group string) error {
+	const times = 300
+	var took []time.Duration
+	for range times {
+		began := time.Now()
+		if _, err := c.Status(ctx, api.StatusQuery{}); err != nil {
+			return fmt.Errorf("ask for the status: %w", err)
+		}
+		took = append(took, time.Since(began))
+		if err := pause(ctx, 25*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	t.alone(group, fmt.Sprintf("ask for status alone, %d times, p99", times), "ms", p99(took), atMost(50))
+	return nil
+}
+
 // p99 is in milliseconds.
 func p99(of []time.Duration) float64 {
 	if len(of) == 0 {

@@ -61,6 +61,9 @@ func (b *bench) storm(ctx context.Context) (err error) {
 	if err = errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
+	if err := statusAlone(ctx, c, &b.table, group); err != nil {
+		return err
+	}
 	anon, err := h.end()
 	if err != nil {
 		return err
