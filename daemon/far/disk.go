@@ -95,6 +95,20 @@ func (d *Disk) receive(ctx context.Context, off int64, parts [][]byte, full func
 		left += len(p)
 	}
 	i, k := 0, 0 // the part that is being filled, and how much of it is
+	for ; i < len(parts) && left >= smallest && d.v.stillAway() == nil; off, left = off+slotSize, left-slotSize {
+		n := min(left, slotSize)
+		if !d.byMemory(ctx, off, int64(n), func(b []byte) {
+			for len(b) > 0 {
+				took := copy(parts[i][k:], b)
+				if b, k = b[took:], k+took; k == len(parts[i]) {
+					full(i)
+					i, k = i+1, 0
+				}
+			}
+		}) {
+			break
+		}
+	}
 	for i < len(parts) {
 		err := d.v.ask(ctx, func() error {
 			r, err := d.v.from.DiskContent(d.v.purposely(ctx), d.v.o.Vault, string(d.point.Machine), string(d.point.ID), d.info.Name, off, int64(left))

@@ -120,6 +120,7 @@ type Server struct {
 	over     gate // histories and comparisons
 	reads    reads
 	names    names
+	windows  windows
 }
 
 // New makes a server. It answers nobody until [Server.Serve] is called.
@@ -134,6 +135,7 @@ func New(c Config) (*Server, error) {
 	s.logins = access.NewAttempts(s.limits.LoginFailures, time.Minute, nil)
 	s.refusals = access.NewAttempts(s.limits.RefusalsMinute, time.Minute, nil)
 	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
+	s.windows.gate.most = mostWindows
 	s.browse.most = s.limits.Browsing
 	s.api = newAPI(s.mux, c.Version)
 	s.register()

@@ -15,6 +15,7 @@ func (s *Server) register() {
 	s.registerContent()
 	s.registerFiles()
 	s.registerMaps()
+	s.registerWindows()
 	s.registerConfig()
 	s.registerTimeline()
 	s.registerWatching()
