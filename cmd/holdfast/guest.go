@@ -7,7 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/far"
 	"github.com/holdfast-backup/holdfast/fusefs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
@@ -58,7 +57,6 @@ func parseGuestRef(s string) (r guestRef, err error) {
 type guests struct {
 	ctx  context.Context
 	v    pointVault
-	own  *blockstore.Vault // v, where this process opened it
 	open map[pointRef]*guestfs.Guest
 
 	k     *console
@@ -77,14 +75,14 @@ func withGuests(c *cli.Context, k *console, do func(g *guests) error) error {
 	if err != nil {
 		return err
 	}
-	read := func(v pointVault, own *blockstore.Vault) error {
-		return do(&guests{ctx: c.Context, v: v, own: own, open: map[pointRef]*guestfs.Guest{}, k: k, keys: keys, given: keys != nil})
+	read := func(v pointVault) error {
+		return do(&guests{ctx: c.Context, v: v, open: map[pointRef]*guestfs.Guest{}, k: k, keys: keys, given: keys != nil})
 	}
 	if w := k.reader(c.Context, path); w != nil {
 		defer w.close()
 		return k.through(c.Context, w, path, purposeOf(c), func(ctx context.Context, v *far.Vault) error {
 			c.Context = ctx
-			return read(v, nil)
+			return read(v)
 		})
 	}
 	v, err := openVault(c.Context, k, path)
@@ -92,16 +90,7 @@ func withGuests(c *cli.Context, k *console, do func(g *guests) error) error {
 		return err
 	}
 	defer v.Close()
-	return read(ownVault{fusefs.FromVault(v), v}, v)
-}
-
-// opened is the vault itself, for what its maps prove without reading.
-func (g *guests) opened() (*blockstore.Vault, error) {
-	if g.own == nil {
-		return nil, usagef("files of several points are compared by who may open the vault").
-			hinted("run it as root; or mount the vault, which shows what you were granted, and compare there: diff -r")
-	}
-	return g.own, nil
+	return read(ownVault{fusefs.FromVault(v), v})
 }
 
 func (g *guests) guest(ref pointRef) (*guestfs.Guest, error) {
