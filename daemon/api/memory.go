@@ -75,7 +75,7 @@ func (c *Client) ShareMemory(ctx context.Context, memory *os.File) (name string,
 
 // DiskInto reads length bytes of a disk of a point, from offset on, into shared memory at a place there.
 func (c *Client) DiskInto(ctx context.Context, vault, machine, point, disk string, offset, length int64, memory string, at int64) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, usualDeadline, errDeadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.silent, errDeadline)
 	defer cancel()
 	resp, err := c.send(ctx, call{method: http.MethodGet, path: diskPath(vault, machine, point, disk), header: map[string]string{
 		"Range": fmt.Sprintf("bytes=%d-%d", offset, offset+length-1), IntoHeader: memory + " " + strconv.FormatInt(at, 10)}})

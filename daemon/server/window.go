@@ -40,8 +40,8 @@ type window struct {
 
 // Bounds of shared memory.
 const (
-	mostWindows   = 32 // at once; half of them of one caller
-	largestWindow = 16 << 20
+	mostWindows   = 16 // at once; half of them of one caller
+	largestWindow = 8 << 20
 )
 
 func (ws *windows) open(w *window) (name string) {
@@ -119,7 +119,7 @@ func (s *Server) share(ctx context.Context, c *call) (name string, leave func(),
 	size, err := memorySize(files[0])
 	if err != nil {
 		drop()
-		return "", nil, badRequest(http.StatusUnprocessableEntity, err.Error(), "make it with memfd_create, of at most 16 MiB")
+		return "", nil, badRequest(http.StatusUnprocessableEntity, err.Error(), "make it with memfd_create, of at most 8 MiB")
 	}
 	_, out, ok := s.windows.gate.enter(c.who.Name)
 	if !ok {
