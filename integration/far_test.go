@@ -244,7 +244,7 @@ func TestDamageIsToldToWhoReadsThroughTheDaemon(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := p.wait()
-			codes, outs = append(codes, o.code), append(outs, strings.ReplaceAll(o.out, target, "HOME"))
+			codes, outs = append(codes, o.code), append(outs, o.out)
 			if !strings.Contains(o.err, "offset") && !strings.Contains(o.err, "damaged") {
 				t.Errorf("holdfast %s as user %d: %s", line, uid, o.err)
 			}
@@ -255,7 +255,7 @@ func TestDamageIsToldToWhoReadsThroughTheDaemon(t *testing.T) {
 			files = append(files, hash)
 			os.Remove(target)
 		}
-		same := outs[0] == outs[1] || strings.HasPrefix(line, "cat ") // how much of it comes before the damage does not matter
+		same := outs[0] == outs[1] || !strings.HasPrefix(line, "tar ") // how much cat prints before the damage, and how long a restore takes, does not matter
 		if codes[0] != 4 || codes[1] != 4 || !same || files[0] != files[1] {
 			t.Errorf("holdfast %s: exit codes %v, %d and %d bytes, files %v", line, codes, len(outs[0]), len(outs[1]), files)
 		}
