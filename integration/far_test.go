@@ -229,7 +229,7 @@ func TestDamageIsToldToWhoReadsThroughTheDaemon(t *testing.T) {
 		return nil
 	})
 	flipByte(t, largest)
-	for _, line := range []string{"cat web1@latest:/srv/noise", "tar web1@latest:/srv", "restore web1@latest --to HOME --quiet", "restore web1@latest --to HOME --quiet --skip-damaged"} {
+	for _, line := range []string{"cat web1@latest:/srv/noise", "tar web1@latest:/srv/noise", "restore web1@latest --to HOME --quiet", "restore web1@latest --to HOME --quiet --skip-damaged"} {
 		var codes []int
 		var outs, files []string
 		for _, uid := range []int{0, farRestorer} {
