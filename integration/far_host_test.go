@@ -50,7 +50,10 @@ func newFarHost(t *testing.T) *farHost {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	h := &farHost{dir: dir, program: filepath.Join(dir, "holdfast"), guest: filepath.Join(dir, "guest"), image: filepath.Join(dir, "b.img")}
 	tool(t, "cp", binary, h.program)
-	v := newVaultAt(t, filepath.Join(dir, "vault"))
+	if err := os.Mkdir(filepath.Join(dir, "closed"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v := newVaultAt(t, filepath.Join(dir, "closed", "vault"))
 	h.makeGuest(t)
 	v.backup("web1", h.fileSystem(t, "a.img"), "--quiet")
 	if err := os.WriteFile(filepath.Join(h.guest, "etc/motd"), []byte("another greeting\n"), 0o644); err != nil {

@@ -33,6 +33,9 @@ func TestEachCommandDoesForAUserWhatWasGranted(t *testing.T) {
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "diff web1@latest:/etc web1@latest:/srv"},
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "history web1:/etc/motd"},
 		{[7]int{0, 0, 0, 0, 8, 8, 1}, "restore web1@latest --to HOME --quiet"},
+		{[7]int{0, 0, 0, 0, 8, 8, 1}, "diff web1@latest:/etc web1@latest:/etc"},
+		{[7]int{0, 0, 0, 0, 8, 8, 1}, "history web1:/etc/motd"},
+		{[7]int{0, 8, 8, 8, 8, 8, 1}, "history db1:/etc/motd"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "volumes db1@latest"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "cat db1@latest:/etc/motd"},
 		{[7]int{0, 8, 8, 8, 8, 8, 1}, "diff web1@latest db1@latest"},
@@ -217,5 +220,51 @@ func TestADaemonThatGoesAwayEndsWhatReadsThroughIt(t *testing.T) {
 	h.end(h.daemon)
 	h.daemon = h.again()
 	h.as(farRestorer, 0, "cat", "web1@latest:/etc/motd")
+	h.end(h.daemon)
+}
+
+// TestDamageIsToldToWhoReadsThroughTheDaemon flips a byte in the largest pack, and has root and a restorer read.
+func TestDamageIsToldToWhoReadsThroughTheDaemon(t *testing.T) {
+	t.Parallel()
+	h := newFarHost(t)
+	largest, size := "", int64(0)
+	filepath.WalkDir(filepath.Join(h.path, "packs"), func(name string, d os.DirEntry, err error) error {
+		if info, e := d.Info(); err == nil && e == nil && info.Mode().IsRegular() && info.Size() > size {
+			largest, size = name, info.Size()
+		}
+		return nil
+	})
+	flipByte(t, largest)
+	for _, line := range []string{"cat web1@latest:/srv/noise", "tar web1@latest:/srv/noise", "restore web1@latest --to HOME --quiet", "restore web1@latest --to HOME --quiet --skip-damaged"} {
+		var codes []int
+		var outs, files []string
+		for _, uid := range []int{0, farRestorer} {
+			target := filepath.Join(h.home(uid), "out")
+			cmd := h.commandAs(uid, strings.Fields(strings.ReplaceAll(line, "HOME", target))...)
+			if uid == 0 {
+				cmd.Env = append(cmd.Env, "HOLDFAST_DAEMON=off")
+			}
+			p := &running{t: t, cmd: cmd}
+			cmd.Stdout, cmd.Stderr = &p.out, &p.err
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			o := p.wait()
+			codes, outs = append(codes, o.code), append(outs, o.out)
+			if !strings.Contains(o.err, "offset") && !strings.Contains(o.err, "damaged") {
+				t.Errorf("holdfast %s as user %d: %s", line, uid, o.err)
+			}
+			hash := ""
+			if _, err := os.Stat(target); err == nil {
+				hash = hashFile(t, target)
+			}
+			files = append(files, hash)
+			os.Remove(target)
+		}
+		same := outs[0] == outs[1] || !strings.HasPrefix(line, "tar ") // how much cat prints before the damage, and how long a restore takes, does not matter
+		if codes[0] != 4 || codes[1] != 4 || !same || files[0] != files[1] {
+			t.Errorf("holdfast %s: exit codes %v, %d and %d bytes, files %v", line, codes, len(outs[0]), len(outs[1]), files)
+		}
+	}
 	h.end(h.daemon)
 }

@@ -48,10 +48,10 @@ func showAudit(ctx context.Context, k *console, q api.AuditQuery, asJSON, local 
 		if asJSON {
 			return k.json(list)
 		}
-		rows := [][]string{{"TIME", "WHO", "DID", "ON", "OUTCOME", "WHY"}}
+		rows := [][]string{{"TIME", "WHO", "DID", "ON", "OUTCOME", "WHY", "FOR, AS THE CLIENT SAID"}}
 		for _, e := range list {
 			on := strings.Join(strings.Fields(e.Vault+" "+e.Machine+" "+e.Object), " ")
-			rows = append(rows, []string{k.moment(e.Time.Time, local), e.Who, e.Action, dash(on), e.Outcome, e.Detail})
+			rows = append(rows, []string{k.moment(e.Time.Time, local), e.Who, e.Action, dash(on), e.Outcome, e.Detail, e.Said})
 		}
 		return k.table(rows)
 	})

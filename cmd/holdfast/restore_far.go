@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -46,6 +49,9 @@ func restoreFar(ctx context.Context, k *console, w *worker, o restoreOptions) er
 }
 
 func (o *restoreOptions) restoreThrough(ctx context.Context, k *console, v *far.Vault) error {
+	if _, err := os.Stat(o.vault); errors.Is(err, fs.ErrPermission) {
+		o.run.VaultPath = "" // what this user cannot reach, nothing is written into
+	}
 	p, err := v.Find(ctx, o.ref)
 	if err != nil {
 		return err

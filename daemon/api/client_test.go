@@ -78,6 +78,16 @@ func TestAnAnswerThatMakesNoSenseIsAnErrorAndNoMore(t *testing.T) {
 			r.Close()
 			t.Errorf("%s: a disk was read", name)
 		}
+		if m, err := c.DiskMap(t.Context(), "main", "web1", "latest", "vda", 0); err == nil && name != "another type" { // of an empty disk
+			t.Errorf("%s: %+v", name, m)
+		}
+		a, b := PointRef{Machine: "web1", Point: "p1"}, PointRef{Machine: "web1", Point: "p2"}
+		if err := c.CompareDisk(t.Context(), "main", a, b, "vda", func(Range) error { return nil }); err == nil {
+			t.Errorf("%s: disks were compared to their end", name)
+		}
+		if err := c.DiskInto(t.Context(), "main", "web1", "latest", "vda", 0, 10, "m", 0); err == nil {
+			t.Errorf("%s: a disk was read into memory", name)
+		}
 	}
 }
 

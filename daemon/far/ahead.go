@@ -89,13 +89,13 @@ func (d *Disk) runLocked(first, last int64) run {
 
 // fetch gets the pieces of a run; those that do not come are on their way no more.
 func (d *Disk) fetch(r run) error {
-	parts := make([][]byte, len(r.pieces))
+	parts := make([]part, len(r.pieces))
 	for k := range parts {
-		parts[k] = make([]byte, d.lengthOf(r.first+int64(k)))
+		parts[k].length = int(d.lengthOf(r.first + int64(k)))
 	}
 	came := 0
 	err := d.receive(d.v.ctx, r.first*piece, parts, func(k int) {
-		r.pieces[k].data = parts[k]
+		r.pieces[k].data = parts[k].data
 		d.arrived(r.first+int64(k), r.pieces[k])
 		came = k + 1
 	})

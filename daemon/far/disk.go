@@ -84,17 +84,54 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 
 // Direct fills p with the disk's bytes at off, past the cache; all of it is to lie within the disk.
 func (d *Disk) Direct(ctx context.Context, p []byte, off int64) error {
-	return d.receive(ctx, off, [][]byte{p}, func(int) {})
+	return d.receive(ctx, off, []part{{p, len(p)}}, func(int) {})
+}
+
+// part is what is received into; it is made when its bytes come, unless it is there.
+type part struct {
+	data   []byte // of that length; nil: not made yet
+	length int
+}
+
+// fill copies to a part from its byte k on, and returns how much that took of b.
+func (p *part) fill(k int, b []byte) int {
+	b = b[:min(len(b), p.length-k)]
+	if p.data == nil && len(b) == p.length {
+		p.data = append([]byte(nil), b...) // not cleared first
+		return len(b)
+	}
+	return copy(p.make()[k:], b)
+}
+
+func (p *part) make() []byte {
+	if p.data == nil {
+		p.data = make([]byte, p.length)
+	}
+	return p.data
 }
 
 // receive fills parts, which follow each other from off on, from the daemon, and calls full with the number of
 // each as soon as it is. An error is of the first byte that is not there.
-func (d *Disk) receive(ctx context.Context, off int64, parts [][]byte, full func(part int)) error {
+func (d *Disk) receive(ctx context.Context, off int64, parts []part, full func(i int)) error {
 	left := 0
 	for _, p := range parts {
-		left += len(p)
+		left += p.length
 	}
 	i, k := 0, 0 // the part that is being filled, and how much of it is
+	for ; i < len(parts) && left >= smallest && d.v.stillAway() == nil; off, left = off+slotSize, left-slotSize {
+		n := min(left, slotSize)
+		if !d.byMemory(ctx, off, int64(n), func(b []byte) {
+			for len(b) > 0 {
+				took := parts[i].fill(k, b)
+				if b, k = b[took:], k+took; k == parts[i].length {
+					full(i)
+					i, k = i+1, 0
+				}
+			}
+		}) {
+			break
+		}
+	}
 	for i < len(parts) {
 		err := d.v.ask(ctx, func() error {
 			r, err := d.v.from.DiskContent(d.v.purposely(ctx), d.v.o.Vault, string(d.point.Machine), string(d.point.ID), d.info.Name, off, int64(left))
@@ -103,7 +140,7 @@ func (d *Disk) receive(ctx context.Context, off int64, parts [][]byte, full func
 			}
 			defer r.Close()
 			for moved := false; i < len(parts); i, k = i+1, 0 {
-				got, err := io.ReadFull(r, parts[i][k:])
+				got, err := io.ReadFull(r, parts[i].make()[k:])
 				k, off, left, moved = k+got, off+int64(got), left-got, moved || got > 0
 				switch {
 				case err == nil:

@@ -32,6 +32,9 @@ func (v *Vault) Points(ctx context.Context) ([]*blockstore.Point, error) {
 		told, err = v.from.Points(v.purposely(ctx), v.o.Vault, "")
 		return err
 	})
+	if err != nil {
+		told = []api.Point{}
+	}
 	if err != nil && (before.told == nil || !errors.Is(err, fs.ErrPermission)) {
 		return nil, err
 	}

@@ -49,6 +49,10 @@ type Vault struct {
 	cache  *cache
 	once   sync.Once // for Lost
 
+	sharing   sync.Mutex // guards what follows; held while memory is shared
+	shared    *memory    // nil: none
+	shareNext time.Time  // not to be tried before
+
 	mu     sync.Mutex // guards what follows
 	away   error      // what was said of the daemon when it was found away
 	until  time.Time  // till when it is taken to be still so
@@ -90,6 +94,13 @@ func New(ctx context.Context, from Daemon, o Options) *Vault {
 // Close ends what reads ahead, and waits for it.
 func (v *Vault) Close() {
 	v.cancel()
+	v.sharing.Lock()
+	m := v.shared
+	v.shared = nil
+	v.sharing.Unlock()
+	if m != nil {
+		m.close()
+	}
 	v.ahead.Wait()
 }
 

@@ -128,6 +128,7 @@ type Server struct {
 	over      gate // histories and comparisons
 	reads     reads
 	names     names
+	windows   windows
 }
 
 // New makes a server. It answers nobody until [Server.Serve] is called.
@@ -144,6 +145,7 @@ func New(c Config) (*Server, error) {
 	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
 	s.browse.most, s.downloads.most = s.limits.Browsing, s.limits.Downloads
 	s.guesses = access.NewAttempts(s.limits.Guesses, time.Minute, nil)
+	s.windows.gate.most = mostWindows
 	s.api = newAPI(s.mux, c.Version)
 	s.register()
 	describeFully(s.api.OpenAPI())

@@ -16,6 +16,7 @@ import (
 
 type diskIn struct {
 	DiskIn
+	Into  string `header:"Holdfast-Into" maxLength:"64" doc:"Where in shared memory the range goes: NAME OFFSET (see share-memory)."`
 	Range string `header:"Range" maxLength:"4096" doc:"Which bytes; missing: all." example:"bytes=0-1048575"`
 }
 
@@ -38,6 +39,12 @@ func (s *Server) registerContent() {
 		return &stream{func(hc huma.Context) {
 			defer disk.Close()
 			r, w := humago.Unwrap(hc)
+			if in.Into != "" {
+				if err := s.into(w, in, disk, c.who.Name); err != nil {
+					send(w, s.explain(err))
+				}
+				return
+			}
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set("Cache-Control", "no-store")
 			content := &section{disk: disk, size: disk.Size(), ctx: hc.Context()}

@@ -62,16 +62,21 @@ func (s *Server) lend(ctx context.Context, c *call, vault string) (release, leav
 
 // hold keeps the answer open until the client is gone, or may not have the vault any more.
 func (s *Server) hold(hc huma.Context, c *call) {
+	s.last(hc, &s.follow, "{}\n", func() bool { return c.again() && c.who.MayAll(access.Lend) })
+}
+
+// last answers with a line, and with signs of life as long as the client is there and still may. It was let in by a gate.
+func (s *Server) last(hc huma.Context, in *gate, text string, may func() bool) {
 	hc.SetHeader("Content-Type", "application/x-ndjson")
 	hc.SetHeader("Cache-Control", "no-store")
 	hc.SetStatus(http.StatusOK)
 	beat := time.NewTicker(s.limits.Beat)
 	defer beat.Stop()
-	for text := "{}\n"; say(hc, text) == nil && c.again() && c.who.MayAll(access.Lend); text = "\n" {
+	for ; say(hc, text) == nil && may(); text = "\n" {
 		select {
 		case <-hc.Context().Done():
 			return
-		case <-s.follow.ended():
+		case <-in.ended():
 			return
 		case <-beat.C:
 		}

@@ -164,6 +164,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		defer cancel()
 		s.follow.close()
 		s.over.close()
+		s.windows.gate.close()
 		if server.Shutdown(grace) != nil {
 			end()
 			return server.Close()
@@ -180,12 +181,15 @@ func (s *Server) connected(ctx context.Context, c net.Conn) context.Context {
 		return ctx
 	}
 	p := peer{local: true, id: s.c.Access.Identify(*counted.peer)}
-	if u, ok := counted.Conn.(*net.UnixConn); ok && s.c.Access.Peer(p.id).MaySome(access.Backup) {
+	if u, ok := counted.Conn.(*net.UnixConn); ok && mayHand(s.c.Access.Peer(p.id)) {
 		counted.hand = &handover{conn: u, owner: counted.peer.UID, held: &s.held}
 		p.hand = counted.hand
 	}
 	return context.WithValue(ctx, peerKey, p)
 }
+
+// mayHand tells whether open files are taken from somebody: to be backed up, or to be read into.
+func mayHand(p *access.Principal) bool { return p.MaySome(access.Backup) || p.MaySome(access.Read) }
 
 // credentials asks for the peer of a Unix socket; nil for another connection.
 func credentials(c net.Conn) (*access.PeerCred, error) {

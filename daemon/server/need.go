@@ -47,7 +47,8 @@ func (c *call) allow(ctx context.Context, n need) error {
 	}
 	switch {
 	case c.who.MayAll(n.what):
-		return c.noteName(ctx, n)
+		c.noteName(ctx, n)
+		return nil
 	case n.machine == nil:
 		return c.who.Refuse(n.what, "")
 	case !c.who.MaySome(n.what):
@@ -105,16 +106,14 @@ func (c *call) refuse(ctx context.Context, n need) error {
 }
 
 // noteName has the audit log call a machine by its name, when content of it is read, even where
-// the permission does not depend on it.
-func (c *call) noteName(ctx context.Context, n need) error {
+// the permission does not depend on it. Where that cannot be told it is called as the client did.
+func (c *call) noteName(ctx context.Context, n need) {
 	if n.what != access.Read || n.machine == nil {
-		return nil
+		return
 	}
-	m, err := c.meant(ctx, n)
-	if m != nil {
+	if m, err := c.meant(ctx, n); err == nil && m != nil {
 		c.entry.Machine = m.Name
 	}
-	return err
 }
 
 // machine finds a machine by name or id, as it is now; nil when there is none, or more than one is called so.

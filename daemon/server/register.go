@@ -16,6 +16,7 @@ func (s *Server) register() {
 	s.registerFiles()
 	s.registerSearch()
 	s.registerMaps()
+	s.registerWindows()
 	s.registerConfig()
 	s.registerTimeline()
 	s.registerWatching()

@@ -66,7 +66,7 @@ func Announce(dir string, list []Announced) error {
 const maxAnnounced = 1 << 20 // bytes
 
 // FindAnnounced tells whether the vault at a path is one that the daemon of a folder owns. Where nothing is
-// announced, or the vault cannot be looked at, it is not.
+// announced, or the vault cannot be looked at, it is not; one that this user cannot even reach goes by its path.
 func FindAnnounced(dir, path string) (a Announced, ok bool) {
 	f, err := os.Open(filepath.Join(dir, announceName))
 	if err != nil {
@@ -78,6 +78,9 @@ func FindAnnounced(dir, path string) (a Announced, ok bool) {
 		return a, false
 	}
 	dev, ino, err := fileID(path)
+	if errors.Is(err, fs.ErrPermission) { // a folder above it is closed: nothing but its path can be told
+		return announcedAt(list, path)
+	}
 	if err != nil {
 		return a, false
 	}
@@ -98,6 +101,17 @@ func FindAnnounced(dir, path string) (a Announced, ok bool) {
 		}
 	}
 	return a, false
+}
+
+// announcedAt finds a vault by the path at which its daemon has it.
+func announcedAt(list []Announced, path string) (Announced, bool) {
+	abs, err := filepath.Abs(path)
+	for _, a := range list {
+		if err == nil && filepath.Clean(a.Path) == abs {
+			return a, true
+		}
+	}
+	return Announced{}, false
 }
 
 // newestVault is the file of VAULT of the highest generation.

@@ -22,6 +22,9 @@ func (o owned) Find(context.Context, string) (service.Known, error) { return o.k
 func (o owned) Read(_ context.Context, _ string, do func(*blockstore.Vault) error) error {
 	return do(o.Vault)
 }
+func (o owned) Lasting(ctx context.Context, _ string, do func(context.Context, *blockstore.Vault) error) error {
+	return do(ctx, o.Vault)
+}
 func (o owned) Own(_ context.Context, _ string, _ service.Purpose, do func(*blockstore.Owner) error) error {
 	return do(o.Owner)
 }
