@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -64,12 +65,13 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	return one, nil
 }
 
-// unowned notes why nothing can be written into a vault. A command that has it for a while is none of that.
+// unowned notes why nothing can be written into a vault. A command that has it for a while is none of that; this
+// process is, whose calls into a file system that hung still hold the vault.
 func unowned(f *status.VaultFacts, why error) {
 	var busy *blockstore.BusyError
 	switch {
 	case why == nil || f.Problem != "":
-	case errors.As(why, &busy) && !busy.OtherHost && !busy.Lost:
+	case errors.As(why, &busy) && !busy.OtherHost && !busy.Lost && busy.Owner.PID != os.Getpid():
 		f.Waits = why.Error()
 	default:
 		f.Unowned = why.Error()
