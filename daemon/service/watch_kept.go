@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
-	"github.com/holdfast-backup/holdfast/daemon/status"
 	"github.com/holdfast-backup/holdfast/daemon/smallfile"
+	"github.com/holdfast-backup/holdfast/daemon/status"
 )
 
 const (
