@@ -75,7 +75,7 @@ type heldVault struct {
 // opened is a vault while it is open.
 type opened struct {
 	owner   *blockstore.Owner
-	reclaim bool          // it is full: room can be made in it, and nothing stored
+	reclaim error         // it is full, which this says: room can be made in it, and nothing stored; nil: it is not
 	hung    chan struct{} // closed when its file system does not answer
 	hang    error         // set before that
 	once    sync.Once
@@ -172,7 +172,7 @@ func (h *heldVault) open(ctx context.Context) error {
 	c.owner, err = h.own(ctx, conf.Path, o)
 	if errors.Is(err, blockstore.ErrFull) {
 		h.log.Warn("the vault is full: nothing is stored in it until there is room", "error", err)
-		o.Reclaim, c.reclaim = true, true
+		o.Reclaim, c.reclaim = true, err
 		c.owner, err = h.own(ctx, conf.Path, o)
 	}
 	if err != nil {
@@ -292,7 +292,7 @@ func (h *heldVault) useOpened(ctx context.Context, to service.Purpose, do func(*
 	if err != nil {
 		return err
 	}
-	if c.reclaim && to == service.ToStore {
+	if c.reclaim != nil && to == service.ToStore {
 		release()
 		if c, release, err = h.afresh(ctx, c); err != nil {
 			return err

@@ -175,9 +175,9 @@ func (h *heldVault) inPlace(c *opened) error {
 func (h *heldVault) afresh(ctx context.Context, was *opened) (*opened, func(), error) {
 	h.closeUnused(ctx, was)
 	c, release, err := h.take(ctx)
-	if err == nil && c.reclaim {
+	if err == nil && c.reclaim != nil {
 		release()
-		err = fmt.Errorf("vault %s: %w", h.config().Path, blockstore.ErrFull)
+		err = c.reclaim
 	}
 	return c, release, err
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,22 +91,16 @@ func (m *mounts) leave(which func(*heldVault, *shown) bool) {
 // mount shows a vault until ctx ends, with a reader of its own: the vault's owner may
 // be replaced meanwhile.
 func (d *Daemon) mount(ctx context.Context, h *heldVault, conf config.Mount) error {
-	if err := h.awaitOpen(ctx); err != nil {
-		return err
-	}
-	known := h.known()
-	own, err := d.ownOptions(h.config())
-	if err != nil {
-		return err
-	}
-	log := d.log.With("vault", known.Name)
-	open := own.Options
-	open.Hung = func(err error) { log.Error("reads from the mount wait", "error", err) }
-	v, err := blockstore.Open(ctx, known.Path, open)
+	v, err := d.openForMount(ctx, h)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
+	known := h.known()
+	if known.Name == "" {
+		known.Name = v.Info().Name
+	}
+	log := d.log.With("vault", known.Name)
 	o := fusefs.Options{AllowOther: conf.AllowOther, Describe: func(p *blockstore.Point) any { return service.DescribePoint(p) }, Log: log, Busy: func(err error) { log.Warn("the mount is in use", "error", err) }}
 	if conf.Group != "" {
 		if o.Group, err = config.GroupID(conf.Group); err != nil {
@@ -141,6 +136,52 @@ func (d *Daemon) mount(ctx context.Context, h *heldVault, conf config.Mount) err
 		return s.UnmountLazily()
 	}
 	return nil
+}
+
+// openForMount opens a vault as soon as that can be read, whether this process may write into it or not.
+func (d *Daemon) openForMount(ctx context.Context, h *heldVault) (*blockstore.Vault, error) {
+	for {
+		was, changed, err := h.tried(ctx)
+		if err != nil {
+			return nil, err
+		}
+		own, err := d.ownOptions(h.config())
+		if err == nil {
+			open := own.Options
+			open.Hung = func(err error) { h.log.Error("reads from the mount wait", "error", err) }
+			var v *blockstore.Vault
+			if v, err = blockstore.Open(ctx, h.known().Path, open); err == nil {
+				return v, nil
+			}
+		}
+		if was {
+			return nil, err
+		}
+		select {
+		case <-changed: // with the next attempt to own it
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tried returns when the vault is open, or was, or cannot be opened; and what is closed when that may change. One that
+// hangs is left alone.
+func (h *heldVault) tried(ctx context.Context) (was bool, changed <-chan struct{}, err error) {
+	for {
+		h.mu.Lock()
+		var hang *blockstore.HangError
+		was, failed, changed := h.was, h.problem != nil && !errors.As(h.problem, &hang), h.changed
+		h.mu.Unlock()
+		if was || failed {
+			return was, changed, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false, nil, ctx.Err()
+		}
+	}
 }
 
 // awaitOpen returns when the vault is open, or was.

@@ -115,6 +115,9 @@ func (h *heldVault) known() service.Known {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := service.Known{ID: h.id, Name: h.conf.Name, Path: h.conf.Path}
+	if h.current == nil && h.lent == "" && !h.closing {
+		k.Unowned = h.problem
+	}
 	if k.Name == "" {
 		k.Name = h.name
 	}

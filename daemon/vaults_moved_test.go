@@ -114,7 +114,7 @@ func TestWhoMakesRoomInAFullVaultIsNotCutShortByABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.mu.Lock()
-	h.current.reclaim = true
+	h.current.reclaim = blockstore.ErrFull
 	h.mu.Unlock()
 	err = vs.Own(t.Context(), dir, service.ToChange, func(sweeping *blockstore.Owner) error {
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

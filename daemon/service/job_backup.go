@@ -49,8 +49,21 @@ func (s *Service) backupBody(h How) body {
 			made = b.describe(result, time.Since(began))
 			return nil
 		})
-		return made, err
+		return made, s.adviseOnFull(ctx, q.Vault, err)
 	}
+}
+
+// adviseOnFull adds to the error of a vault that was full from the start what gives space back.
+func (s *Service) adviseOnFull(ctx context.Context, vault string, err error) error {
+	var told *HintError
+	if !errors.Is(err, blockstore.ErrFull) || errors.As(err, &told) {
+		return err
+	}
+	advised := err
+	if s.vaults.Read(ctx, vault, func(v *blockstore.Vault) error { advised = whatHelps(ctx, v, err); return nil }) != nil {
+		return err
+	}
+	return advised
 }
 
 // backing is one backup.

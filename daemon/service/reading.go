@@ -28,6 +28,9 @@ func (s *Service) Vaults(ctx context.Context) ([]api.VaultInfo, error) {
 	for _, k := range known {
 		err := s.vaults.Read(ctx, k.Key(), func(v *blockstore.Vault) error {
 			info, err := DescribeVaultInfo(ctx, v, time.Now())
+			if k.Name != "" {
+				info.Name = k.Name
+			}
 			all = append(all, info)
 			return err
 		})

@@ -19,6 +19,7 @@ import (
 type Known struct {
 	ID         blockstore.VaultID
 	Name, Path string
+	Unowned    error // why nothing can be written into it by who is to own it; nil: it can, or nobody tried yet
 }
 
 // Key names the vault in jobs: by its id or, where that is not known, its path.

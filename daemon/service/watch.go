@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,7 +34,12 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 	machines := make([][]blockstore.Machine, len(known))
 	for i, k := range known {
 		f.Vaults[i], machines[i] = s.patiently(ctx, k, f.Now)
+		if k.Name != "" {
+			f.Vaults[i].Vault.Name = k.Name
+		}
+		unowned(&f.Vaults[i], k.Unowned)
 	}
+	distinguish(f.Vaults)
 	if err := ctx.Err(); err != nil {
 		return api.Status{}, err
 	}
@@ -57,6 +63,32 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 		return one, Hinted(fmt.Errorf("machine %s: %w", q.Machine, blockstore.ErrNotFound), "`holdfast status` lists all machines")
 	}
 	return one, nil
+}
+
+// unowned notes why nothing can be written into a vault. A command that has it for a while is none of that; this
+// process is, whose calls into a file system that hung still hold the vault.
+func unowned(f *status.VaultFacts, why error) {
+	var busy *blockstore.BusyError
+	switch {
+	case why == nil || f.Problem != "":
+	case errors.As(why, &busy) && !busy.OtherHost && !busy.Lost && busy.Owner.PID != os.Getpid():
+		f.Waits = why.Error()
+	default:
+		f.Unowned = why.Error()
+	}
+}
+
+// distinguish names vaults by their paths that are called alike.
+func distinguish(all []status.VaultFacts) {
+	count := map[string]int{}
+	for i := range all {
+		count[all[i].Vault.Name]++
+	}
+	for i := range all {
+		if v := &all[i].Vault; count[v.Name] > 1 {
+			v.Name = v.Path
+		}
+	}
 }
 
 // known are the vaults that a query is about: all, so that no VM is taken for unprotected which another one protects,

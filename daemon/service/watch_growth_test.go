@@ -1,11 +1,15 @@
 package service
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/status"
 )
@@ -47,5 +51,41 @@ func TestHowMuchIsInUseIsRememberedOnceADay(t *testing.T) {
 	}
 	if got := look(at.Add(time.Hour), 500); len(got) != 2 {
 		t.Errorf("it was not kept again: %v", got)
+	}
+}
+
+func TestAVaultThatThisProcessCannotGetBackIsUnowned(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		why            error
+		unowned, waits bool
+	}{
+		{nil, false, false},
+		{errors.New("read-only file system"), true, false},
+		{&blockstore.BusyError{Owner: blockstore.Ownership{PID: 1}}, false, true},
+		{&blockstore.BusyError{Owner: blockstore.Ownership{PID: os.Getpid()}}, true, false}, // it hung there
+		{&blockstore.BusyError{OtherHost: true}, true, false},
+	} {
+		var f status.VaultFacts
+		if unowned(&f, c.why); (f.Unowned != "") != c.unowned || (f.Waits != "") != c.waits {
+			t.Errorf("%v: unowned %q, waits %q", c.why, f.Unowned, f.Waits)
+		}
+	}
+}
+
+func TestAFullVaultSaysWhatGivesSpaceBackWhoeverOwnsIt(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "v")
+	if _, err := blockstore.Create(t.Context(), dir, blockstore.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Vaults: &OneVault{Path: dir}})
+	full := fmt.Errorf("open vault: %w", blockstore.ErrFull)
+	if p := Explain(s.adviseOnFull(t.Context(), dir, full)); p.Exit != 7 || !strings.Contains(p.Hint, "sweep --plan-free") {
+		t.Errorf("%+v", p)
+	}
+	told := Hinted(full, "known")
+	if got := s.adviseOnFull(t.Context(), dir, told); got != error(told) {
+		t.Errorf("what was told already: %v", got)
 	}
 }

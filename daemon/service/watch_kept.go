@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/policy"
 	"github.com/holdfast-backup/holdfast/daemon/smallfile"
+	"github.com/holdfast-backup/holdfast/daemon/status"
 )
 
 const (
@@ -77,10 +78,8 @@ func (s *Service) keep(now *api.Status, before *api.Status) {
 	kept := *now
 	if before != nil {
 		there := map[string]bool{}
-		for _, v := range now.Vaults {
-			there[v.Name] = true
-		}
 		for _, v := range before.Vaults {
+			there[v.Name] = slices.ContainsFunc(now.Vaults, func(n api.VaultStatus) bool { return n.Name == v.Name || status.SameVault(n.Vault, v.Vault) })
 			if there[v.Name] {
 				continue
 			}

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,22 +102,32 @@ func InVault(s api.Status, id, path string) api.Status {
 // notAsked begins the warning that VMs of the host did not answer.
 const notAsked = "not every VM of this host could be asked: "
 
+// SameVault tells whether two are one: by id or, where that is not known of both, by path.
+func SameVault(a, b api.Vault) bool {
+	if a.ID != "" && b.ID != "" {
+		return a.ID == b.ID
+	}
+	return a.Path == b.Path
+}
+
 // keptStatus is what is known of a vault that cannot be read, and of its machines.
 func keptStatus(v *VaultFacts, before *api.Status, now time.Time) (api.VaultStatus, []api.MachineStatus) {
 	kept := api.VaultStatus{Vault: v.Vault}
 	var machines []api.MachineStatus
 	if before != nil {
 		for _, old := range before.Vaults {
-			if old.ID != v.Vault.ID && (v.Vault.ID != "" || old.Path != v.Vault.Path) {
+			if !SameVault(old.Vault, v.Vault) || old.Problem != "" && old.AsOf == nil { // of which nothing was known, either
 				continue
 			}
 			kept = old
+			kept.Name, kept.Path = cmp.Or(v.Vault.Name, old.Name), cmp.Or(v.Vault.Path, old.Path)
 			if kept.AsOf == nil {
 				at := before.Time
 				kept.AsOf = &at
 			}
 			for _, m := range before.Machines {
 				if m.Vault == old.Name {
+					m.Vault = kept.Name
 					machines = append(machines, aged(m, now))
 				}
 			}

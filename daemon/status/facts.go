@@ -23,6 +23,8 @@ type Facts struct {
 type VaultFacts struct {
 	Vault    api.Vault
 	Problem  string // why it cannot be read; then nothing below is set
+	Unowned  string // why nothing can be stored in it; "": it can, as far as is known
+	Waits    string // for whom who stores in it waits; "": for nobody
 	Unread   string // why some of its records cannot be read; "": all can
 	Machines []MachineFacts
 	Policies int // that it has

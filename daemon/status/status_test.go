@@ -211,6 +211,32 @@ func TestSinceWhenAMachineIsUnprotectedIsRemembered(t *testing.T) {
 	}
 }
 
+func TestAVaultOfWhichNothingIsKnownIsNotTakenForAnother(t *testing.T) {
+	t.Parallel()
+	sealed := VaultFacts{Vault: api.Vault{Name: "sealed", Path: "/srv/sealed"}, Problem: "no key"}
+	missing := VaultFacts{Vault: api.Vault{Name: "missing", Path: "/srv/missing"}, Problem: "no such folder"}
+	before := Compose(Facts{Now: now, Vaults: []VaultFacts{sealed, missing}})
+	s := Compose(Facts{Now: now.Add(time.Hour), Before: &before, Vaults: []VaultFacts{sealed, missing}})
+	for i, want := range []string{"sealed", "missing"} {
+		if v := s.Vaults[i]; v.Name != want || v.AsOf != nil || !strings.HasPrefix(s.Reasons[i], "vault "+want) {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+func TestAVaultInWhichNothingCanBeStoredIsAtRisk(t *testing.T) {
+	t.Parallel()
+	ro, busy := wellVault(), wellVault()
+	ro.Unowned, busy.Waits = "read-only file system", "pid 7 has it"
+	s := Compose(Facts{Now: now, Vaults: []VaultFacts{ro, busy}})
+	if !s.AtRisk || len(s.Reasons) != 1 || !strings.Contains(s.Reasons[0], "nothing can be stored in it: read-only file system") {
+		t.Errorf("reasons %q", s.Reasons)
+	}
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "pid 7 has it") {
+		t.Errorf("warnings %q", s.Warnings)
+	}
+}
+
 func TestAForecastBelievesWhatWasMeasuredBeforeWhatWasStored(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour

@@ -56,6 +56,9 @@ func ratio(a, b int64) float64 {
 
 func vaultRisks(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
 	why := []string{}
+	if v.Unowned != "" {
+		why = append(why, "nothing can be stored in it: "+v.Unowned)
+	}
 	if v.Unread != "" {
 		why = append(why, v.Unread)
 	}
@@ -85,6 +88,9 @@ func vaultWarnings(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
 		case soon != nil && soon.Sub(now) < fullSoon:
 			all = append(all, fmt.Sprintf("it may be full as early as %s", day(soon)))
 		}
+	}
+	if v.Waits != "" {
+		all = append(all, "who is to store in it waits: "+v.Waits)
 	}
 	if v.SweepProblem != "" {
 		all = append(all, "the last sweep: "+v.SweepProblem)
