@@ -52,7 +52,7 @@ func fileRefs(words []string) (a, b guestRef, named bool, err error) {
 func diffFiles(ctx context.Context, k *console, t api.Timeline, vault string, o diffFilesOptions) error {
 	q := api.DiffQuery{Content: o.content}
 	for at, r := range map[*api.GuestAt]guestRef{&q.A: o.a, &q.B: o.b} {
-		*at = api.GuestAt{Vault: vault, PointRef: r.point, Volume: volumeOf(r), Path: r.path}
+		*at = api.GuestAt{Vault: vault, PointRef: r.point, Volume: r.volume, Path: r.path}
 	}
 	var w filesWriter = &filesText{k: k}
 	if o.json {

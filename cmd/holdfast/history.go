@@ -79,7 +79,7 @@ func parseAllRef(s string) (guestRef, error) {
 }
 
 func showHistory(ctx context.Context, k *console, t api.Timeline, vault string, o historyOptions) error {
-	q := api.HistoryQuery{Vault: vault, Machine: o.ref.point.Machine, Volume: volumeOf(o.ref), Path: o.ref.path, NoSums: o.noSums}
+	q := api.HistoryQuery{Vault: vault, Machine: o.ref.point.Machine, Volume: o.ref.volume, Path: o.ref.path, NoSums: o.noSums}
 	for to, at := range map[**api.Time]time.Time{&q.Since: o.since, &q.Until: o.until} {
 		if !at.IsZero() {
 			*to = &api.Time{Time: at}
@@ -97,14 +97,6 @@ func showHistory(ctx context.Context, k *console, t api.Timeline, vault string, 
 		k.warn(w)
 	}
 	return o.show(k, &h)
-}
-
-// volumeOf is the volume that r names: C: is the root of a Windows guest.
-func volumeOf(r guestRef) string {
-	if strings.EqualFold(r.volume, "c") {
-		return ""
-	}
-	return r.volume
 }
 
 // show prints a history. Versions that cannot be read are warnings, damaged ones an error.

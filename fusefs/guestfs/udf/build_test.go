@@ -69,13 +69,16 @@ func build(t testing.TB, r recipe) []byte {
 // damage is believed.
 func mend(img []byte, block int64) {
 	for at := int64(len(img)) - block; at >= 0; at -= 4 { // what lies in another first
+		if le.Uint32(img[at:]) == 0 {
+			continue
+		}
 		kind, n := le.Uint16(img[at:]), int64(le.Uint16(img[at+10:]))
 		version := le.Uint16(img[at+2:])
 		if known := kind >= 1 && kind <= 9 || kind >= 256 && kind <= 266; !known && kind != 0 || version != 2 && version != 3 || img[at+5] != 0 || at+tagSize+n > int64(len(img)) || n == 0 && kind != 0 {
 			continue
 		}
 		if kind == 0 && !bytes.HasPrefix(img[at+17:], []byte("*UDF Sparing")) {
-			continue
+			continue // which has no kind, but a version
 		}
 		le.PutUint16(img[at+8:], crc(img[at+tagSize:at+tagSize+n]))
 		sum := byte(0)
