@@ -5,6 +5,7 @@
 //	                                         disks/<disk>.raw
 //	                                         files/volumes.json
 //	                                         files/<volume>/<the guest's files>
+//	                                         files/root/<the same, as the guest sees them>
 //	<mount>/<machine>/latest -> the newest point's folder
 //
 // [Mount] mounts it and returns a [Server]; [Vault] and [Disk] are what it needs
@@ -30,6 +31,12 @@
 // of it whatever owners say; where others are let in, the kernel judges by them. Devices are
 // shown and cannot be opened (nodev). A few volumes are open at a time, and none for long
 // when nobody uses it: guests.go.
+//
+// files/root is the guest's root as a whole, where one is found: its volumes joined by its
+// fstab, or a folder for each drive of Windows by its letter (files/root/C). What the point
+// does not hold there is a line of volumes.json and of the log, and the folder that lies below
+// it is shown. Absolute links are as everywhere in files/: they lead where they say, or
+// within files/root if that is asked for.
 //
 // These inodes are not nodes of the library, which keeps each that the kernel knows in
 // memory: their kernel names say all ([guestTree]), so that walking millions of files

@@ -19,8 +19,8 @@ const filesName = "files"
 const intoGuest = syscall.Errno(0x7fff0001)
 
 // filesNode is a point's files folder: a folder for each volume whose file system can be
-// read, and volumes.json, which names the others, too. The disks' tables are read when
-// it is listed, a volume when it is looked up.
+// read, the guest's root as a whole (guestroot.go), and volumes.json, which names the others, too. The
+// disks' tables are read when it is listed, and what holds the root; a volume when it is looked up.
 type filesNode struct {
 	fs.Inode
 	t *tree
@@ -43,22 +43,34 @@ func (n *filesNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if name == volumesJSONName {
 		return child(ctx, &n.Inode, &volumesJSONNode{t: n.t, p: n.p}, volumesJSONStable(n.p), out, forever)
 	}
+	if name == rootName {
+		switch root := n.t.guests.root(n.p); {
+		case root == nil:
+		case root.Windows():
+			return child(ctx, &n.Inode, &drivesNode{t: n.t, p: n.p}, drivesStable(n.p), out, forever)
+		default:
+			return nil, n.t.enterMount(n.p, root, "/", out)
+		}
+	}
 	if _, err := n.t.guests.guest(n.p).Volume(name); err != nil {
 		if passes := n.passing(); passes != nil {
 			return nil, n.t.errno(passes, n.p, filesName)
 		}
 		return nil, syscall.ENOENT
 	}
-	return nil, n.t.enter(n.p, name, out)
+	return nil, n.t.enter(n.t.guests.show(n.p, name, ""), 0, out)
 }
 
-// enter fills out with the root of a volume.
-func (t *tree) enter(p *blockstore.Point, volume string, out *fuse.EntryOut) syscall.Errno {
-	n, errno := t.raw.inode(t.guests.show(p, volume), 0)
+// enter fills out with a folder of a volume, its root for 0.
+func (t *tree) enter(s *shown, ino uint64, out *fuse.EntryOut) syscall.Errno {
+	n, errno := t.raw.inode(s, 0)
 	if errno != 0 {
 		return errno
 	}
-	if err := n.entry(n.fsys.Root(), out); err != nil {
+	if ino == 0 {
+		ino = n.fsys.Root()
+	}
+	if err := n.entry(ino, out); err != nil {
 		return n.errno(err)
 	}
 	return intoGuest
@@ -69,9 +81,12 @@ func (n *filesNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 		return nil, n.t.errno(err, n.p, filesName)
 	}
 	list := []fuse.DirEntry{entry(volumesJSONName, volumesJSONStable(n.p))}
+	if root := n.t.guests.root(n.p); root != nil {
+		list = append(list, entry(rootName, drivesStable(n.p)))
+	}
 	for _, v := range n.t.guests.guest(n.p).Volumes() {
 		id, err := v.Identify()
-		if err == nil && id.Readable && fileName(v.Name) {
+		if err == nil && id.Readable && fileName(v.Name) && v.Name != rootName {
 			list = append(list, fuse.DirEntry{Name: v.Name, Mode: fuse.S_IFDIR, Ino: ino(kindVolume, string(n.p.ID), v.Name)})
 		}
 	}

@@ -97,7 +97,7 @@ func TestGuestFilesLookAsTheyDidInTheGuest(t *testing.T) {
 	root, srv := guestTrees()
 	m, _ := mount(t, guestVault(set, root, srv), withGuests(quick(), set))
 	in := "cd $M/web/latest/files; "
-	expect(t, m, in+"ls", "vda\nvdb\nvolumes.json")
+	expect(t, m, in+"ls", "root\nvda\nvdb\nvolumes.json")
 	expect(t, m, in+"cat vda/etc/fstab vdb/www/index", "/dev/vda / ext4 d\n/dev/vdb /srv xfs d\n/dev/vdc /gone xfs d\nhello")
 	expect(t, m, in+"stat -c '%A %u %g %s %h %y' vda/bin/su vda/home/ann vda/etc", `
 -rwsr-xr-x 0 7 4 1 2026-11-01 02:03:04.567890123 +0000
@@ -161,7 +161,7 @@ func TestVolumesJSONNamesVolumesAndWhatTheyWere(t *testing.T) {
 			t.Errorf("%s is not in\n%s", want, text)
 		}
 	}
-	expect(t, m, "ls $M/web/latest/files; ls $M/web/latest/files/vdl 2>&1 || true", "vda\nvdb\nvolumes.json\nls: cannot access '"+m+"/web/latest/files/vdl': Operation not supported")
+	expect(t, m, "ls $M/web/latest/files; ls $M/web/latest/files/vdl 2>&1 || true", "root\nvda\nvdb\nvolumes.json\nls: cannot access '"+m+"/web/latest/files/vdl': Operation not supported")
 }
 
 func TestFoldersOfAHundredThousandEntriesAreListedWhole(t *testing.T) {

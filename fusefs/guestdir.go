@@ -78,7 +78,13 @@ func (r *guestTree) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fu
 		if entry == nil || e.Name == "." || e.Name == ".." {
 			return entry != nil
 		}
-		if err := d.node.entry(ino, entry); err != nil {
+		other, err := d.node.crossed(e.Name)
+		if other != nil {
+			err = other.entry(other.ino, entry)
+		} else if err == nil {
+			err = d.node.found(e.Name, ino, entry)
+		}
+		if err != nil {
 			*entry = fuse.EntryOut{}
 		} else {
 			out.FixMode(entry.Mode)

@@ -1,10 +1,12 @@
 package fusefs
 
 import (
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
 
 // resolved is where the absolute target of a link lies in the mount: on the volume that
@@ -17,6 +19,9 @@ func (t *tree) resolved(s *shown, target string) string {
 	}
 	guest := t.guests.guest(s.point)
 	in := folder + "/" + filesName + "/"
+	if s.mount != "" {
+		return t.resolvedInRoot(s, in+rootName, target)
+	}
 	v, err := guest.Volume(s.volume)
 	if err != nil {
 		return target
@@ -33,6 +38,35 @@ func (t *tree) resolved(s *shown, target string) string {
 		return target
 	}
 	return strings.TrimSuffix(in+on.Name+rest, "/")
+}
+
+// resolvedInRoot is resolved for a link in the guest's root: the target lies there, too.
+func (t *tree) resolvedInRoot(s *shown, in, target string) string {
+	root, err := t.guests.guest(s.point).Root()
+	if err != nil || !root.Windows() {
+		return strings.TrimSuffix(in+path.Clean(target), "/")
+	}
+	at, drive := path.Clean(target), s.mount
+	if letter := strings.TrimPrefix(at, "/"); len(letter) >= 2 && letter[1] == ':' {
+		drive, at = "/"+strings.ToUpper(letter[:1])+":", letter[2:]
+	} else if strings.HasPrefix(strings.ToLower(letter), "volume{") {
+		on, rest, err := root.Locate(at)
+		i := slices.IndexFunc(root.Mounts(), func(m guestfs.Mount) bool { return m.Volume == on })
+		switch {
+		case err != nil:
+			return target
+		case on == root.Volume():
+			drive, at = "/", rest
+		case i < 0:
+			return strings.TrimSuffix(strings.TrimSuffix(in, rootName)+on.Name+rest, "/")
+		default:
+			drive, at = root.Mounts()[i].At, rest
+		}
+	}
+	if drive == "/" {
+		drive = "/" + root.Drives()[0]
+	}
+	return strings.TrimSuffix(in+strings.TrimSuffix(drive, ":")+at, "/")
 }
 
 // folderOf is the path of a point's folder, "" when it is not shown any more.

@@ -103,10 +103,22 @@ func (n *guestNode) attr(a gtree.Attr, out *fuse.Attr) error {
 }
 
 func (n *guestNode) lookup(name string, out *fuse.EntryOut) error {
+	if other, err := n.crossed(name); other != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return other.entry(other.ino, out)
+	}
 	ino, err := n.fsys.Lookup(n.ino, name)
 	if err != nil {
 		return err
 	}
+	return n.found(name, ino, out)
+}
+
+// found answers a lookup of an entry at which nothing is mounted.
+func (n *guestNode) found(name string, ino uint64, out *fuse.EntryOut) error {
+	n.leadsTo(name, ino)
 	return n.entry(ino, out)
 }
 

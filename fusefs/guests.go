@@ -38,13 +38,17 @@ type guests struct {
 type volumeName struct {
 	point  blockstore.PointID
 	volume string
+	mount  string
 }
 
 // shown is a volume of a point that was looked up. The volume itself comes and goes.
 type shown struct {
 	point  *blockstore.Point
 	volume string
+	mount  string // where it is in the guest's root, as part of which it is shown; "": by itself
 	base   uint64 // of inode numbers
+
+	leads map[uint64]string // folders below which others are mounted, by inode: their paths; guarded by guests.mu
 
 	at   *guestfs.Volume // guarded by guests.mu; nil: closed
 	used time.Time       // guarded by guests.mu
@@ -108,13 +112,17 @@ func (d *lazyDisk) ReadAt(p []byte, off int64) (int, error) {
 
 var errSlots = errors.New("more volumes were looked into than one mount can name: unmount and mount again")
 
-// show returns what is known of a volume.
-func (g *guests) show(p *blockstore.Point, volume string) *shown {
+// show returns what is known of a volume by itself, or where it is mounted.
+func (g *guests) show(p *blockstore.Point, volume, mount string) *shown {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	name := volumeName{p.ID, volume}
+	name := volumeName{p.ID, volume, mount}
 	if g.byName[name] == nil {
-		g.byName[name] = &shown{point: p, volume: volume, base: ino(kindVolume, string(p.ID), volume)}
+		s := &shown{point: p, volume: volume, mount: mount, base: ino(kindVolume, string(p.ID), volume), leads: map[uint64]string{}}
+		if mount != "" {
+			s.base = ino(kindMount, string(p.ID), mount)
+		}
+		g.byName[name] = s
 		g.volumes = append(g.volumes, g.byName[name])
 	}
 	return g.byName[name]

@@ -19,6 +19,8 @@ const (
 	kindFiles       = "files"
 	kindVolumesJSON = "volumes.json"
 	kindVolume      = "volume" // the number that its inodes are moved by
+	kindMount       = "mount"  // the same of a volume as part of the guest's root
+	kindDrives      = "drives"
 )
 
 // rootIno is the root's inode number.

@@ -86,7 +86,28 @@ func DescribeVolumes(g *guestfs.Guest) api.GuestVolumes {
 			v.Drop()
 		}
 	}
+	if root != nil {
+		all.Root = describeRoot(root)
+	}
 	return all
+}
+
+func describeRoot(root *guestfs.View) *api.GuestRoot {
+	a := &api.GuestRoot{Volume: root.Volume().Name, Mounts: []api.GuestMount{}, Notes: texts(root.Notes())}
+	if drives := root.Drives(); len(drives) > 0 {
+		a.Drive = drives[0]
+	}
+	for _, m := range root.Mounts() {
+		one := api.GuestMount{At: text(m.Called), Device: text(m.Device)}
+		if m.Volume != nil {
+			one.Volume = m.Volume.Name
+		}
+		if m.Err != nil {
+			one.Error = text(m.Err.Error())
+		}
+		a.Mounts = append(a.Mounts, one)
+	}
+	return a
 }
 
 func describeVolume(v *guestfs.Volume) api.GuestVolume {

@@ -65,6 +65,13 @@ func listVolumes(k *console, g *guests, ref pointRef, json bool) error {
 			k.say("note: volume %s: %s", v.Name, n)
 		}
 	}
+	if all.Root != nil {
+		for _, m := range all.Root.Mounts {
+			if m.Error != "" {
+				k.say("note: %s", m.Error)
+			}
+		}
+	}
 	for _, n := range all.Notes {
 		k.say("note: %s", n)
 	}

@@ -8,6 +8,24 @@ type GuestVolumes struct {
 	Point   string        `json:"point,omitempty"` // its id, in answers of the daemon
 	Volumes []GuestVolume `json:"volumes"`
 	Notes   []string      `json:"notes"` // on tables and volume groups
+
+	Root *GuestRoot `json:"root,omitempty"` // missing where none can be read
+}
+
+// GuestRoot is what the guest itself sees: files/root.
+type GuestRoot struct {
+	Volume string       `json:"volume"`          // that holds it
+	Drive  string       `json:"drive,omitempty"` // its letter, of Windows: "C:"
+	Mounts []GuestMount `json:"mounts"`
+	Notes  []string     `json:"notes"`
+}
+
+// GuestMount is a volume that the guest mounts, by its fstab or registry.
+type GuestMount struct {
+	At     string `json:"at"`               // a path, or a drive: "D:"
+	Device string `json:"device"`           // by the guest's name for it
+	Volume string `json:"volume,omitempty"` // missing where the point does not hold it
+	Error  string `json:"error,omitempty"`  // why not; files/root has the folder that lies below
 }
 
 // GuestVolume is a partition, a disk without partitions, an array, what an encrypted volume

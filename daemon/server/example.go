@@ -51,7 +51,8 @@ var (
 	exampleGuestTime = time.Date(2026, 11, 22, 21, 4, 11, 123456789, time.UTC)
 	exampleVolumes   = api.GuestVolumes{Point: "p01c7p2q9", Notes: []string{}, Volumes: []api.GuestVolume{{Name: "vda1", Type: "ext4", UUID: "3b1f9c52-6a0e-4f7b-9c55-0a1d2e3f4a5b",
 		Size: 20 << 30, Journal: "replayed", MountedAt: []string{"/"}, Disk: "vda", Readable: true, Notes: []string{},
-		Partition: &api.GuestPartition{Scheme: "gpt", Number: 1, Offset: 1 << 20, Type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", UUID: "0f6f6a35-6c5b-4e0c-8f8e-0a7cf5a3a5d1"}}}}
+		Partition: &api.GuestPartition{Scheme: "gpt", Number: 1, Offset: 1 << 20, Type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", UUID: "0f6f6a35-6c5b-4e0c-8f8e-0a7cf5a3a5d1"}}},
+		Root: &api.GuestRoot{Volume: "vda1", Notes: []string{}, Mounts: []api.GuestMount{{At: "/srv", Device: "/dev/vdb1", Error: "/srv (/dev/vdb1) is not in this point: vdb was left out (it is on NFS)"}}}}
 	exampleFile = api.GuestFile{Name: "passwd", Path: "/etc/passwd", Volume: "vda1", Inode: 131, Type: "file", Mode: "0644", Permissions: "-rw-r--r--", Links: 1,
 		Size: 1542, Modified: &exampleGuestTime}
 	exampleFolder = api.GuestFolder{Point: "p01c7p2q9", Entries: []api.GuestFile{exampleFile}, Next: "p01c7p2q9.17.passwd",
