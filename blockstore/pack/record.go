@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/holdfast-backup/holdfast/blockstore/content"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
 // Encoder turns content into records. It belongs to one goroutine; its zero

@@ -17,8 +17,10 @@ func TestOneDaemonLivesInAFolderAndTheNextWaitsForItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !Alive(dir) || !Alive(dir) {
-		t.Error("the daemon is not seen")
+	for range 2 { // looking takes nothing from it
+		if !Alive(dir) {
+			t.Error("the daemon is not seen")
+		}
 	}
 	at, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -14,8 +14,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // facts are all that a restore keeps of one file, as text that can be compared.

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // TestFastCommitsAreApplied copies a mounted image behind fsyncs that the kernel

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // updateEnv makes the fixture anew, which needs root and a kernel with fast commits.

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // kernelOptions are file systems that the kernel mounts and writes itself.

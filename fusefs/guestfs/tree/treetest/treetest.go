@@ -25,7 +25,7 @@ type Node struct {
 	Entries []tree.Entry
 	Xattrs  map[string][]byte
 	Streams []tree.Stream // that it says to have; of zeros
-	Err     error // of whatever is asked of it
+	Err     error         // of whatever is asked of it
 }
 
 // FS is a tree of nodes. Paths of its methods have no leading slash.
