@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 func historyCommand(k *console) *cli.Command {
@@ -114,7 +118,10 @@ func (o *historyOptions) show(k *console, h *api.FileHistory) error {
 		if err := k.json(h); err != nil {
 			return err
 		}
-		return damaged
+		return errors.Join(damaged, o.never(h))
+	}
+	if err := o.never(h); err != nil {
+		return err
 	}
 	if err := k.table(o.rows(k, h), 2, 4); err != nil {
 		return err
@@ -135,6 +142,17 @@ func (o *historyOptions) show(k *console, h *api.FileHistory) error {
 		}
 	}
 	return damaged
+}
+
+// never returns an error where none of the points has anything at the path.
+func (o *historyOptions) never(h *api.FileHistory) error {
+	for _, v := range h.Versions {
+		if v.State != "absent" {
+			return nil
+		}
+	}
+	return service.Hinted(fmt.Errorf("%s:%s was there at none of %s: %w", o.ref.point.Machine, h.Path, count(h.Points, "point"), fs.ErrNotExist),
+		fmt.Sprintf("`holdfast find %s@all --name '%s'` finds files by their names", o.ref.point.Machine, path.Base(h.Path)))
 }
 
 func (o *historyOptions) rows(k *console, h *api.FileHistory) [][]string {

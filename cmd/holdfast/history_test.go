@@ -35,6 +35,7 @@ func TestFilesAreFollowedAndComparedOverPoints(t *testing.T) {
 	}
 	y.must(exitWarnings, "history", "web1:/gone/x").says(t, "unreadable")
 	y.must(exitNotFound, "history", "web9:/x")
+	y.must(exitNotFound, "history", "web1:/home/ann/never").says(t, "at none of 2 points")
 	y.must(exitNotFound, "history", "web1:/x", "--until", "2000-01-01")
 	y.must(exitUsage, "history", "web1")
 	y.must(exitUsage, "history", "web1@latest:/x")

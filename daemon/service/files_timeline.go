@@ -20,7 +20,7 @@ func (s *Service) GuestHistory(ctx context.Context, q api.HistoryQuery, progress
 	if strings.ContainsRune(q.Path, 0) {
 		return h, invalidf("no name of a guest holds a zero byte")
 	}
-	err = s.acrossPoints(ctx, q.Vault, q.Machine, func(v *blockstore.Vault) error {
+	err = s.acrossPoints(ctx, q.Vault, q.Machine, func(ctx context.Context, v *blockstore.Vault) error {
 		h, err = HistoryOf(ctx, v, q, nil, progress)
 		return err
 	})
@@ -67,28 +67,31 @@ func (s *Service) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.Fi
 	if strings.ContainsRune(q.A.Path+q.B.Path, 0) {
 		return d, invalidf("no name of a guest holds a zero byte")
 	}
-	err = s.acrossPoints(ctx, q.A.Vault, q.A.Machine, func(v *blockstore.Vault) error {
+	err = s.acrossPoints(ctx, q.A.Vault, q.A.Machine, func(ctx context.Context, v *blockstore.Vault) error {
 		d, err = DiffOf(ctx, v, q, nil, fn, progress)
 		return err
 	})
 	return d, err
 }
 
-// acrossPoints calls do with a vault, in its turn. A panic of a reader is an error.
-func (s *Service) acrossPoints(ctx context.Context, vault, machine string, do func(*blockstore.Vault) error) error {
+// acrossPoints calls do with a vault, in its turn, until somebody needs the vault alone. A panic of a reader is an error.
+func (s *Service) acrossPoints(ctx context.Context, vault, machine string, do func(context.Context, *blockstore.Vault) error) error {
 	if err := s.files.enter(ctx); err != nil {
 		return err
 	}
 	defer s.files.leave()
-	return s.vaults.Read(ctx, vault, func(v *blockstore.Vault) (err error) {
+	return s.vaults.Lasting(ctx, vault, func(ctx context.Context, v *blockstore.Vault) (err error) {
 		defer func() {
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			if fault := recover(); fault != nil {
 				s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it", "machine", machine,
 					"panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 				err = errReader
 			}
 		}()
-		return do(v)
+		return do(ctx, v)
 	})
 }
 
