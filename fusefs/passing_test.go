@@ -46,5 +46,5 @@ ls: cannot access 'files/vdb': Permission denied
 cat: disks/vda.raw: Permission denied`)
 	}
 	refused.Store(false)
-	expect(t, m, in+"cat files/vdb/www/index; ls files; grep -c '\"name\"' files/volumes.json", "hello\nvda\nvdb\nvolumes.json\n2")
+	expect(t, m, in+"cat files/vdb/www/index; ls files; grep -c '\"name\"' files/volumes.json", "hello\nroot\nvda\nvdb\nvolumes.json\n2")
 }
