@@ -27,7 +27,7 @@ func newApp(k *console) *cli.App {
 			group("Machines", doctorCommand(k)),
 			group("Policies", policyCommand(k)), group("Policies", applyCommand(k)), group("Policies", pruneCommand(k)),
 			group("Look", statusCommand(k)), group("Look", pointsCommand(k)), group("Look", pointCommand(k)), group("Look", diffCommand(k)), group("Look", mountCommand(k)),
-			group("Look", reportCommand(k)), group("Look", ignoreCommand(k)), group("Look", notifyCommand(k)),
+			group("Look", reportCommand(k)), group("Look", ignoreCommand(k)), group("Look", testNotifyCommand(k)),
 			group("Restore", restoreCommand(k)),
 			group("Files", volumesCommand(k)), group("Files", lsCommand(k)), group("Files", catCommand(k)), group("Files", cpCommand(k)),
 			group("Files", tarCommand(k)), group("Files", findFilesCommand(k)), group("Files", catalogueCommand(k)), group("Files", historyCommand(k)),

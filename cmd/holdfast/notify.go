@@ -17,16 +17,12 @@ const usualConfig = "/etc/holdfast/config.yaml"
 // maxConfigFile is how long a configuration may be, in bytes.
 const maxConfigFile = 1 << 20
 
-func notifyCommand(k *console) *cli.Command {
-	return &cli.Command{Name: "notify", Usage: "who is told what goes wrong", Subcommands: []*cli.Command{notifyTestCommand(k)}}
-}
-
-func notifyTestCommand(k *console) *cli.Command {
+func testNotifyCommand(k *console) *cli.Command {
 	return &cli.Command{
-		Name:        "test",
-		Usage:       "send a message to everybody who is told",
+		Name:        "test-notify",
+		Usage:       "send a message to everybody who is told of problems",
 		Description: "Sends a message to every webhook and address under `notifications` in the daemon's configuration,\nand asks the heartbeat's URL, each once and at once. Exit code 1: somebody was not reached.",
-		UsageText:   "holdfast notify test\nholdfast notify test --config /etc/holdfast/config.yaml",
+		UsageText:   "holdfast test-notify\nholdfast test-notify --config /etc/holdfast/config.yaml",
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "config", Usage: "`FILE`: the daemon's configuration", Value: usualConfig}, jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if _, err := takeArgs(c); err != nil {

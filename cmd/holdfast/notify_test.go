@@ -29,12 +29,12 @@ func TestATestMessageGoesToEverybody(t *testing.T) {
 	}
 	good := fmt.Sprintf("state: /x\nvaults: []\nnotifications:\n  webhooks:\n    - url: %s/hook\n      format: slack\n  heartbeat: {url: %s/beat}\n", server.URL, server.URL)
 	config(good)
-	s.must(exitDone, "notify", "test", "--config", file).says(t, "webhook 1: taken\nheartbeat: taken\n")
+	s.must(exitDone, "test-notify", "--config", file).says(t, "webhook 1: taken\nheartbeat: taken\n")
 	if a, b := <-asked, <-asked; a != "POST /hook" || b != "GET /beat" {
 		t.Errorf("%s, %s", a, b)
 	}
 	config(good + "  mail:\n    server: 127.0.0.1:1\n    from: a@example.com\n    to: [b@example.com]\n  repeat: 2d\n")
-	s.must(exitFailed, "notify", "test", "--config", file).says(t, "1 of 3 were not reached")
+	s.must(exitFailed, "test-notify", "--config", file).says(t, "1 of 3 were not reached")
 	for text, want := range map[string]string{
 		"vaults: []\n":                                     "there is no section notifications",
 		"notifications: {}\n":                              "notifications is empty",
@@ -44,7 +44,7 @@ func TestATestMessageGoesToEverybody(t *testing.T) {
 		"{": "line 1",
 	} {
 		config(text)
-		s.must(exitFailed, "notify", "test", "--config", file).says(t, want)
+		s.must(exitFailed, "test-notify", "--config", file).says(t, want)
 	}
-	s.must(exitNotFound, "notify", "test", "--config", file+".not")
+	s.must(exitNotFound, "test-notify", "--config", file+".not")
 }
