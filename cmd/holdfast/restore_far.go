@@ -36,6 +36,9 @@ func (d *farDisk) ReadAt(p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
+// CostlyToRead is part of restore.CostlyDisk: each reading is a request.
+func (d *farDisk) CostlyToRead() {}
+
 // restoreFar restores disks of a point through the daemon that owns the vault: what this user writes to is opened
 // by this user.
 func restoreFar(ctx context.Context, k *console, w *worker, o restoreOptions) error {
@@ -60,6 +63,7 @@ func (o *restoreOptions) restoreThrough(ctx context.Context, k *console, v *far.
 	if err != nil {
 		return err
 	}
+	o.run.Workers = far.AtOnce // most of them wait for the daemon
 	began := time.Now()
 	var res restore.Result
 	err = k.measure("restore", true, o.quiet, func(set func(done, total int64)) error {

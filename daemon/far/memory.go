@@ -18,10 +18,13 @@ type sharing interface {
 	DiskInto(ctx context.Context, vault, machine, point, disk string, offset, length int64, memory string, at int64) error
 }
 
+// AtOnce is how many may well read a vault at once, for nothing but its bytes.
+const AtOnce = 6
+
 // Shared memory is some slots of which each takes one range.
 const (
 	slotSize  = 1 << 20
-	slotCount = 6
+	slotCount = AtOnce
 	// smallest is the least that is worth it, in bytes.
 	smallest = 128 << 10
 	// shareAgain is after which time sharing is tried again where it failed: a daemon was started again, say.

@@ -30,6 +30,13 @@ type Disk interface {
 	Extents(ctx context.Context, off, length int64, fn func(blockstore.Extent) error) error
 }
 
+// CostlyDisk is a Disk of which each reading costs much, however short it is: one that
+// another process reads, say. It is read in large pieces.
+type CostlyDisk interface {
+	Disk
+	CostlyToRead() // does nothing
+}
+
 var _ Disk = (*blockstore.Disk)(nil)
 
 // Kind says what a target is.

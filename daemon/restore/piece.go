@@ -41,8 +41,14 @@ func (p piece) len() int64 {
 	return n
 }
 
-// step is the constant of that name, or a block where that is larger.
-func (s *source) step() int64 { return max(step, int64(s.disk.BlockSize())) }
+// step is the constant of that name, or a block where that is larger, or all at once where
+// each reading of the disk costs much.
+func (s *source) step() int64 {
+	if _, costly := s.disk.(CostlyDisk); costly {
+		return window
+	}
+	return max(step, int64(s.disk.BlockSize()))
+}
 
 // pieces cuts the disk into pieces, so that scattered small runs of data cost one
 // piece for each step rather than each run. The order of pieces is not that of

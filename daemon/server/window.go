@@ -42,6 +42,9 @@ type window struct {
 const (
 	mostWindows   = 16 // at once; half of them of one caller
 	largestWindow = 8 << 20
+
+	// warm is how much is decoded before it is written, in bytes: it lies in a cache of the processor then.
+	warm = 256 << 10
 )
 
 func (ws *windows) open(w *window) (name string) {
@@ -169,7 +172,7 @@ func (s *Server) into(w http.ResponseWriter, in *diskIn, disk Disk, who string) 
 	buf := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
 	for pos := from; pos <= to; {
-		part := (*buf)[:min(int64(len(*buf)), to-pos+1)]
+		part := (*buf)[:min(warm, to-pos+1)]
 		n, err := disk.ReadAt(part, pos)
 		if n < len(part) {
 			if err == nil || err == io.EOF {
