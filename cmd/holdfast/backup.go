@@ -40,7 +40,7 @@ holdfast backup db1 --disk vda=/dev/vg0/db1 --disk vdb=/vms/db1-data.raw`,
 			&cli.BoolFlag{Name: "paranoid", Usage: "decompress and compare whatever is stored"},
 			&cli.StringFlag{Name: "memory", Usage: "use up to `SIZE` for buffers (default 128MiB)"},
 			&cli.StringFlag{Name: "min-free", Usage: "`SIZE`: leave so much free where the vault lies, or none (default 5 %, or 20GiB if more)"},
-			rateFlag(),
+			&cli.StringFlag{Name: "rate", Aliases: []string{"read-rate"}, Usage: "read at most `SIZE` a second"},
 			&cli.StringFlag{Name: "write-rate", Usage: "add at most `SIZE` a second to the vault"},
 			&cli.DurationFlag{Name: "max-duration", Usage: "give up after `TIME`, for example 2h; what was stored is used by the next backup"},
 			jsonFlag(),
@@ -109,11 +109,6 @@ func backupOptionsOf(k *console, c *cli.Context) (o backupOptions, err error) {
 		return o, nil // nothing has to be remembered of images that are named
 	}
 	return o, err
-}
-
-// rateFlag is that of commands that can be told to read slowly.
-func rateFlag() cli.Flag {
-	return &cli.StringFlag{Name: "rate", Aliases: []string{"read-rate"}, Usage: "read at most `SIZE` a second"}
 }
 
 func rateOf(c *cli.Context) (int64, error) { return rateNamed(c, "rate") }

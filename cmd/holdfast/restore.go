@@ -63,7 +63,7 @@ stops the restore, unless --skip-damaged puts zeros there, lists them and exits 
 			yesFlag(),
 			&cli.BoolFlag{Name: "verify", Usage: "read back what was written and compare it"},
 			&cli.BoolFlag{Name: "skip-damaged", Usage: "put zeros where data is damaged, list where, and go on"},
-			rateFlag(),
+			&cli.StringFlag{Name: "rate", Aliases: []string{"read-rate", "write-rate"}, Usage: "read, and so write, at most `SIZE` a second"},
 			&cli.StringFlag{Name: "mode", Usage: "`MODE`: permissions of files, in octal (default 0600)"},
 			&cli.StringFlag{Name: "owner", Usage: "`USER[:GROUP]`: whom to give files to (default: whoever restores)"},
 			jsonFlag(),
