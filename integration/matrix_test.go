@@ -136,6 +136,9 @@ func TestABackupKilledAroundItsCommitLosesNothing(t *testing.T) {
 		}
 		b := p.vault.start("backup", "web-1", "--min-free", "none")
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}}, 60_000)
+		for err == unix.EINTR {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}}, 60_000)
+		}
 		if n != 1 {
 			t.Errorf("nothing was written of a point: %v", err)
 		}
