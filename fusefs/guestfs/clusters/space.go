@@ -28,14 +28,3 @@ type Cursor interface {
 func (s *Space) valid(c uint32) bool  { return c >= 2 && c-2 < s.Count }
 func (s *Space) place(c uint32) int64 { return s.Data + int64(c-2)*s.Cluster }
 func (s *Space) bytes() int64         { return int64(s.Count) * s.Cluster }
-
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}

@@ -118,7 +118,7 @@ func (v *volume) raw(self fileSet) iter.Seq2[rawEntry, error] {
 			}
 			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
 				b := buf[:min(end-part.Off, folderRead)]
-				if err := readFull(v.r, b, part.Off); err != nil {
+				if err := tree.ReadFull(v.r, b, part.Off); err != nil {
 					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
 					return
 				}

@@ -69,7 +69,7 @@ func staleBlocks(t *testing.T, v *volume) (stale int) {
 	}
 	was, is := make([]byte, o.block), make([]byte, o.block)
 	for _, c := range o.copies {
-		if readFull(o.dev, was, int64(c.block)*o.block) != nil || readFull(o, is, int64(c.block)*o.block) != nil {
+		if tree.ReadFull(o.dev, was, int64(c.block)*o.block) != nil || tree.ReadFull(o, is, int64(c.block)*o.block) != nil {
 			t.Fatal("cannot read a block")
 		}
 		if !bytes.Equal(was, is) {
@@ -178,14 +178,14 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 			}
 			block := v.sb.blockSize
 			got := make([]byte, 200*block)
-			if err := readFull(v.dev, got, 4950*block); err != nil {
+			if err := tree.ReadFull(v.dev, got, 4950*block); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, want[4950*block:][:len(got)]) {
 				t.Error("the blocks differ from those that e2fsck wrote")
 			}
 			odd := make([]byte, 3*block+5)
-			if err := readFull(v.dev, odd, 4999*block+7); err != nil || !bytes.Equal(odd, want[4999*block+7:][:len(odd)]) {
+			if err := tree.ReadFull(v.dev, odd, 4999*block+7); err != nil || !bytes.Equal(odd, want[4999*block+7:][:len(odd)]) {
 				t.Error("a read across the edges of blocks differs")
 			}
 		})

@@ -118,7 +118,7 @@ func (v *volume) raw(self entry) iter.Seq2[rawEntry, error] {
 			}
 			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
 				b := buf[:min(end-part.Off, folderRead)]
-				if err := readFull(v.r, b, part.Off); err != nil {
+				if err := tree.ReadFull(v.r, b, part.Off); err != nil {
 					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
 					return
 				}
@@ -185,7 +185,7 @@ func (v *volume) entryBytes(at int64) ([]byte, error) {
 		piece = make([]byte, entryPiece)
 		if n, _ := v.r.ReadAt(piece, begin); int64(n) < at-begin+entrySize {
 			b := make([]byte, entrySize)
-			return b, readFull(v.r, b, at)
+			return b, tree.ReadFull(v.r, b, at)
 		} else if n == entryPiece {
 			v.entries.Put(begin, piece, entryPiece)
 		}

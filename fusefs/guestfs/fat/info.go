@@ -84,7 +84,7 @@ func (v *volume) free() (int64, bool) {
 		return 0, false
 	}
 	b := make([]byte, 512)
-	if readFull(v.r, b, v.infoAt) != nil || le.Uint32(b) != infoLead || le.Uint32(b[484:]) != infoStruct || le.Uint32(b[508:]) != infoTail {
+	if tree.ReadFull(v.r, b, v.infoAt) != nil || le.Uint32(b) != infoLead || le.Uint32(b[484:]) != infoStruct || le.Uint32(b[508:]) != infoTail {
 		return 0, false
 	}
 	n := le.Uint32(b[488:])
