@@ -79,7 +79,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/ntfs/wof":                {},
 	"fusefs/guestfs/ntfs/wof/woftest":        {"fusefs/guestfs/ntfs/wof"}, // compresses for tests
 	// What several readers need.
-	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree"}, // of FAT and exFAT
+	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree", "fusefs/guestfs/lately"}, // of FAT and exFAT
 	"fusefs/guestfs/lately":   {},
 	"fusefs/guestfs/wtf8":     {},
 

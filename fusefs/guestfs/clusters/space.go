@@ -1,5 +1,5 @@
-// Package clusters reads what lies on clusters that a file allocation table chains together: the files and
-// folders of FAT and exFAT.
+// Package clusters reads what lies on clusters that a file allocation table chains together: the files of FAT
+// and exFAT ([Chain]), and the entries of 32 bytes of which their folders are made ([Entries]).
 //
 // A chain is walked once, and its runs are kept as far as memory allows. Chains that go in circles, that come
 // to a cluster twice, that end too soon or never are found by it, whatever the table says.

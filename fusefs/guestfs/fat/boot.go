@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -15,7 +16,7 @@ var le = binary.LittleEndian
 const (
 	bootSize    = 512
 	maxCluster  = 512 << 10
-	entrySize   = 32
+	entrySize   = clusters.EntrySize
 	maxFAT12    = 4084  // clusters of a FAT12
 	maxFAT16    = 65524 // and of a FAT16
 	maxFAT32    = 1<<28 - 16

@@ -54,8 +54,8 @@ func (v *volume) label() string {
 		if err != nil {
 			break
 		}
-		if raw.b[0] != markFree && raw.b[11]&attrMask != attrLong && raw.b[11]&attrLabel != 0 {
-			return decode(v.page, raw.b[:11], false)
+		if raw.B[0] != markFree && raw.B[11]&attrMask != attrLong && raw.B[11]&attrLabel != 0 {
+			return decode(v.page, raw.B[:11], false)
 		}
 	}
 	return decode(v.page, v.bootLabel(), false)
