@@ -137,6 +137,7 @@ var testArrows = map[string][]string{
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/fat":      {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/ntfs/wof/woftest"},
 	"fusefs/guestfs/udf":      {"fusefs/guestfs/tree/treetest"},
