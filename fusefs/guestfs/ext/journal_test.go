@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // dirtyOptions are journals of each kind that a kernel writes: how the file system
@@ -146,7 +147,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			image := mkfs(t, 24<<20, strings.Fields(c.mkfs)...)
-			dir := scratch(t)
+			dir := treetest.Scratch(t)
 			data := filepath.Join(dir, "data")
 			escaped := filepath.Join(dir, "escaped")
 			os.WriteFile(data, pattern(1, 40*4096), 0o600)
@@ -161,7 +162,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 				"jw -b 5050 " + data + " -c", // never committed
 				"jc", "",
 			}, "\n")), 0o600)
-			if out := tool(t, "debugfs", "-w", "-f", script, image); strings.Contains(out, "rror") {
+			if out := treetest.Run(t, "debugfs", "-w", "-f", script, image); strings.Contains(out, "rror") {
 				t.Fatal(out)
 			}
 			v := opened(t, image, tree.Options{})
@@ -169,7 +170,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 				t.Errorf("info: %+v", info)
 			}
 			fixed := copyImage(t, image)
-			if out, err := try("e2fsck", "-y", "-E", "journal_only", fixed); err != nil && !strings.Contains(err.Error(), "status 1") {
+			if out, err := treetest.Try("e2fsck", "-y", "-E", "journal_only", fixed); err != nil && !strings.Contains(err.Error(), "status 1") {
 				t.Fatalf("%v: %s", err, out)
 			}
 			want, err := os.ReadFile(fixed)
@@ -196,12 +197,12 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 func TestAJournalThatCannotBeReplayedIsSaidSo(t *testing.T) {
 	t.Parallel()
 	image := mkfs(t, 24<<20, "-t", "ext4", "-b", "1024")
-	dir := scratch(t)
+	dir := treetest.Scratch(t)
 	data := filepath.Join(dir, "data")
 	os.WriteFile(data, pattern(1, 1<<20), 0o600)
 	script := filepath.Join(dir, "script")
 	os.WriteFile(script, []byte("jo -c -v 3\njw -b 5000-5900 "+data+"\njc\n"), 0o600)
-	tool(t, "debugfs", "-w", "-f", script, image)
+	treetest.Run(t, "debugfs", "-w", "-f", script, image)
 	clean := opened(t, image, tree.Options{})
 	in, err := clean.anyInode(clean.sb.journalIno)
 	if err != nil {
@@ -258,12 +259,12 @@ func sealJournal(b []byte) {
 func TestDamageWithinTheJournalIsSaid(t *testing.T) {
 	t.Parallel()
 	image := mkfs(t, 24<<20, "-t", "ext4", "-b", "1024")
-	dir := scratch(t)
+	dir := treetest.Scratch(t)
 	data := filepath.Join(dir, "data")
 	os.WriteFile(data, pattern(1, 64<<10), 0o600)
 	script := filepath.Join(dir, "script")
 	os.WriteFile(script, []byte("jo -c -v 3\njw -b 5000-5009 "+data+"\njw -b 5010-5019 "+data+"\njc\n"), 0o600)
-	tool(t, "debugfs", "-w", "-f", script, image)
+	treetest.Run(t, "debugfs", "-w", "-f", script, image)
 	whole, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func Examine(t testing.TB, format tree.Format, b []byte, unlisted ...string) (fi
 			failed++
 			continue
 		}
-		failed += touch(v, a, unlisted)
+		failed += Touch(v, a, unlisted...)
 		if a.Mode&unix.S_IFMT != unix.S_IFDIR || seen[ino] {
 			continue
 		}
@@ -87,7 +87,9 @@ func Examine(t testing.TB, format tree.Format, b []byte, unlisted ...string) (fi
 	return files, failed
 }
 
-func touch(v tree.FileSystem, a tree.Attr, unlisted []string) (failed int) {
+// Touch reads some of everything that an inode has, and returns how many calls failed. It may be called from
+// several goroutines.
+func Touch(v tree.FileSystem, a tree.Attr, unlisted ...string) (failed int) {
 	for _, name := range unlisted {
 		_, _ = v.Xattr(a.Ino, name)
 	}

@@ -18,6 +18,13 @@ func Sparse(t testing.TB, path string, size int64) {
 	}
 }
 
+// Copy copies an image with its holes.
+func Copy(t testing.TB, from, to string) string {
+	t.Helper()
+	Run(t, "cp", "--sparse=always", from, to)
+	return to
+}
+
 // Load reads an image.
 func Load(t testing.TB, path string) []byte {
 	t.Helper()

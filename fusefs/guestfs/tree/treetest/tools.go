@@ -1,6 +1,7 @@
 package treetest
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -30,6 +31,17 @@ func Need(t testing.TB, tools ...string) {
 		_, err := where(tool)
 		Require(t, err == nil, tool+", which integration/install-deps installs")
 	}
+}
+
+// NeedMount requires that the kernel can mount images of a kind of file system.
+func NeedMount(t testing.TB, kind string) {
+	t.Helper()
+	Require(t, os.Geteuid() == 0, "root")
+	Need(t, "mount", "losetup")
+	_, err := os.Stat("/dev/loop-control")
+	Require(t, err == nil, "loop devices")
+	kinds, _ := os.ReadFile("/proc/filesystems")
+	Require(t, bytes.Contains(kinds, []byte("\t"+kind+"\n")), "a kernel with "+kind)
 }
 
 // where finds a tool, also where only root's PATH leads.
@@ -64,6 +76,15 @@ func Run(t testing.TB, tool string, args ...string) string {
 		t.Fatalf("%s %q: %v\n%s", tool, args, err, out)
 	}
 	return out
+}
+
+// Mount mounts a device, or an image with the option loop, or fails with what the kernel says.
+func Mount(t testing.TB, kind, options, what, dir string) {
+	t.Helper()
+	if out, err := Try("mount", "-t", kind, "-o", options, what, dir); err != nil {
+		kernel, _ := Try("dmesg")
+		t.Fatalf("mount: %v\n%s\n%s", err, out, kernel[max(0, len(kernel)-900):])
+	}
 }
 
 // Scratch is a folder for images, in memory where there is some: they are sparse, and synced often.
