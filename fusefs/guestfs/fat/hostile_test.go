@@ -19,6 +19,7 @@ var smallFiles = []string{"a.txt", "dir/b long name of a file.txt", "dir/sub/c",
 
 // smallImage is a volume with files in pieces and folders below each other.
 func smallImage(t testing.TB, kib int64, options ...string) []byte {
+	t.Helper()
 	image := makeFAT(t, kib, options...)
 	dir := t.TempDir()
 	for _, name := range smallFiles {

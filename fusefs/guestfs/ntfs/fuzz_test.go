@@ -46,6 +46,7 @@ func TestTheSmallImageIsWhole(t *testing.T) {
 }
 
 func writeSmall(t *testing.T) {
+	t.Helper()
 	image := makeNTFS(t, 2, "-c", "1024")
 	mounted(t, image, "compression", func(dir string) {
 		m := newMaker(t, dir)
