@@ -263,7 +263,7 @@ func (g *gathering) machine(m blockstore.Machine, policies []blockstore.Policy) 
 	if len(points) == 0 && m.Protected == nil {
 		return
 	}
-	f := status.MachineFacts{Machine: DescribeMachine(m), Points: points}
+	f := status.MachineFacts{Machine: describeMachine(m), Points: points}
 	if until := slices.MaxFunc([]time.Time{g.held[""], g.held[m.ID]}, time.Time.Compare); !until.IsZero() {
 		f.Machine.HeldUntil = maybe(until)
 	}
@@ -284,7 +284,7 @@ func (g *gathering) machine(m blockstore.Machine, policies []blockstore.Policy) 
 }
 
 func pointFacts(p *blockstore.Point) status.Point {
-	q := status.Point{Committed: p.Committed, First: p.Parent == "", Reason: p.Reason, Sizes: DescribeSizes(p.Sizes)}
+	q := status.Point{Committed: p.Committed, First: p.Parent == "", Reason: p.Reason, Sizes: describeSizes(p.Sizes)}
 	q.ID, q.Time, q.Reached, q.Asked = string(p.ID), p.Time, consistencyOf(p.Reached), consistencyOf(p.Asked)
 	var few [4]status.DiskMode
 	disks := few[:0]

@@ -130,7 +130,7 @@ func TestAVaultIsAtRiskForAReason(t *testing.T) {
 		risk, warning string
 	}{
 		{"all is well", func(*VaultFacts) {}, "", ""},
-		{"it is full", func(v *VaultFacts) { v.Free = 49 << 30 }, "it is full: 49.0 GiB free", ""},
+		{"it is full", func(v *VaultFacts) { v.Free = 49 << 30 }, "it is full: 49 GiB free", ""},
 		{"it is full in three days", func(v *VaultFacts) { v.Free = 80 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "it is full about 2026-11-26", ""},
 		{"it is full in twenty days", func(v *VaultFacts) { v.Free = 250 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "", "it may be full as early as 2026-12-1"},
 		{"points are damaged", func(v *VaultFacts) { v.Harmed, v.Damaged = 2, 1 }, "2 points are damaged", ""},
@@ -277,7 +277,7 @@ func TestAForecastBelievesWhatWasMeasuredBeforeWhatWasStored(t *testing.T) {
 		{"it shrinks", points, shrinks, -100, true}, {"not measured of late", points, stale, 100, false}, {"less than two weeks", points, daily[30:], 100, false},
 		{"of the future", points, []Sample{{now.Add(day), 1}, {now.Add(2 * day), 1}}, 100, false},
 	} {
-		g := Forecast(c.points, c.used, 1000, now)
+		g := forecast(c.points, c.used, 1000, now)
 		if g == nil || g.Measured != c.measured || g.PerDay < c.perDay-7 || g.PerDay > c.perDay+7 {
 			t.Errorf("%s: %+v", c.name, g)
 		}
@@ -359,7 +359,7 @@ func TestAForecastSaysHowSureItIs(t *testing.T) {
 		}
 		first := points[0]
 		first.First, first.Sizes.Stored = true, 1<<40 // comes once
-		g := Forecast(append(points, first), nil, c.room, now)
+		g := forecast(append(points, first), nil, c.room, now)
 		if (g == nil) != c.none {
 			t.Errorf("%s: %+v", c.name, g)
 		}
