@@ -199,28 +199,20 @@ func (c *checker) recordsIn(ctx context.Context, top, dir string) error {
 	return nil
 }
 
+// kindsOf are the kinds of the records in folders where nothing but the record itself is looked at.
+var kindsOf = map[string]recordKind{vaultDir: vaultKind, machinesDir: machineKind, policiesDir: policyKind, attrsDir: attributeKind,
+	clockDir: clockKind, holdsDir: holdKind, heldDir: heldKind}
+
 func (c *checker) record(top, p string) error {
 	b, err := c.v.dir.ReadFile(p, maxRecord)
 	if err != nil {
 		return err
 	}
-	var body any
-	switch top {
-	case vaultDir:
-		return decodeRecord(c.v.keys, vaultKind, p, b, &body)
-	case machinesDir:
-		return decodeRecord(c.v.keys, machineKind, p, b, &body)
-	case policiesDir:
-		return decodeRecord(c.v.keys, policyKind, p, b, &body)
-	case attrsDir:
-		return decodeRecord(c.v.keys, attributeKind, p, b, &body)
-	case clockDir:
-		return decodeRecord(c.v.keys, clockKind, p, b, &body)
-	case holdsDir:
-		return decodeRecord(c.v.keys, holdKind, p, b, &body)
-	case heldDir:
-		return decodeRecord(c.v.keys, heldKind, p, b, &body)
-	case damagedDir:
+	if kind, ok := kindsOf[top]; ok {
+		var body any
+		return decodeRecord(c.v.keys, kind, p, b, &body)
+	}
+	if top == damagedDir {
 		_, err := decodeDamage(c.v.keys, p, b)
 		return err
 	}

@@ -102,6 +102,7 @@ func TestReadersSeeWholePointsWhileOthersAreCommittedAndSegmentsMerged(t *testin
 // readUntil reads a vault that others write, through one Vault and through one
 // that is opened anew, and checks it.
 func readUntil(t *testing.T, ctx context.Context, dir string) {
+	t.Helper()
 	v, err := Open(t.Context(), dir, Options{})
 	if err != nil {
 		t.Error(err)

@@ -168,6 +168,7 @@ func mustTellTheTruth(t *testing.T, v *Vault) map[PointID]*Point {
 }
 
 func childCommand(t testing.TB, order childOrder) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

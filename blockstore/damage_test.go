@@ -86,6 +86,7 @@ func (s *sample) damage(t *testing.T, kind string, way damaged, r *rand.Rand) {
 
 // otherVaults returns a file of another vault.
 func (s *sample) otherVaults(t *testing.T, kind string) []byte {
+	t.Helper()
 	dir := s.create(t)
 	o := ownVault(t, dir, OwnOptions{Options: s.options()})
 	name := map[string]string{"VAULT": o.name, "OWNER": ownerPath(o.claim.owner.Writer)}[kind]

@@ -55,6 +55,7 @@ func TestADroppedPointStaysDroppedWhicheverSegmentIsLost(t *testing.T) {
 
 // mergeAllButTheFirst merges the segments that do not tell of a commit.
 func mergeAllButTheFirst(t *testing.T, o *Owner) {
+	t.Helper()
 	o.committing.Lock()
 	defer o.committing.Unlock()
 	var merge []*segment.Table

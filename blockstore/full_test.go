@@ -88,6 +88,7 @@ func TestAFailedWriteOrSyncFailsTheBackupAndNothingElse(t *testing.T) {
 }
 
 func failOnce(t *testing.T, f *fault, write, packs bool) {
+	t.Helper()
 	dir := vaultIn(t, 16<<10)
 	o := ownVault(t, dir, OwnOptions{})
 	o.store.packBytes = crashPackBytes
@@ -179,6 +180,7 @@ func TestAfterAFaultTheNextOwnerBelievesOnlyWhatItSynced(t *testing.T) {
 
 // mountTiny mounts a file system in memory of so many MiB.
 func mountTiny(t *testing.T, mib int) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
 		if os.Getenv("HOLDFAST_CI") == "1" {

@@ -62,6 +62,7 @@ func blockOf(t *testing.T, o *Owner, p *Point) ID {
 }
 
 func noteBlock(t *testing.T, o *Owner, p *Point) *Owner {
+	t.Helper()
 	spoil(t, o.Vault, blockOf(t, o, p))
 	r, err := o.Check(t.Context(), CheckOptions{Data: true})
 	if err != nil {
@@ -74,6 +75,7 @@ func noteBlock(t *testing.T, o *Owner, p *Point) *Owner {
 }
 
 func loseBlocks(t *testing.T, o *Owner, p *Point) *Owner {
+	t.Helper()
 	var file string
 	if err := o.tables.Load().find(blockOf(t, o, p), func(at place) bool {
 		file = o.dir.Path(packPath(at.writer, at.pack))

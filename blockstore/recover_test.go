@@ -161,6 +161,7 @@ func TestStrangeFilesInAVaultAreInNobodysWay(t *testing.T) {
 
 // changeVersion rewrites a record of VAULT as a later version would write it.
 func changeVersion(t *testing.T, keys *content.Keys, name string, b []byte) []byte {
+	t.Helper()
 	_, body, _, err := splitRecord(b, vaultKind)
 	if err != nil {
 		t.Fatal(err)
@@ -340,6 +341,7 @@ func TestADamagedIndexIsSetAsideOrHarmsNothing(t *testing.T) {
 // damagedIndex opens a vault with an index of which one file is damaged, in
 // another process, which Badger may end.
 func (s *sample) damagedIndex(t *testing.T, index, name string, damaged []byte) {
+	t.Helper()
 	dir := copyVault(t, s.dir)
 	to := filepath.Join(dir, indexDir, filepath.Base(index))
 	if err := os.CopyFS(to, os.DirFS(index)); err != nil {

@@ -14,6 +14,7 @@ import (
 
 // mountExt4 mounts a small ext4 file system.
 func mountExt4(t *testing.T, mib int64) string {
+	t.Helper()
 	image, dir := filepath.Join(scratch(t), "ext4"), t.TempDir()
 	missing := func(what string, err error) {
 		if os.Getenv("HOLDFAST_CI") == "1" {
@@ -160,6 +161,7 @@ func TestAFullVaultThatHasNothingSetAsideFailsWithAWordAndFreesWhatItCan(t *test
 
 // fillVault makes three points of 24 MiB each.
 func fillVault(t *testing.T, dir string) (points []*Point, disks [][]byte) {
+	t.Helper()
 	o, err := Own(t.Context(), dir, OwnOptions{})
 	if err != nil {
 		t.Fatal(err)

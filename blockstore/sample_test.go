@@ -25,6 +25,7 @@ func scratch(t testing.TB) string {
 }
 
 func vaultIn(t testing.TB, blockSize int) string {
+	t.Helper()
 	dir := filepath.Join(scratch(t), "vault")
 	if _, err := Create(t.Context(), dir, CreateOptions{BlockSize: blockSize}); err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ func (s *sample) options() Options {
 
 // create makes an empty vault as the sample's is.
 func (s *sample) create(t *testing.T) string {
+	t.Helper()
 	if s.identity == "" {
 		return vaultIn(t, sampleBlock)
 	}
@@ -108,6 +110,7 @@ func makeSample(t *testing.T) *sample {
 
 // makeSealedSample writes the same, sealed.
 func makeSealedSample(t *testing.T) *sample {
+	t.Helper()
 	s := &sample{}
 	var err error
 	if s.identity, s.recipient, err = NewIdentity(); err != nil {
@@ -118,6 +121,7 @@ func makeSealedSample(t *testing.T) *sample {
 }
 
 func (s *sample) make(t *testing.T) {
+	t.Helper()
 	s.dir, s.want, s.files = s.create(t), map[PointID]map[string][]byte{}, map[string]string{}
 	r := rand.New(rand.NewPCG(42, 0))
 	o := ownVault(t, s.dir, OwnOptions{Options: s.options()})
@@ -144,6 +148,7 @@ func (s *sample) make(t *testing.T) {
 
 // note writes attributes and remembers one file of each kind.
 func (s *sample) note(t *testing.T, o *Owner, points []*Point) {
+	t.Helper()
 	for i, p := range points[:2] {
 		name := attrPath(p.Machine, p.ID, 1)
 		if err := o.writeRecord(attributeKind, name, Attribute{Kind: Note, Point: p.ID, Seq: 1, Time: time.Now(), Text: "kept"}); err != nil {

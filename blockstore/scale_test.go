@@ -111,6 +111,7 @@ const hugeSize = 6 << 40
 // hugePoint commits a point of a full disk of 6 TiB whose blocks are all alike,
 // without reading it: the tree's pages are made level by level.
 func hugePoint(t testing.TB, o *Owner) *Point {
+	t.Helper()
 	b, err := o.Begin(t.Context(), BackupOptions{Machine: "huge", Time: time.Now()})
 	if err != nil {
 		t.Fatal(err)
@@ -177,6 +178,7 @@ func cpu() time.Duration {
 }
 
 func addHuge(t testing.TB, o *Owner, extents []Extent) *Point {
+	t.Helper()
 	b, err := o.Begin(t.Context(), BackupOptions{Machine: "huge", Time: time.Now()})
 	if err != nil {
 		t.Fatal(err)

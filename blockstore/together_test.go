@@ -21,6 +21,7 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T) (*crowd, *Point) {
+	t.Helper()
 	c := &crowd{dir: vaultIn(t, sampleBlock), disks: map[PointID]memory{}}
 	o := ownVault(t, c.dir, OwnOptions{})
 	o.store.packBytes = crashPackBytes

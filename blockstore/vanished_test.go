@@ -32,6 +32,7 @@ func TestABackupStoresAgainWhatALostOrShortenedPackHeld(t *testing.T) {
 }
 
 func storeAgain(t *testing.T, harm func(string) error, machine string) {
+	t.Helper()
 	dir := newVault(t, 16<<10)
 	disk := secretDisk()
 	for i := range disk {

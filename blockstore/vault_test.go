@@ -49,6 +49,7 @@ func fill(r *rand.Rand, disk []byte, n int) {
 }
 
 func newVault(t testing.TB, blockSize int) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "vault")
 	if _, err := Create(t.Context(), dir, CreateOptions{BlockSize: blockSize}); err != nil {
 		t.Fatal(err)
@@ -126,6 +127,7 @@ func TestEveryPointKeepsWhatItsDisksHeldWhateverHappensLater(t *testing.T) {
 }
 
 func keepPoints(t *testing.T, blockSize int) {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

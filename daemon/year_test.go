@@ -102,6 +102,7 @@ func newYear(t *testing.T, seed uint64) *year {
 
 // duesOf lists the instants of a schedule, from what a calendar says.
 func duesOf(t *testing.T, p blockstore.Policy, from time.Time) (dues []time.Time) {
+	t.Helper()
 	zone, err := time.LoadLocation(p.Zone)
 	if err != nil {
 		t.Fatal(err)

@@ -107,6 +107,7 @@ func openCold(b *testing.B, path string) int {
 // cpuTime is the processor time that this process has taken, the kernel's part of
 // reading and serving included. On a busy machine it tells more than the clock.
 func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -79,7 +79,7 @@ var arrows = map[string][]string{
 	"fusefs/guestfs/ntfs/wof":                {},
 	"fusefs/guestfs/ntfs/wof/woftest":        {"fusefs/guestfs/ntfs/wof"}, // compresses for tests
 	// What several readers need.
-	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree"}, // of FAT and exFAT
+	"fusefs/guestfs/clusters": {"fusefs/guestfs/tree", "fusefs/guestfs/lately"}, // of FAT and exFAT
 	"fusefs/guestfs/lately":   {},
 	"fusefs/guestfs/wtf8":     {},
 
@@ -137,6 +137,7 @@ var testArrows = map[string][]string{
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},
 	"fusefs/guestfs/extract":  {"fusefs/guestfs/tree/treetest"},
+	"fusefs/guestfs/fat":      {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/iso9660":  {"fusefs/guestfs/tree/treetest"},
 	"fusefs/guestfs/ntfs":     {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/ntfs/wof/woftest"},
 	"fusefs/guestfs/udf":      {"fusefs/guestfs/tree/treetest"},

@@ -166,6 +166,7 @@ type monitor struct {
 }
 
 func newMonitor(t *testing.T, conn net.Conn) *monitor {
+	t.Helper()
 	q := &monitor{t, conn, bufio.NewReader(conn)}
 	if _, err := q.in.ReadBytes('\n'); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package quiesce
 
 import (
-	"context"
-
 	"github.com/holdfast-backup/holdfast/quiesce/qga"
 )
 
@@ -12,10 +10,3 @@ var (
 	ErrBusy   = qga.ErrBusy   // another client holds the agent's socket
 	ErrGone   = qga.ErrGone   // the machine does not run
 )
-
-// DialAgent connects to the agent behind a Unix socket: an [ErrAbsent],
-// [ErrBusy] or [ErrGone] within a second where that does not answer. The agent is a
-// [Guest], and to be closed.
-func DialAgent(ctx context.Context, socket string) (*qga.Agent, error) {
-	return qga.Dial(ctx, socket)
-}

@@ -16,6 +16,7 @@ import (
 
 // diary returns a command that notes a word, with what a hook knows, and what was noted.
 func diary(t *testing.T) (note func(string) string, noted func() string) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "diary")
 	return func(word string) string {
 			return fmt.Sprintf("echo %s:$HOLDFAST_MACHINE:$HOLDFAST_PHASE >> %s", word, path)

@@ -241,6 +241,7 @@ func TestFindAgreesWithAMapWhateverTheIDsLookLike(t *testing.T) {
 }
 
 func findAll(t *testing.T, r *rand.Rand, ids []content.ID) {
+	t.Helper()
 	want := map[content.ID]int{}
 	seen := map[Entry]bool{}
 	var entries []Entry

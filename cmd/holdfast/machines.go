@@ -26,10 +26,7 @@ because of that. Machines that are not protected have points only.`,
 			jsonFlag(), localFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			_, how, err := k.looking(c)
 			if err != nil {
 				return err
 			}
@@ -102,14 +99,7 @@ func machineShowCommand(k *console) *cli.Command {
 		UsageText:   "holdfast machine show web1 --vault /srv/vault",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			args, err := takeArgs(c, "MACHINE")
-			if err != nil {
-				return err
-			}
-			if err := checkMachine(args[0]); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			args, how, err := k.looking(c, "MACHINE")
 			if err != nil {
 				return err
 			}

@@ -30,16 +30,7 @@ points were read back by ` + "`check --data`" + `, VERIFIED says since when.`,
 			jsonFlag(), localFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			args, err := takeArgs(c, "[MACHINE]")
-			if err != nil {
-				return err
-			}
-			if args[0] != "" {
-				if err := checkMachine(args[0]); err != nil {
-					return err
-				}
-			}
-			how, err := k.listing(c)
+			args, how, err := k.looking(c, "[MACHINE]")
 			if err != nil {
 				return err
 			}

@@ -42,10 +42,7 @@ func policyListCommand(k *console) *cli.Command {
 		UsageText:   "holdfast policy list --vault /srv/vault\nholdfast policy list --json | jq -r '.[].name'",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			_, how, err := k.looking(c)
 			if err != nil {
 				return err
 			}
@@ -131,11 +128,7 @@ func policyShowCommand(k *console) *cli.Command {
 		UsageText:   "holdfast policy show nightly --vault /srv/vault",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			args, err := takeArgs(c, "POLICY")
-			if err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			args, how, err := k.looking(c, "POLICY")
 			if err != nil {
 				return err
 			}

@@ -37,10 +37,7 @@ now: what dropping all its points would free.`,
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			_, how, err := k.looking(c)
 			if err != nil {
 				return err
 			}

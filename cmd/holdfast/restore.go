@@ -48,7 +48,7 @@ stops the restore, unless --skip-damaged puts zeros there, lists them and exits 
 		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "disk", Usage: "`NAME[=TARGET]`: restore this disk, to this target; may be given several times"},
 			&cli.StringFlag{Name: "to", Usage: "`TARGET`: a file, a folder (one that exists, or ends with /), a device, or - for standard output"},
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: write files as raw or qcow2 (default: what their name ends in, else as the image was that was backed up)"},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: write files as raw or qcow2 (default: as their name ends, else as the image was)"},
 			&cli.BoolFlag{Name: "device", Usage: "the target is a block device: overwrite what is on it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
 			&cli.BoolFlag{Name: "define", Usage: "make the whole machine again: define it in libvirt, with its disks where they are restored to"},

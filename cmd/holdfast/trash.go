@@ -30,16 +30,7 @@ before it in the list frees; finding that out takes a while in a large vault.`,
 		UsageText: "holdfast trash list --vault /srv/vault\nholdfast trash list web1 --exclusive",
 		Flags:     []cli.Flag{exclusiveFlag(), jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			args, err := takeArgs(c, "[MACHINE]")
-			if err != nil {
-				return err
-			}
-			if args[0] != "" {
-				if err := checkMachine(args[0]); err != nil {
-					return err
-				}
-			}
-			how, err := k.listing(c)
+			args, how, err := k.looking(c, "[MACHINE]")
 			if err != nil {
 				return err
 			}

@@ -31,29 +31,13 @@ func vaultInfoCommand(k *console) *cli.Command {
 		UsageText:   "holdfast vault info --vault /srv/vault",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			_, how, err := k.looking(c)
 			if err != nil {
 				return err
 			}
 			return vaultInfo(c.Context, k, how)
 		},
 	}
-}
-
-// listing is how a command that only looks was asked to show what it finds.
-type listing struct {
-	vault string // path
-	json  bool
-	local bool // times of the wall clock
-}
-
-// listing reads the vault and the flags of a command that only looks.
-func (k *console) listing(c *cli.Context) (listing, error) {
-	path, err := k.vaultPath(c)
-	return listing{path, c.Bool("json"), c.Bool("local")}, err
 }
 
 // vaultInfo prints what the vault is and how much lies in it.

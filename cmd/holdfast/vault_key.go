@@ -28,10 +28,7 @@ func vaultKeyListCommand(k *console) *cli.Command {
 		UsageText:   "holdfast vault key list --vault /srv/vault",
 		Flags:       []cli.Flag{jsonFlag(), localFlag()},
 		Action: func(c *cli.Context) error {
-			if _, err := takeArgs(c); err != nil {
-				return err
-			}
-			how, err := k.listing(c)
+			_, how, err := k.looking(c)
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ func (s *Store) newGrant(r api.GrantRequest, by string) (api.Grant, error) {
 	if err != nil {
 		return api.Grant{}, err
 	}
-	role, err := ParseRole(r.Role)
+	role, err := parseRole(r.Role)
 	if err != nil {
 		return api.Grant{}, err
 	}
@@ -84,7 +84,7 @@ func (s *Store) Revoke(r api.GrantRequest) ([]api.Grant, error) {
 	}
 	var role Role
 	if r.Role != "" {
-		if role, err = ParseRole(r.Role); err != nil {
+		if role, err = parseRole(r.Role); err != nil {
 			return nil, err
 		}
 	}

@@ -46,7 +46,7 @@ func (p *Principal) Grants() []api.Grant { return slices.Clone(p.grants) }
 
 // May tells whether the principal has a permission on a machine, by its name.
 func (p *Principal) May(what Permission, machine string) bool {
-	return p.has(what, func(glob string) bool { return Match(glob, machine) })
+	return p.has(what, func(glob string) bool { return match(glob, machine) })
 }
 
 // MayAll tells whether the principal has a permission on all machines, and so on what
@@ -99,9 +99,9 @@ func (r *Refusal) Command() string {
 	return fmt.Sprintf("holdfast grant %s %s --machines %s", r.Who, least(r.What), glob)
 }
 
-// Match tells whether a glob covers a machine's name: * is any run of characters, ? one,
+// match tells whether a glob covers a machine's name: * is any run of characters, ? one,
 // [a-c] one of some. A malformed glob covers nothing.
-func Match(glob, name string) bool {
+func match(glob, name string) bool {
 	if glob == All {
 		return true
 	}

@@ -53,8 +53,8 @@ var roles = []step{
 	{Admin, "admin", []Permission{Protect, Policies, Delete, Lock, Tokens, Audit, Lend}},
 }
 
-// ParseRole understands a role by its name, or by what it does: restore is restorer.
-func ParseRole(s string) (Role, error) {
+// parseRole understands a role by its name, or by what it does: restore is restorer.
+func parseRole(s string) (Role, error) {
 	var names []string
 	for _, r := range roles {
 		if s == string(r.role) || s == r.verb {

@@ -128,7 +128,7 @@ func (s *Store) decode(b []byte) error {
 		if err == nil && who != g.Who {
 			err = fmt.Errorf("%q is not written as %q", g.Who, who)
 		}
-		if role, roleErr := ParseRole(g.Role); roleErr != nil || string(role) != g.Role {
+		if role, roleErr := parseRole(g.Role); roleErr != nil || string(role) != g.Role {
 			err = fmt.Errorf("%.40q is no role", g.Role)
 		}
 		if err := errors.Join(err, checkGlobs(g.Machines)); err != nil {

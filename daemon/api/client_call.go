@@ -55,7 +55,7 @@ func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
 		req.Header.Set(name, value)
 	}
 	if words := PurposeOf(ctx); words != "" {
-		req.Header.Set(PurposeHeader, EscapePurpose(words))
+		req.Header.Set(PurposeHeader, escapePurpose(words))
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)

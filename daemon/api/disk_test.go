@@ -57,7 +57,7 @@ func FuzzAPurposeIsALineOfBoundedLength(f *testing.F) {
 		if len(words) > maxPurpose+3 || strings.ContainsFunc(words, func(r rune) bool { return r < ' ' || r == 0x7f }) || !utf8.ValidString(words) {
 			t.Errorf("%q", words)
 		}
-		if again := ReadPurpose(EscapePurpose(words)); len(words) <= maxPurpose && again != words {
+		if again := ReadPurpose(escapePurpose(words)); len(words) <= maxPurpose && again != words {
 			t.Errorf("%q became %q", words, again)
 		}
 	})

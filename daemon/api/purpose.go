@@ -42,8 +42,8 @@ func purpose(words string) string {
 	return words
 }
 
-// EscapePurpose writes a purpose for [PurposeHeader].
-func EscapePurpose(words string) string { return url.PathEscape(purpose(words)) }
+// escapePurpose writes a purpose for [PurposeHeader].
+func escapePurpose(words string) string { return url.PathEscape(purpose(words)) }
 
 // ReadPurpose reads a [PurposeHeader]; what makes no sense is "".
 func ReadPurpose(header string) string {

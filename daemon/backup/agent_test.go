@@ -50,6 +50,7 @@ func (a *agent) Exec(context.Context, qga.ExecRequest) (qga.ExecResult, error) {
 }
 
 func newAgentPlant(t *testing.T, change func(*blockstore.Protection)) (*plant, *agent) {
+	t.Helper()
 	h := newHost(4 * block)
 	a := &agent{h: h}
 	h.guest = a

@@ -147,8 +147,8 @@ func (l *liveRun) holdsVault(d *VMDisk) bool {
 	return err == nil && holds
 }
 
-// BitmapName is what the bitmap of a point is called in a VM.
-func BitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
+// bitmapName is what the bitmap of a point is called in a VM.
+func bitmapName(vault blockstore.VaultID, point blockstore.PointID) string {
 	return qemu.BitmapName(string(vault), string(point))
 }
 
@@ -167,7 +167,7 @@ func (l *liveRun) clean(ctx context.Context) error {
 // snapshot takes the snapshot, has it read, and takes it away.
 func (l *liveRun) snapshot(ctx context.Context) (err error) {
 	parent := l.backup.Parent()
-	q := SnapshotRequest{Parent: BitmapSince(l.owner.Info().ID, parent), Point: BitmapName(l.owner.Info().ID, l.backup.PointID()), Hold: l.hold}
+	q := SnapshotRequest{Parent: BitmapSince(l.owner.Info().ID, parent), Point: bitmapName(l.owner.Info().ID, l.backup.PointID()), Hold: l.hold}
 	why := doubts(parent, l.disks, l.backup.ParentDisk)
 	for i, d := range l.disks {
 		if l.Scan && why[i] == "" {

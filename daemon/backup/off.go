@@ -19,16 +19,7 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range unknown {
-		r.warn("disk %s is to be left out, and the VM has no such disk", name)
-	}
-	if images, ok := vm.(*imagesVM); ok {
-		for _, i := range images.images {
-			if i.Unreadable != "" && !slices.Contains(r.Machine.Protected.Exclude, i.Name) {
-				r.warn("disk %s (%s) is not in the point, since the VM is off: %s; start the VM, or exclude the disk", i.Name, i.Path, i.Unreadable)
-			}
-		}
-	}
+	r.warnOfAbsent(vm, unknown)
 	names := make([]string, len(chosen))
 	byName := map[string]*VMDisk{}
 	for i := range chosen {
@@ -78,4 +69,18 @@ func (r *machineRun) off(ctx context.Context, vm VM) error {
 	result.Notes = append(r.result.Notes, fmt.Sprintf("the VM is %s: its images were read", r.facts.Status))
 	r.result = *result
 	return nil
+}
+
+// warnOfAbsent says which disks a point lacks though nobody left them out, and which that are left out there are none of.
+func (r *machineRun) warnOfAbsent(vm VM, unknown []string) {
+	for _, name := range unknown {
+		r.warn("disk %s is to be left out, and the VM has no such disk", name)
+	}
+	if images, ok := vm.(*imagesVM); ok {
+		for _, i := range images.images {
+			if i.Unreadable != "" && !slices.Contains(r.Machine.Protected.Exclude, i.Name) {
+				r.warn("disk %s (%s) is not in the point, since the VM is off: %s; start the VM, or exclude the disk", i.Name, i.Path, i.Unreadable)
+			}
+		}
+	}
 }

@@ -47,7 +47,7 @@ func BitmapSince(vault blockstore.VaultID, p *blockstore.Point) string {
 	if id == "" {
 		return ""
 	}
-	return BitmapName(vault, id)
+	return bitmapName(vault, id)
 }
 
 // span is a range of a disk, in bytes.

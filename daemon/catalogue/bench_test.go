@@ -69,6 +69,7 @@ func (y *year) attr(ino int) Attr {
 
 // day makes a point and its catalogue.
 func (y *year) day(b *testing.B, base blockstore.Catalogues, day int) blockstore.Catalogues {
+	b.Helper()
 	p := y.pointOf([]byte(fmt.Sprintf("day %d", day)))
 	build := &builder{ctx: b.Context(), o: y.o, p: p, Options: Options{}.withDefaults()}
 	changed := map[int]bool{}

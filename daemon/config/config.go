@@ -82,8 +82,8 @@ type Log struct {
 // usualGroup is that of the package.
 const usualGroup = "holdfast"
 
-// Defaults is what a file that says nothing means, on a host of a time zone.
-func Defaults(zone string) Config {
+// defaults is what a file that says nothing means, on a host of a time zone.
+func defaults(zone string) Config {
 	if zone == "" {
 		zone = "UTC"
 	}

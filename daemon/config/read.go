@@ -53,7 +53,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Read makes a Config of the text of a file, for a host of a time zone. The section of
 // notifications is read into n, a pointer; where n is nil there must be none.
 func Read(b []byte, zone string, n Notifications) (Config, error) {
-	c := Defaults(zone)
+	c := defaults(zone)
 	f, err := strict.Parse(b, maxFile)
 	if errors.Is(err, strict.ErrEmpty) {
 		return Config{}, fmt.Errorf("%w: %w", err, errNoVault)

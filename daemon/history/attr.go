@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 
+	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
@@ -106,25 +107,7 @@ func put(h hash.Hash, name string, n int64) {
 }
 
 // kind is the type of an inode in a word of daemon/api.
-func (m *meta) kind() string {
-	switch m.Mode & typeMask {
-	case typeFile:
-		return "file"
-	case typeDir:
-		return "folder"
-	case typeLink:
-		return "link"
-	case 0o060000:
-		return "block"
-	case 0o020000:
-		return "char"
-	case 0o010000:
-		return "pipe"
-	case 0o140000:
-		return "socket"
-	}
-	return "unknown"
-}
+func (m *meta) kind() string { return api.FileType(m.Mode) }
 
 // What differs, in the words of daemon/api.
 const (

@@ -16,6 +16,7 @@ import (
 
 // mailServer takes e-mails, or hangs after its greeting.
 func mailServer(t *testing.T, hang bool) (addr string, letters chan string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -173,9 +173,6 @@ func (p *Place) look(ctx context.Context) error {
 	return err
 }
 
-// Size is that of the disk in the place when it was opened, in bytes.
-func (p *Place) Size() int64 { return p.size }
-
 // Name is what messages call the place.
 func (p *Place) Name() string { return p.path }
 

@@ -128,6 +128,7 @@ func TestEachEndpointDoesForARoleWhatTheTableSaysAndNothingElse(t *testing.T) {
 var aboutMany = map[string]bool{"list-vaults": true, "list-machines": true, "list-trash": true, "list-policies": true, "list-jobs": true, "status": true, "usage": true, "share-memory": true}
 
 func checkAsked(t *testing.T, st *site, id, method, role string, globs []string, may bool) {
+	t.Helper()
 	row, before := asked[id], len(st.entries(t))
 	st.store.CreateToken(api.TokenRequest{Name: "old", Role: "viewer"}, "the test") // is there already, or was revoked
 	st.store.RevokeToken("new")

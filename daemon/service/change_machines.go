@@ -29,7 +29,7 @@ func unprotect(ctx context.Context, o *blockstore.Owner, machine string, r api.U
 			return result, err
 		}
 	}
-	result.Machine = DescribeMachine(m)
+	result.Machine = describeMachine(m)
 	if r.DeletePoints {
 		result.Deleted, err = deleteAll(ctx, o, m.ID)
 	}
@@ -38,7 +38,7 @@ func unprotect(ctx context.Context, o *blockstore.Owner, machine string, r api.U
 
 // takeOut takes what is ours out of a VM, as far as it can be reached and the request asks for it.
 func takeOut(ctx context.Context, o *blockstore.Owner, m blockstore.Machine, r api.UnprotectRequest, result *api.Unprotect) error {
-	removed, err := CleanVM(ctx, o.Vault, m, backup.Reaching{Scratch: ScratchOf(r.Scratch)})
+	removed, err := cleanVM(ctx, o.Vault, m, backup.Reaching{Scratch: ScratchOf(r.Scratch)})
 	result.Removed = append(result.Removed, removed...)
 	switch {
 	case errors.Is(err, backup.ErrGone):
@@ -57,9 +57,9 @@ func ScratchOf(s api.Scratch) backup.Scratch {
 	return backup.Scratch{Folder: s.Folder, Cap: s.Cap, LowWater: s.LowWater}
 }
 
-// CleanVM takes all that is this vault's out of a machine's VM, and says what that was. Of
+// cleanVM takes all that is this vault's out of a machine's VM, and says what that was. Of
 // another VM in its place nothing is ours.
-func CleanVM(ctx context.Context, v *blockstore.Vault, m blockstore.Machine, reach backup.Reaching) ([]string, error) {
+func cleanVM(ctx context.Context, v *blockstore.Vault, m blockstore.Machine, reach backup.Reaching) ([]string, error) {
 	vm, err := reach.Open(ctx, m.Protected)
 	if err != nil {
 		return nil, err
@@ -102,5 +102,5 @@ func renameMachine(ctx context.Context, o *blockstore.Owner, machine, to string)
 		return api.Machine{}, err
 	}
 	m, err = o.RenameMachine(ctx, m.ID, to)
-	return DescribeMachine(m), err
+	return describeMachine(m), err
 }

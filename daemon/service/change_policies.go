@@ -15,7 +15,7 @@ func setPolicies(ctx context.Context, v *blockstore.Vault, o *blockstore.Owner, 
 	var errs []error
 	seen := map[string]bool{}
 	for _, spec := range r.Policies {
-		p, err := PolicyOf(spec)
+		p, err := policyOf(spec)
 		if err == nil && seen[p.Name] {
 			err = errors.New("it is there twice")
 		}
@@ -31,8 +31,8 @@ func setPolicies(ctx context.Context, v *blockstore.Vault, o *blockstore.Owner, 
 	return ApplyPolicies(ctx, v, o, policies, r.RemoveOthers)
 }
 
-// PolicyOf returns the policy that is written so.
-func PolicyOf(s api.PolicySpec) (blockstore.Policy, error) {
+// policyOf returns the policy that is written so.
+func policyOf(s api.PolicySpec) (blockstore.Policy, error) {
 	return PolicyText{Machines: s.Machines, Schedule: s.Schedule, Timezone: s.Timezone, Window: s.Window, Jitter: s.Jitter, MaxDuration: s.MaxDuration,
 		Consistency: s.Consistency, Otherwise: s.Otherwise, Keep: KeepText(s.Keep), TrashDays: s.TrashDays, RPO: s.RPO,
 		LibvirtTag: s.LibvirtTag, Retries: s.Retries, Priority: s.Priority, ReadRate: s.ReadRate, WriteRate: s.WriteRate, Verify: s.Verify}.Policy(s.Name)

@@ -33,7 +33,7 @@ func protect(ctx context.Context, r api.ProtectRequest, own func(func(*blockstor
 		return result, err
 	}
 	if r.Domain != "" {
-		if err := FindDomain(ctx, &p.record, r.Protection.URI, r.Domain); err != nil {
+		if err := findDomain(ctx, &p.record, r.Protection.URI, r.Domain); err != nil {
 			return result, err
 		}
 	}
@@ -113,7 +113,7 @@ func (p *protecting) note(ctx context.Context, o *blockstore.Owner, e *Examinati
 	if err != nil {
 		return result, err
 	}
-	result.Machine, result.Plan, result.LeftOut = DescribeMachine(m), DescribePlans(e.Plan), DescribeLeftOut(e.LeftOut)
+	result.Machine, result.Plan, result.LeftOut = describeMachine(m), DescribePlans(e.Plan), DescribeLeftOut(e.LeftOut)
 	result.Machine.State = e.Facts.Status
 	result.Warnings = ProtectWarnings(r, e)
 	return result, nil

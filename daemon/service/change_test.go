@@ -101,8 +101,8 @@ func TestAPolicyIsTheSameAfterItWasSpelledOut(t *testing.T) {
 	for _, p := range policies {
 		full.Name, full.Machines, full.Schedule, full.Zone, full.Keep = p.Name, p.Machines, p.Schedule, p.Zone, p.Keep
 		for _, q := range []blockstore.Policy{p, full} {
-			again, err := PolicyOf(SpecOf(q))
-			if diff := DiffPolicy(q, again); err != nil || len(diff) > 0 {
+			again, err := policyOf(SpecOf(q))
+			if diff := diffPolicy(q, again); err != nil || len(diff) > 0 {
 				t.Errorf("%s: %v, %v", q.Name, diff, err)
 			}
 		}

@@ -12,13 +12,13 @@ func DescribePoint(p *blockstore.Point) api.Point {
 		Time: api.At(p.Time), Committed: api.At(p.Committed), Seq: p.Seq, Parent: string(p.Parent),
 		Writer: string(p.Writer), Tool: p.Tool,
 		Consistency: string(p.Reached), ConsistencyAsked: string(p.Asked), ConsistencyReason: p.Reason,
-		Sizes: DescribeSizes(p.Sizes),
+		Sizes: describeSizes(p.Sizes),
 		Disks: make([]api.Disk, 0, len(p.Disks)), Config: make([]api.ConfigFile, 0, len(p.Config)),
 		LeftOut: make([]api.LeftOut, 0, len(p.LeftOut)),
 	}
 	a.VM, a.Quiesced = describeVM(p.VM), describeQuiesced(p.Quiesced)
 	for i := range p.Disks {
-		a.Disks = append(a.Disks, DescribeDisk(&p.Disks[i]))
+		a.Disks = append(a.Disks, describeDisk(&p.Disks[i]))
 	}
 	for _, c := range p.Config {
 		a.Config = append(a.Config, api.ConfigFile{Name: c.Name, Size: c.Size})
@@ -38,19 +38,19 @@ func DescribePoints(points []*blockstore.Point) []api.Point {
 	return all
 }
 
-// DescribeDisk returns d as programs see it. Its identity and the root of its
+// describeDisk returns d as programs see it. Its identity and the root of its
 // map are the vault's own affair.
-func DescribeDisk(d *blockstore.DiskInfo) api.Disk {
+func describeDisk(d *blockstore.DiskInfo) api.Disk {
 	return api.Disk{
 		Name: d.Name, Size: d.Size, Format: d.Format, Source: d.Source,
 		LogicalSector: d.LogicalSector, PhysicalSector: d.PhysicalSector,
 		Serial: d.Serial, Bus: d.Bus, BootOrder: d.BootOrder, Mode: string(d.Mode), ModeReason: d.Reason,
-		Sizes: DescribeSizes(d.Sizes),
+		Sizes: describeSizes(d.Sizes),
 	}
 }
 
-// DescribeSizes returns s as programs see it.
-func DescribeSizes(s blockstore.Sizes) api.Sizes { return api.Sizes(s) }
+// describeSizes returns s as programs see it.
+func describeSizes(s blockstore.Sizes) api.Sizes { return api.Sizes(s) }
 
 // DescribeVault returns v as programs see it.
 func DescribeVault(v blockstore.VaultInfo) api.Vault {

@@ -34,7 +34,7 @@ func fillFile(f *api.GuestFile, p guestfs.Place) error {
 	if err != nil {
 		return err
 	}
-	f.Type, f.Mode, f.Links, f.UID, f.GID = typeWord(a.Mode), fmt.Sprintf("%04o", a.Mode&0o7777), a.Nlink, a.UID, a.GID
+	f.Type, f.Mode, f.Links, f.UID, f.GID = api.FileType(a.Mode), fmt.Sprintf("%04o", a.Mode&0o7777), a.Nlink, a.UID, a.GID
 	f.Size, f.Volume, f.Inode = a.Size, p.Volume.Name, a.Ino
 	if at := a.Mtime.UTC(); !at.IsZero() && at.Year() >= 0 && at.Year() <= 9999 { // what RFC 3339 can say
 		f.Modified = &at
@@ -50,32 +50,11 @@ func fillFile(f *api.GuestFile, p guestfs.Place) error {
 	return err
 }
 
-// typeWord is the type of an inode.
-func typeWord(mode uint32) string {
-	switch mode & 0o170000 {
-	case 0o100000:
-		return "file"
-	case 0o040000:
-		return "folder"
-	case 0o120000:
-		return "link"
-	case 0o060000:
-		return "block"
-	case 0o020000:
-		return "char"
-	case 0o010000:
-		return "pipe"
-	case 0o140000:
-		return "socket"
-	}
-	return "unknown"
-}
-
 // permissions are as ls(1) writes them.
 func permissions(mode uint32) string {
 	b := []byte("?rwxrwxrwx")
 	letters := map[string]byte{"file": '-', "folder": 'd', "link": 'l', "block": 'b', "char": 'c', "pipe": 'p', "socket": 's'}
-	if c, ok := letters[typeWord(mode)]; ok {
+	if c, ok := letters[api.FileType(mode)]; ok {
 		b[0] = c
 	}
 	for i := range 9 {

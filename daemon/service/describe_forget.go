@@ -15,8 +15,8 @@ func DescribeState(p *blockstore.Point, s blockstore.PointState) api.Point {
 	return a
 }
 
-// DescribeSweep returns what a sweep did or, when dry, would do.
-func DescribeSweep(r *blockstore.SweepReport, dry bool) api.Sweep {
+// describeSweep returns what a sweep did or, when dry, would do.
+func describeSweep(r *blockstore.SweepReport, dry bool) api.Sweep {
 	return api.Sweep{
 		Dry: dry, Dropped: DescribePoints(r.Dropped), PutBack: r.PutBack, Packs: r.Packs, Removed: r.Removed,
 		Rewritten: r.Rewritten, Freed: r.Freed, Copied: r.Copied, Live: r.Live, Trash: r.Trash, TrashUntil: maybe(r.TrashUntil),

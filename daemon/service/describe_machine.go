@@ -6,9 +6,9 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/backup"
 )
 
-// DescribeMachine returns m as programs see it; its points and state are added by
+// describeMachine returns m as programs see it; its points and state are added by
 // whoever knows them.
-func DescribeMachine(m blockstore.Machine) api.Machine {
+func describeMachine(m blockstore.Machine) api.Machine {
 	a := api.Machine{ID: string(m.ID), Name: m.Name, Protected: m.Protected != nil}
 	if m.Protected != nil {
 		p := describeProtection(m.Protected)

@@ -24,8 +24,8 @@ type Examination struct {
 	Unknown []string // excluded disks that the VM does not have
 }
 
-// FindDomain completes the record of a machine that is a domain of libvirt, given by URI and name or UUID.
-func FindDomain(ctx context.Context, p *blockstore.Protection, uri, name string) error {
+// findDomain completes the record of a machine that is a domain of libvirt, given by URI and name or UUID.
+func findDomain(ctx context.Context, p *blockstore.Protection, uri, name string) error {
 	host, err := libvirt.Connect(ctx, uri)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func openRegular(p guestfs.Place) (tree.File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	switch kind := typeWord(a.Mode); kind {
+	switch kind := api.FileType(a.Mode); kind {
 	case "file":
 		return p.Open()
 	case "folder":

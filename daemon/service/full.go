@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 // fullPatience bounds the look at what fills a vault: a backup that failed
@@ -29,7 +30,7 @@ func adviceOn(u *blockstore.Usage) string {
 	lines := []string{"the recovery points are whole and can be restored. What gives space back:"}
 	add := func(bytes int64, what, command string) {
 		if bytes > 0 {
-			lines = append(lines, fmt.Sprintf("  %s %s: `%s`", FormatSize(bytes), what, command))
+			lines = append(lines, fmt.Sprintf("  %s %s: `%s`", api.FormatSize(bytes), what, command))
 		}
 	}
 	add(u.Trash, fmt.Sprintf("only in the trash (%s)", Count(u.InTrash, "point")), "holdfast trash empty --now")

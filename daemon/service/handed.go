@@ -33,7 +33,7 @@ func checkHanded(q *api.JobRequest) error {
 	case len(named) > api.MostHanded:
 		return invalidf("%d open files are too many: at most %d come with a request", len(named), api.MostHanded)
 	}
-	disks, err := ParseDisks(q.Backup.Disks, false)
+	disks, err := parseDisks(q.Backup.Disks, false)
 	if err != nil {
 		return err
 	}

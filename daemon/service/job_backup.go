@@ -44,7 +44,7 @@ func (s *Service) backupBody(h How) body {
 				err = whatHelps(ctx, owner.Vault, err)
 			}
 			if err != nil {
-				return Leaving(ctx, err, nothingMade)
+				return leaving(ctx, err, nothingMade)
 			}
 			made = b.describe(result, time.Since(began))
 			return nil
@@ -82,7 +82,7 @@ func (b *backing) prepare(ctx context.Context, vault string) error {
 	if len(b.o.Disks) == 0 {
 		return nil
 	}
-	disks, err := ParseDisks(b.o.Disks, b.o.AllowInUse)
+	disks, err := parseDisks(b.o.Disks, b.o.AllowInUse)
 	from := ""
 	if b.handed != nil {
 		disks, err = handedDisks(b.o.Disks, b.o.Open, b.handed.Files, b.o.AllowInUse)
@@ -104,8 +104,8 @@ func (b *backing) prepare(ctx context.Context, vault string) error {
 	return nil
 }
 
-// ParseDisks reads disks as [api.BackupOptions] names them. An error is an *Invalid.
-func ParseDisks(values []string, allowInUse bool) ([]backup.Disk, error) {
+// parseDisks reads disks as [api.BackupOptions] names them. An error is an *Invalid.
+func parseDisks(values []string, allowInUse bool) ([]backup.Disk, error) {
 	var disks []backup.Disk
 	seen := map[string]bool{}
 	for _, value := range values {

@@ -55,7 +55,7 @@ func (s *Service) catalogue(ctx context.Context, r *jobs.Report, q api.JobReques
 	})
 	run.out.Seconds = time.Since(run.began).Seconds()
 	if err != nil {
-		return run.out, Leaving(ctx, err, fmt.Sprintf("%s have a catalogue now, and the next run goes on", Count(len(run.out.Built), "more point")))
+		return run.out, leaving(ctx, err, fmt.Sprintf("%s have a catalogue now, and the next run goes on", Count(len(run.out.Built), "more point")))
 	}
 	return run.out, nil
 }

@@ -41,7 +41,7 @@ func (s *Service) check(ctx context.Context, r *jobs.Report, q api.JobRequest) (
 	var report *blockstore.CheckReport
 	err = s.vaults.Read(ctx, q.Vault, func(v *blockstore.Vault) error {
 		if report, err = runCheck(ctx, r, v, q.Machine, o, s.o.StateDir); err != nil {
-			return Leaving(ctx, err, "the check was not finished; a check changes nothing, and one with --percent goes on where this one stopped")
+			return leaving(ctx, err, "the check was not finished; a check changes nothing, and one with --percent goes on where this one stopped")
 		}
 		if !o.ReadOnly {
 			s.noteChecked(ctx, r, q.Vault, known.Path, report)

@@ -54,13 +54,13 @@ func (s *Service) prune(ctx context.Context, r *jobs.Report, q api.JobRequest) (
 			return err
 		}
 		r.Phase("delete")
-		moved, err := Prune(ctx, owner, plans)
+		moved, err := prune(ctx, owner, plans)
 		if err != nil {
-			return Leaving(ctx, err, fmt.Sprintf("%s moved to the trash; run it again to go on", Count(moved, "point")))
+			return leaving(ctx, err, fmt.Sprintf("%s moved to the trash; run it again to go on", Count(moved, "point")))
 		}
 		all = make([]api.Prune, 0, len(plans))
 		for _, p := range plans {
-			a := DescribePrune(p, false)
+			a := describePrune(p, false)
 			if d := PruneDoubt(a); d != "" {
 				r.Warn(d)
 			}
@@ -105,13 +105,13 @@ func runSweep(ctx context.Context, r *jobs.Report, owner *blockstore.Owner, o bl
 	o.Progress = func(done, total int64) { r.Progress(jobs.Progress{Done: done, Total: total, Unit: "bytes"}) }
 	report, err := owner.Sweep(ctx, o)
 	if err != nil && report != nil && report.Freed > 0 {
-		r.Note(fmt.Sprintf("%s were freed before that", FormatSize(report.Freed)))
+		r.Note(fmt.Sprintf("%s were freed before that", api.FormatSize(report.Freed)))
 	}
-	err = Leaving(ctx, err, "nothing that a point names was removed; the next sweep goes on")
+	err = leaving(ctx, err, "nothing that a point names was removed; the next sweep goes on")
 	if report == nil {
 		return nil, err
 	}
-	return DescribeSweep(report, o.DryRun), err
+	return describeSweep(report, o.DryRun), err
 }
 
 // emptyTrash drops points in the trash for good, or says which it would drop.
@@ -120,11 +120,11 @@ func (s *Service) emptyTrash(ctx context.Context, r *jobs.Report, q api.JobReque
 	if q.EmptyTrash != nil {
 		o = *q.EmptyTrash
 	}
-	result := any(DescribeSweep(&blockstore.SweepReport{}, o.DryRun))
+	result := any(describeSweep(&blockstore.SweepReport{}, o.DryRun))
 	if o.DryRun {
 		err := s.vaults.Read(ctx, q.Vault, func(v *blockstore.Vault) error {
 			points, err := toDrop(ctx, r, v, o.Points)
-			result = DescribeSweep(&blockstore.SweepReport{Dropped: points}, true)
+			result = describeSweep(&blockstore.SweepReport{Dropped: points}, true)
 			return err
 		})
 		return result, err

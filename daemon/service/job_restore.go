@@ -43,7 +43,7 @@ func (s *Service) restore(ctx context.Context, r *jobs.Report, q api.JobRequest)
 			r.Progress(jobs.Progress{Done: done, Total: total, Unit: "bytes", Read: done})
 		}})
 		if err != nil {
-			return Leaving(ctx, err, "no file appeared under its final name")
+			return leaving(ctx, err, "no file appeared under its final name")
 		}
 		a := DescribeRestore(p, res, time.Since(began))
 		for _, n := range a.Notes {

@@ -65,7 +65,7 @@ func (o *OneVault) Own(ctx context.Context, _ string, to Purpose, do func(*block
 		err = o.whatHelps(ctx, err)
 	}
 	if err != nil {
-		return Leaving(ctx, OrUnreachable(o.Path, err), state)
+		return leaving(ctx, OrUnreachable(o.Path, err), state)
 	}
 	err = do(owner)
 	if closed := owner.Close(); closed != nil && err == nil && o.Warn != nil {

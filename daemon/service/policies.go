@@ -127,7 +127,7 @@ func ApplyPolicies(ctx context.Context, v *blockstore.Vault, o *blockstore.Owner
 	for _, p := range policies {
 		old, known := there[p.Name]
 		delete(there, p.Name)
-		c := api.PolicyChange{Name: p.Name, Change: "added", Diff: append([]string{}, DiffPolicy(old, p)...), Dry: o == nil}
+		c := api.PolicyChange{Name: p.Name, Change: "added", Diff: append([]string{}, diffPolicy(old, p)...), Dry: o == nil}
 		if known {
 			if c.Change = "changed"; len(c.Diff) == 0 {
 				c.Change = "same"

@@ -42,7 +42,7 @@ func TestAPolicyIsReadAsItIsWritten(t *testing.T) {
 	}
 	for _, p := range got {
 		again, err := TextOf(p).Policy(p.Name)
-		if err != nil || !reflect.DeepEqual(again, p) || len(DiffPolicy(p, again)) != 0 {
+		if err != nil || !reflect.DeepEqual(again, p) || len(diffPolicy(p, again)) != 0 {
 			t.Errorf("%+v is %+v when it is written and read again, %v", p, again, err)
 		}
 	}

@@ -222,8 +222,8 @@ func lines(p blockstore.Policy) [][2]string {
 		{"read-rate", t.ReadRate}, {"write-rate", t.WriteRate}, {"verify-percent", strconv.FormatFloat(*t.Verify, 'f', -1, 64)}}
 }
 
-// DiffPolicy returns what differs, a line for each key.
-func DiffPolicy(from, to blockstore.Policy) (diff []string) {
+// diffPolicy returns what differs, a line for each key.
+func diffPolicy(from, to blockstore.Policy) (diff []string) {
 	a, b := lines(from), lines(to)
 	for i := range a {
 		if a[i][1] != b[i][1] {

@@ -17,7 +17,7 @@ type Pruning struct {
 	Machines []blockstore.Machine // of the vault; those that are not asked for are left out
 	Confirm  bool                 // a person knows how many points go
 	Now      time.Time            // by which locks are told
-	// States tells what the VMs of machines do; nil: they are asked, see [States].
+	// states tells what the VMs of machines do; nil: they are asked, see states.
 	States func(context.Context, []blockstore.Machine) []string
 }
 
@@ -47,7 +47,7 @@ func (p *PrunePlan) Going() (going []*blockstore.Point) {
 // trash waits for a person.
 const prunePart = 5
 
-// PlanPrune says what is to become of every point of some machines. It fails
+// planPrune says what is to become of every point of some machines. It fails
 // where any record cannot be read: it may be the one that keeps a point.
 func PlanPrune(ctx context.Context, v *blockstore.Vault, o Pruning) ([]PrunePlan, error) {
 	policies, err := v.Policies(ctx)
@@ -67,7 +67,7 @@ func PlanPrune(ctx context.Context, v *blockstore.Vault, o Pruning) ([]PrunePlan
 		return nil, fmt.Errorf("nothing was pruned, since it cannot be told what is damaged: %w", err)
 	}
 	if o.States == nil {
-		o.States = States
+		o.States = statesOf
 	}
 	states := o.States(ctx, o.Machines)
 	plans := make([]PrunePlan, 0, len(o.Machines))
@@ -134,9 +134,9 @@ func (p *PrunePlan) hesitate(state string, confirmed bool) {
 	}
 }
 
-// Prune moves the points to the trash that plans let go, machine by machine, and
+// prune moves the points to the trash that plans let go, machine by machine, and
 // returns how many; an interrupted run is finished by the next one.
-func Prune(ctx context.Context, o *blockstore.Owner, plans []PrunePlan) (moved int, err error) {
+func prune(ctx context.Context, o *blockstore.Owner, plans []PrunePlan) (moved int, err error) {
 	for i := range plans {
 		p := &plans[i]
 		if p.Passed != "" {
@@ -158,8 +158,8 @@ func Prune(ctx context.Context, o *blockstore.Owner, plans []PrunePlan) (moved i
 	return moved, nil
 }
 
-// DescribePrune returns a plan as programs see it.
-func DescribePrune(p PrunePlan, dry bool) api.Prune {
+// describePrune returns a plan as programs see it.
+func describePrune(p PrunePlan, dry bool) api.Prune {
 	a := api.Prune{Machine: p.Machine.Name, MachineID: string(p.Machine.ID), Policy: p.Policy.Name, Rules: p.Rules, Dry: dry, Passed: p.Passed, Waits: p.Waits, Doubtful: p.Doubtful,
 		Points: make([]api.PrunedPoint, 0, len(p.Points))}
 	for i, q := range p.Points {

@@ -125,7 +125,7 @@ func DescribeMachines(ctx context.Context, v *blockstore.Vault, machines []block
 	points, unread := v.Points(ctx)
 	states := make([]string, len(machines))
 	if ask {
-		states = States(ctx, machines)
+		states = statesOf(ctx, machines)
 	}
 	count, newest := map[blockstore.MachineID]int{}, map[blockstore.MachineID]api.Time{}
 	for _, p := range points {
@@ -137,7 +137,7 @@ func DescribeMachines(ctx context.Context, v *blockstore.Vault, machines []block
 	}
 	all := make([]api.Machine, 0, len(machines))
 	for i, m := range machines {
-		a := DescribeMachine(m)
+		a := describeMachine(m)
 		a.State, a.Points = states[i], count[m.ID]
 		if t, there := newest[m.ID]; there {
 			a.Newest = &t
@@ -208,13 +208,13 @@ func (s *Service) Trash(ctx context.Context, vault string) (all []api.Trashed, e
 	return all, err
 }
 
-// PlanPrune says what a prune would do now.
+// planPrune says what a prune would do now.
 func (s *Service) PlanPrune(ctx context.Context, vault string, o api.PruneOptions) (all []api.Prune, err error) {
 	err = s.vaults.Read(ctx, vault, func(v *blockstore.Vault) error {
 		plans, err := planPrune(ctx, v, o, time.Now())
 		all = make([]api.Prune, 0, len(plans))
 		for _, p := range plans {
-			all = append(all, DescribePrune(p, true))
+			all = append(all, describePrune(p, true))
 		}
 		return err
 	})

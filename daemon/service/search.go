@@ -213,7 +213,7 @@ func DescribeHit(h *catalogue.Hit) api.SearchHit {
 		out.Name = "/"
 	}
 	for _, v := range h.Versions {
-		one := api.SearchVersion{Type: typeWord(v.Mode), Mode: fmt.Sprintf("%04o", v.Mode&0o7777), Permissions: permissions(v.Mode), UID: v.UID, GID: v.GID,
+		one := api.SearchVersion{Type: api.FileType(v.Mode), Mode: fmt.Sprintf("%04o", v.Mode&0o7777), Permissions: permissions(v.Mode), UID: v.UID, GID: v.GID,
 			Size: v.Size, Inode: v.Ino, First: searchPoint(v.First), Last: searchPoint(v.Last), Points: v.Points}
 		if at := v.Modified(); !at.IsZero() && at.Year() >= 0 && at.Year() <= 9999 { // what RFC 3339 can say
 			one.Modified = &at

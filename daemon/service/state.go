@@ -20,9 +20,9 @@ const (
 	StateUnclear = "does not answer"
 )
 
-// States asks the hosts what the VMs of machines do, several at a time and each for a few
+// statesOf asks the hosts what the VMs of machines do, several at a time and each for a few
 // seconds at most. Machines that are not protected have no state.
-func States(ctx context.Context, machines []blockstore.Machine) []string {
+func statesOf(ctx context.Context, machines []blockstore.Machine) []string {
 	states := make([]string, len(machines))
 	var g errgroup.Group
 	g.SetLimit(8)

@@ -77,7 +77,7 @@ func askVMs(ctx context.Context, machines []blockstore.Machine) *hostFacts {
 		found[vm.Machine] = true
 	}
 	left := slices.DeleteFunc(slices.Clone(machines), func(m blockstore.Machine) bool { return m.Protected != nil && found[m.Name] })
-	for i, state := range States(ctx, left) {
+	for i, state := range statesOf(ctx, left) {
 		h.states[left[i].ID] = state
 	}
 	return h

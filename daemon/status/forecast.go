@@ -20,10 +20,10 @@ type Sample struct {
 	Used int64     `json:"used"` // bytes
 }
 
-// Forecast says when so many bytes are used up: from what was measured, where that is known of two weeks at least,
+// forecast says when so many bytes are used up: from what was measured, where that is known of two weeks at least,
 // else from what the points of the last weeks added, which errs towards too early, since nothing of what sweeps free
 // is counted. The first points of machines are left out: they come once. It is nil where neither is known of two weeks.
-func Forecast(points []Point, measured []Sample, room int64, now time.Time) *api.Growth {
+func forecast(points []Point, measured []Sample, room int64, now time.Time) *api.Growth {
 	var g *api.Growth
 	if added := gained(points, measured, now); added != nil {
 		g = growth(added)

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -130,7 +129,7 @@ func TestAVaultIsAtRiskForAReason(t *testing.T) {
 		risk, warning string
 	}{
 		{"all is well", func(*VaultFacts) {}, "", ""},
-		{"it is full", func(v *VaultFacts) { v.Free = 49 << 30 }, "it is full: 49.0 GiB free", ""},
+		{"it is full", func(v *VaultFacts) { v.Free = 49 << 30 }, "it is full: 49 GiB free", ""},
 		{"it is full in three days", func(v *VaultFacts) { v.Free = 80 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "it is full about 2026-11-26", ""},
 		{"it is full in twenty days", func(v *VaultFacts) { v.Free = 250 << 30; v.Machines[0].Points = daily(40, 10<<30) }, "", "it may be full as early as 2026-12-1"},
 		{"points are damaged", func(v *VaultFacts) { v.Harmed, v.Damaged = 2, 1 }, "2 points are damaged", ""},
@@ -237,56 +236,6 @@ func TestAVaultInWhichNothingCanBeStoredIsAtRisk(t *testing.T) {
 	}
 }
 
-func TestAForecastBelievesWhatWasMeasuredBeforeWhatWasStored(t *testing.T) {
-	t.Parallel()
-	const day = 24 * time.Hour
-	var points []Point
-	for d := 60; d >= 0; d-- {
-		p := ago(time.Duration(d)*day + time.Hour)
-		p.Sizes.Stored = 100
-		points = append(points, p)
-	}
-	// Each day stores 100, and each seventh a sweep frees 560: 20 a day are left.
-	var daily []Sample
-	used := int64(10_000)
-	for d := 40; d >= 0; d-- {
-		if used += 100; d%7 == 0 {
-			used -= 560
-		}
-		daily = append(daily, Sample{now.Add(-time.Duration(d) * day), used})
-	}
-	first := ago(10 * day)
-	first.First, first.Sizes.Stored = true, 5000
-	withFirst := slices.Clone(daily)
-	for i := range withFirst {
-		if !withFirst[i].At.Before(first.Committed) {
-			withFirst[i].Used += 5000
-		}
-	}
-	weekly := []Sample{daily[5], daily[12], daily[40]} // with a gap
-	shrinks := []Sample{{now.Add(-30 * day), 9000}, {now, 6000}}
-	stale := daily[:20]
-	for _, c := range []struct {
-		name     string
-		points   []Point
-		used     []Sample
-		perDay   int64
-		measured bool
-	}{
-		{"daily", points, daily, 20, true}, {"with a first point", append(slices.Clone(points), first), withFirst, 20, true}, {"with a gap", points, weekly, 20, true},
-		{"it shrinks", points, shrinks, -100, true}, {"not measured of late", points, stale, 100, false}, {"less than two weeks", points, daily[30:], 100, false},
-		{"of the future", points, []Sample{{now.Add(day), 1}, {now.Add(2 * day), 1}}, 100, false},
-	} {
-		g := Forecast(c.points, c.used, 1000, now)
-		if g == nil || g.Measured != c.measured || g.PerDay < c.perDay-7 || g.PerDay > c.perDay+7 {
-			t.Errorf("%s: %+v", c.name, g)
-		}
-		if g != nil && g.PerDay < 0 && g.Full != nil {
-			t.Errorf("%s: it is full at %v", c.name, g.Full)
-		}
-	}
-}
-
 func TestAVMWithoutANameIsIgnoredByWhatIdentifiesIt(t *testing.T) {
 	t.Parallel()
 	vms := []api.FoundVM{
@@ -323,106 +272,6 @@ func TestAVMWithoutANameIsIgnoredByWhatIdentifiesIt(t *testing.T) {
 	}
 }
 
-func TestAForecastSaysHowSureItIs(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name              string
-		stored            func(day int) int64 // by days ago
-		days              int
-		room              int64
-		full, early, late float64 // days from now; 0: never
-		none              bool
-	}{
-		{"steady", func(int) int64 { return 10 }, 60, 1000, 100, 100, 100, false},
-		{"faster of late", func(d int) int64 {
-			if d < 7 {
-				return 40
-			}
-			return 10
-		}, 60, 1000, 1000.0 / 13, 25, 100, false},
-		{"nothing is added", func(int) int64 { return 0 }, 60, 1000, 0, 0, 0, false},
-		{"less than two weeks", func(int) int64 { return 10 }, 12, 1000, 0, 0, 0, true},
-		{"a quiet week", func(d int) int64 {
-			if d >= 7 && d < 14 {
-				return 0
-			}
-			return 10
-		}, 30, 1000, 133, 100, 0, false},
-		{"full already", func(int) int64 { return 0 }, 30, -5, 0.001, 0.001, 0.001, false},
-		{"not in ten years", func(int) int64 { return 1 }, 30, 1 << 50, 0, 0, 0, false},
-	} {
-		var points []Point
-		for d := c.days; d >= 0; d-- {
-			p := ago(time.Duration(d)*24*time.Hour + time.Hour)
-			p.Sizes.Stored = c.stored(d)
-			points = append(points, p)
-		}
-		first := points[0]
-		first.First, first.Sizes.Stored = true, 1<<40 // comes once
-		g := Forecast(append(points, first), nil, c.room, now)
-		if (g == nil) != c.none {
-			t.Errorf("%s: %+v", c.name, g)
-		}
-		if g == nil {
-			continue
-		}
-		for what, pair := range map[string][2]any{"full": {g.Full, c.full}, "early": {g.Early, c.early}, "late": {g.Late, c.late}} {
-			got, want := pair[0].(*api.Time), pair[1].(float64)
-			if (got == nil) != (want == 0) || got != nil && (got.Sub(now).Hours()/24 > want*1.15 || got.Sub(now).Hours()/24 < want*.85-1) {
-				t.Errorf("%s, %s: %v, want in %v days (%+v)", c.name, what, got, want, g)
-			}
-		}
-	}
-}
-
-func TestUsageCountsAMachineInEachMonthInWhichItHasPoints(t *testing.T) {
-	t.Parallel()
-	at := func(day string, protected int64, deleted string) Point {
-		p := Point{Sizes: api.Sizes{Protected: protected << 30, Stored: 1}}
-		p.Committed, _ = time.Parse(time.DateOnly, day)
-		if deleted != "" {
-			p.Deleted, _ = time.Parse(time.DateOnly, deleted)
-		}
-		return p
-	}
-	m := []MachineFacts{
-		{Machine: api.Machine{ID: "1", Name: "grows"}, Points: []Point{at("2026-09-10", 100, ""), at("2026-09-20", 600, ""), at("2026-10-05", 300, "")}},
-		{Machine: api.Machine{ID: "2", Name: "left", Protected: false}, Points: []Point{at("2026-08-31", 50, "2026-10-02")}},
-		{Machine: api.Machine{ID: "3", Name: "new"}, Points: []Point{at("2026-11-20", 0, ""), at("2026-11-21", 1000, "2026-11-22")}},
-		{Machine: api.Machine{ID: "4", Name: "never"}},
-	}
-	months, err := Months("2026-08", "2026-11", now)
-	if err != nil || len(months) != 4 {
-		t.Fatal(months, err)
-	}
-	u := Usage(api.Vault{}, m, months, now)
-	var got []string
-	for _, month := range u.Months {
-		line := month.Month
-		for _, m := range month.Machines {
-			line += fmt.Sprintf(" %s:%dGiB:%d:%d/%d", m.Machine, m.Protected>>30, m.Instances, m.Points, m.Kept)
-		}
-		got = append(got, line)
-	}
-	want := []string{
-		"2026-08 left:50GiB:1:1/1",
-		"2026-09 grows:600GiB:2:2/2 left:50GiB:1:0/1",
-		"2026-10 grows:300GiB:1:1/3 left:50GiB:1:0/0",
-		"2026-11 grows:300GiB:1:0/3 new:1000GiB:2:2/1",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%s\nwant %s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if u.Months[2].Partial || !u.Months[3].Partial || u.Months[3].Instances != 3 {
-		t.Errorf("%+v", u.Months[3])
-	}
-	for _, bad := range [][2]string{{"2026", ""}, {"2026-13", ""}, {"2026-02", "2026-01"}, {"", "x"}, {"1000-01", "3000-01"}} {
-		if _, err := Months(bad[0], bad[1], now); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}
-
 func TestALineForNagiosIsOneLine(t *testing.T) {
 	t.Parallel()
 	late := healthy()
@@ -449,24 +298,5 @@ func TestALineForNagiosIsOneLine(t *testing.T) {
 		if code != c.code || !strings.HasPrefix(line, c.line) || strings.ContainsAny(line, "\n") || strings.Count(line, "|") != 1 {
 			t.Errorf("%d: %s\nwant %d: %s", code, line, c.code, c.line)
 		}
-	}
-}
-
-func TestATrendComparesWithAMonthBefore(t *testing.T) {
-	t.Parallel()
-	m := healthy()
-	m.Points = nil
-	for d := 90; d >= 0; d-- {
-		p := ago(time.Duration(d) * 24 * time.Hour)
-		p.Sizes.Protected = int64(1000 - d)
-		m.Points = append(m.Points, p)
-	}
-	s := Compose(Facts{Now: now, Vaults: []VaultFacts{wellVault(m)}}).Machines[0]
-	if s.Trend != 30 || s.TrendDays != 30 || s.Protects != 1000 {
-		t.Errorf("%d in %d days, %d", s.Trend, s.TrendDays, s.Protects)
-	}
-	m.Points = m.Points[len(m.Points)-1:]
-	if s := Compose(Facts{Now: now, Vaults: []VaultFacts{wellVault(m)}}).Machines[0]; s.TrendDays != 0 {
-		t.Errorf("one point has a trend of %d days", s.TrendDays)
 	}
 }

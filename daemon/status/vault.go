@@ -39,7 +39,7 @@ func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 	}
 	s.Dedup, s.Compress = ratio(s.Protects, s.Unique), ratio(s.Unique, s.Stored)
 	if v.Size > 0 {
-		s.Forecast = Forecast(all, v.Used, v.Free-v.Floor, now)
+		s.Forecast = forecast(all, v.Used, v.Free-v.Floor, now)
 	}
 	s.Reasons = vaultRisks(v, &s, now)
 	s.Warnings = vaultWarnings(v, &s, now)
@@ -64,7 +64,7 @@ func vaultRisks(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
 	}
 	switch f := s.Forecast; {
 	case v.Size > 0 && v.Free < v.Floor:
-		why = append(why, fmt.Sprintf("it is full: %s free, no backup begins below %s", Bytes(v.Free), Bytes(v.Floor)))
+		why = append(why, fmt.Sprintf("it is full: %s free, no backup begins below %s", api.FormatSize(v.Free), api.FormatSize(v.Floor)))
 	case f != nil && f.Full != nil && f.Full.Sub(now) < fullNow:
 		why = append(why, fmt.Sprintf("it is full about %s", day(f.Full)))
 	}
@@ -110,20 +110,3 @@ func vaultWarnings(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
 }
 
 func day(t *api.Time) string { return t.UTC().Format(time.DateOnly) }
-
-// Bytes writes a size for sentences, in units of 1024.
-func Bytes(n int64) string {
-	const units = "KMGTPE"
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n)/1024, 0
-	for value >= 1023.5 && unit < len(units)-1 {
-		value /= 1024
-		unit++
-	}
-	if value >= 99.95 {
-		return fmt.Sprintf("%.0f %ciB", value, units[unit])
-	}
-	return fmt.Sprintf("%.1f %ciB", value, units[unit])
-}

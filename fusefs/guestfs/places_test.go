@@ -63,6 +63,7 @@ func TestFilesLieWhereTheirPlacesSay(t *testing.T) {
 }
 
 func filesToPlace(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	random := make([]byte, 3<<20+777)
 	rand.Read(random)

@@ -180,3 +180,27 @@ func lastLines(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-5):], " | ")
 }
+
+// besideLoop measures ours and a bare loop that this program runs as a command of its own, in turns, and returns
+// the best of each.
+func (b *bench) besideLoop(ctx context.Context, what string, ours func() (cost, error), loop ...string) (mine, bare cost, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return mine, bare, err
+	}
+	for round := range b.rounds + 1 {
+		b.say("%s, round %d: ours, bare loop", what, round+1)
+		c, err := ours()
+		if err != nil {
+			return mine, bare, err
+		}
+		mine = best(mine, c)
+		b.say("  %6.2f s wall, %6.2f s CPU, RssAnon %s", c.Wall, c.CPU, mib(c.Anon))
+		if c, err = measure(ctx, command{args: append([]string{self}, loop...)}); err != nil {
+			return mine, bare, err
+		}
+		b.say("  %6.2f s wall, %6.2f s CPU", c.Wall, c.CPU)
+		bare = best(bare, c)
+	}
+	return mine, bare, nil
+}

@@ -32,22 +32,9 @@ func (b *bench) noChangeScan(ctx context.Context) error {
 	if _, err := v.backup(ctx); err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	ours, loop, err := b.besideLoop(ctx, "scan", func() (cost, error) { return v.backup(ctx) }, "hashloop", b.image)
 	if err != nil {
 		return err
-	}
-	var ours, loop cost
-	for round := range b.rounds + 1 {
-		b.say("scan, round %d: ours, bare loop", round+1)
-		c, err := v.backup(ctx)
-		if err != nil {
-			return err
-		}
-		ours = best(ours, c)
-		if c, err = measure(ctx, command{args: []string{self, "hashloop", b.image}}); err != nil {
-			return err
-		}
-		loop = best(loop, c)
 	}
 	data, err := allocated(b.image)
 	if err != nil {

@@ -33,26 +33,12 @@ func (b *bench) checkData(ctx context.Context) error {
 	if _, err := v.backup(ctx); err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	packs := filepath.Join(v.path, "packs")
+	ours, loop, err := b.besideLoop(ctx, "check", func() (cost, error) { return v.run(ctx, "check", "--data", "--quiet") }, "readloop", packs)
 	if err != nil {
 		return err
 	}
-	var ours, loop cost
-	for round := range b.rounds + 1 {
-		b.say("check, round %d: ours, bare loop", round+1)
-		c, err := v.run(ctx, "check", "--data", "--quiet")
-		if err != nil {
-			return err
-		}
-		ours = best(ours, c)
-		b.say("  %6.2f s wall, %6.2f s CPU, RssAnon %s", c.Wall, c.CPU, mib(c.Anon))
-		if c, err = measure(ctx, command{args: []string{self, "readloop", filepath.Join(v.path, "packs")}}); err != nil {
-			return err
-		}
-		b.say("  %6.2f s wall, %6.2f s CPU", c.Wall, c.CPU)
-		loop = best(loop, c)
-	}
-	size, err := treeSize(filepath.Join(v.path, "packs"))
+	size, err := treeSize(packs)
 	if err != nil {
 		return err
 	}

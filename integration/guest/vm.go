@@ -163,9 +163,6 @@ func (v *VM) Running() bool {
 	}
 }
 
-// Ended is closed when QEMU has ended.
-func (v *VM) Ended() <-chan struct{} { return v.done }
-
 // WaitAgent waits until the agent answers, and fails the test when it does not within five
 // minutes.
 func (v *VM) WaitAgent(t testing.TB) {

@@ -82,6 +82,7 @@ func makeFileSystem(t *testing.T, image string, mkfs []string) {
 
 // record writes a vault onto a copy of base, and returns what was promised.
 func record(t *testing.T, folder, base, log string, slow time.Duration, r *rand.Rand) map[blockstore.PointID]*fact {
+	t.Helper()
 	image := filepath.Join(folder, "image")
 	tool(t, "cp", "--sparse=always", base, image)
 	disk, stop := serve(t, folder, image, log, slow)
@@ -196,6 +197,7 @@ func (c *recorder) sweep(o *blockstore.Owner, trash bool) {
 
 // replay cuts the log at flushes all over it.
 func replay(t *testing.T, base, log string, facts map[blockstore.PointID]*fact, r *rand.Rand, cuts int) {
+	t.Helper()
 	l, err := OpenLog(log)
 	if err != nil {
 		t.Fatal(err)

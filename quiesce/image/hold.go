@@ -130,9 +130,6 @@ func (h *Held) refuseUsers() error {
 	return nil
 }
 
-// Real is the path of the image with links resolved, when it was opened.
-func (h *Held) Real() string { return h.layers[0].real }
-
 // Block says whether the image is a block device.
 func (h *Held) Block() bool { return h.layers[0].block }
 

@@ -151,8 +151,8 @@ func (c *Client) handshake(o Options) error {
 	return s.enter(o.Export, &c.export)
 }
 
-// ListContexts asks the server which contexts an export has, without entering it.
-func ListContexts(ctx context.Context, socket, exportName string) ([]string, error) {
+// listContexts asks the server which contexts an export has, without entering it.
+func listContexts(ctx context.Context, socket, exportName string) ([]string, error) {
 	conn, err := connect(ctx, socket)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func TestQemuNBDGivesTheImagesBytesAndHoles(t *testing.T) {
 	f.Close()
 
 	socket := qemuNBD(t, "-f", "raw", path)
-	names, err := ListContexts(t.Context(), socket, "disk")
+	names, err := listContexts(t.Context(), socket, "disk")
 	if err != nil || !slices.Contains(names, BaseAllocation) {
 		t.Errorf("contexts %q, %v", names, err)
 	}

@@ -28,7 +28,7 @@ func BenchmarkWalk(b *testing.B) {
 			b.StopTimer()
 			dir, unmount := mount(b, images, "ro")
 			b.StartTimer()
-			run(b, "find", dir, "-printf", "%s")
+			treetest.Run(b, "find", dir, "-printf", "%s")
 			b.StopTimer()
 			unmount()
 			b.StartTimer()

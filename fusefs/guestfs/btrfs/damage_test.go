@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // made is an image that mkfs.btrfs fills by itself, without a kernel.
 func made(t testing.TB, options ...string) []byte {
 	t.Helper()
-	needTool(t, "mkfs.btrfs")
-	root := scratch(t)
+	treetest.Need(t, "mkfs.btrfs")
+	root := treetest.Scratch(t)
 	p := fill(t, root, 4)
 	p.must(os.MkdirAll(p.path("folder/below"), 0o755))
 	p.file("folder/large", p.text(300000))

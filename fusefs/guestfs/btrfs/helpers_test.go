@@ -1,12 +1,11 @@
 package btrfs
 
 import (
-	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,82 +13,25 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
-// need skips a test that lacks something, and fails it where everything was promised.
-func need(t testing.TB, have bool, what string) {
-	t.Helper()
-	if have {
-		return
-	}
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("needs %s", what)
-	}
-	t.Skipf("needs %s", what)
-}
-
-// try calls a tool, which has two minutes.
-func try(name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	return string(out), err
-}
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := try(name, args...)
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return out
-}
-
-func needTool(t testing.TB, name string) {
-	t.Helper()
-	_, err := exec.LookPath(name)
-	need(t, err == nil, name)
-}
-
 // needKernel skips where btrfs cannot be mounted.
 func needKernel(t testing.TB) {
 	t.Helper()
-	need(t, os.Geteuid() == 0, "root")
-	for _, tool := range []string{"mkfs.btrfs", "btrfs", "mount", "losetup"} {
-		needTool(t, tool)
-	}
-	_, err := os.Stat("/dev/loop-control")
-	need(t, err == nil, "loop devices")
-	list, _ := os.ReadFile("/proc/filesystems")
-	need(t, strings.Contains(string(list), "\tbtrfs\n"), "a kernel with btrfs")
-}
-
-// scratch is a folder in memory where there is one, as images are sparse.
-func scratch(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "holdfast-btrfs-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	treetest.NeedMount(t, "btrfs")
+	treetest.Need(t, "mkfs.btrfs", "btrfs")
 }
 
 // mkfs makes n images of so many MiB each, one file system over all.
 func mkfs(t testing.TB, n int, size int64, options ...string) []string {
 	t.Helper()
-	needTool(t, "mkfs.btrfs")
-	dir := scratch(t)
+	treetest.Need(t, "mkfs.btrfs")
+	dir := treetest.Scratch(t)
 	var images []string
 	for i := range n {
 		path := filepath.Join(dir, string(rune('a'+i))+".img")
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(path, size<<20); err != nil {
-			t.Fatal(err)
-		}
+		treetest.Sparse(t, path, size<<20)
 		images = append(images, path)
 	}
-	run(t, "mkfs.btrfs", append(append([]string{"-q", "-L", "label"}, options...), images...)...)
+	treetest.Run(t, "mkfs.btrfs", append(append([]string{"-q", "-L", "label"}, options...), images...)...)
 	return images
 }
 
@@ -101,37 +43,21 @@ func mount(t testing.TB, images []string, options string) (dir string, unmount f
 		t.Fatal(err)
 	}
 	var loops []string
-	done := false
-	unmount = func() {
-		if done {
-			return
-		}
-		done = true
-		var out string
-		var err error
-		for range 50 { // something else of the machine may look into it
-			if out, err = try("mountpoint", "-q", dir); err != nil {
-				break
-			}
-			if out, err = try("umount", dir); err == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		if _, still := try("mountpoint", "-q", dir); still == nil {
-			t.Errorf("umount: %v\n%s", err, out)
-			try("umount", "-l", dir)
+	mounted := false
+	unmount = sync.OnceFunc(func() {
+		if mounted {
+			treetest.Unmount(t, dir)
 		}
 		for _, l := range loops {
-			try("losetup", "-d", l)
+			treetest.Try("losetup", "-d", l)
 		}
 		if len(images) > 1 {
-			try("btrfs", "device", "scan", "--forget") // what is not mounted
+			treetest.Try("btrfs", "device", "scan", "--forget") // what is not mounted
 		}
-	}
+	})
 	t.Cleanup(unmount)
 	for _, image := range images {
-		loops = append(loops, strings.TrimSpace(run(t, "losetup", "--show", "-f", image)))
+		loops = append(loops, strings.TrimSpace(treetest.Run(t, "losetup", "--show", "-f", image)))
 	}
 	o := []string{"noatime"}
 	if options != "" {
@@ -140,25 +66,15 @@ func mount(t testing.TB, images []string, options string) (dir string, unmount f
 	for _, l := range loops[1:] {
 		o = append(o, "device="+l)
 	}
-	if out, err := try("mount", "-t", "btrfs", "-o", strings.Join(o, ","), loops[0], dir); err != nil {
-		kernel, _ := try("dmesg")
-		t.Fatalf("mount: %v\n%s\n%s", err, out, kernel[max(0, len(kernel)-900):])
-	}
+	treetest.Mount(t, "btrfs", strings.Join(o, ","), loops[0], dir)
+	mounted = true
 	return dir, unmount
 }
 
 func part(t testing.TB, path string) tree.Part {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	s, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tree.Part{R: f, Size: s.Size()}
+	r, size := treetest.Image(t, path)
+	return tree.Part{R: r, Size: size}
 }
 
 // opened opens the file system in images.

@@ -53,7 +53,7 @@ func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
 			dir, unmount = mount(t, images, "ro")
 			defer unmount()
 			treetest.SameLines(t, got, exact.Kernel(t, dir))
-			if id := strings.TrimSpace(run(t, "findmnt", "-no", "UUID", dir)); id != info.UUID {
+			if id := strings.TrimSpace(treetest.Run(t, "findmnt", "-no", "UUID", dir)); id != info.UUID {
 				t.Errorf("its UUID is %s, and blkid says %s", info.UUID, id)
 			}
 		})
@@ -66,7 +66,7 @@ func TestSubvolumesAndSnapshotsAreFoldersAtTheirPlace(t *testing.T) {
 	images := mkfs(t, 1, 512)
 	dir, unmount := mount(t, images, "")
 	p := fill(t, dir, 5)
-	sub := func(args ...string) { run(t, "btrfs", append([]string{"-q", "subvolume"}, args...)...) }
+	sub := func(args ...string) { treetest.Run(t, "btrfs", append([]string{"-q", "subvolume"}, args...)...) }
 	sub("create", p.path("@"))
 	p.must(os.MkdirAll(p.path("@/var/lib"), 0o755))
 	p.file("@/var/lib/x", p.text(70000))
@@ -82,7 +82,7 @@ func TestSubvolumesAndSnapshotsAreFoldersAtTheirPlace(t *testing.T) {
 	p.file("gone/f", p.text(9000))
 	sub("delete", p.path("gone"))
 	p.must(os.Rename(p.path("snapshots/2"), p.path("snapshots/two")))
-	id := strings.Fields(run(t, "btrfs", "subvolume", "list", dir))[1]
+	id := strings.Fields(treetest.Run(t, "btrfs", "subvolume", "list", dir))[1]
 	unmount()
 	v := opened(t, images...)
 	got := exact.Ours(t, v)

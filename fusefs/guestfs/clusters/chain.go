@@ -221,7 +221,7 @@ func (c *Chain) ReadAt(p []byte, off int64) (done int, err error) {
 		in := at % c.Space.Cluster
 		part := data[done:]
 		part = part[:min(int64(count)*c.Space.Cluster-in, int64(len(part)))]
-		if err := readFull(c.Space.R, part, c.Space.place(cluster)+in); err != nil {
+		if err := tree.ReadFull(c.Space.R, part, c.Space.place(cluster)+in); err != nil {
 			return done, fmt.Errorf("%s at %d of the volume: %w", c.What, c.Space.place(cluster)+in, err)
 		}
 		done += len(part)

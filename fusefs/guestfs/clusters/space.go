@@ -1,5 +1,5 @@
-// Package clusters reads what lies on clusters that a file allocation table chains together: the files and
-// folders of FAT and exFAT.
+// Package clusters reads what lies on clusters that a file allocation table chains together: the files of FAT
+// and exFAT ([Chain]), and the entries of 32 bytes of which their folders are made ([Entries]).
 //
 // A chain is walked once, and its runs are kept as far as memory allows. Chains that go in circles, that come
 // to a cluster twice, that end too soon or never are found by it, whatever the table says.
@@ -28,14 +28,3 @@ type Cursor interface {
 func (s *Space) valid(c uint32) bool  { return c >= 2 && c-2 < s.Count }
 func (s *Space) place(c uint32) int64 { return s.Data + int64(c-2)*s.Cluster }
 func (s *Space) bytes() int64         { return int64(s.Count) * s.Cluster }
-
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}

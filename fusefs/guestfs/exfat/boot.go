@@ -98,7 +98,7 @@ func readBoot(r io.ReaderAt) (boot, error) {
 // must be, 0 for any.
 func readRegion(r io.ReaderAt, at, sector int64) (boot, error) {
 	b := make([]byte, bootSize)
-	if err := readFull(r, b, at); err != nil {
+	if err := tree.ReadFull(r, b, at); err != nil {
 		return boot{}, fmt.Errorf("the boot sector: %w", err)
 	}
 	o, err := parseBoot(b, at)
@@ -109,7 +109,7 @@ func readRegion(r io.ReaderAt, at, sector int64) (boot, error) {
 		return boot{}, &tree.CorruptError{What: "the copy of the boot sector", Why: fmt.Sprintf("it is one of sectors of %d bytes", o.sector), At: at}
 	}
 	region := make([]byte, copySector*o.sector)
-	if err := readFull(r, region, at); err != nil {
+	if err := tree.ReadFull(r, region, at); err != nil {
 		return boot{}, fmt.Errorf("the boot region: %w", err)
 	}
 	if !sumHolds(region, o.sector) {
@@ -136,16 +136,4 @@ func sumHolds(region []byte, sector int64) bool {
 		}
 	}
 	return true
-}
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

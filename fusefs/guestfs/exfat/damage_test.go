@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -18,24 +17,7 @@ import (
 func small(t testing.TB) []byte {
 	image := makeImage(t, 2, "-c", "512", "-b", "4096")
 	mounted(t, image, "rw", func(dir string) { populate(t, dir, 60_000, 20) })
-	return load(t, image)
-}
-
-func content(v *volume, ino uint64) ([]byte, error) {
-	a, err := v.Stat(ino)
-	if err != nil {
-		return nil, err
-	}
-	f, err := v.Open(ino)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.NewSectionReader(f, 0, a.Size))
-}
-
-func isDamage(err error) bool {
-	var corrupt *tree.CorruptError
-	return errors.As(err, &corrupt) && corrupt.At >= 0
+	return treetest.Load(t, image)
 }
 
 func chainOf(t testing.TB, v *volume, ino uint64) (all []uint32) {
@@ -62,9 +44,9 @@ func TestDamageIsOfItsFileAlone(t *testing.T) {
 	t.Parallel()
 	whole := small(t)
 	v := openBytes(t, whole, tree.Options{})
-	pieces, other := find(t, v, "in pieces"), find(t, v, "A.TXT")
+	pieces, other := treetest.Find(t, v, "in pieces"), treetest.Find(t, v, "A.TXT")
 	clusters := chainOf(t, v, pieces)
-	want, err := content(v, pieces)
+	want, err := treetest.Content(v, pieces)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +75,11 @@ func TestDamageIsOfItsFileAlone(t *testing.T) {
 		b := bytes.Clone(whole)
 		c.damage(b)
 		damaged := openBytes(t, b, tree.Options{})
-		got, err := content(damaged, pieces)
-		if !isDamage(err) || len(got) != c.read || !bytes.Equal(got, want[:c.read]) {
+		got, err := treetest.Content(damaged, pieces)
+		if !treetest.IsDamage(err) || len(got) != c.read || !bytes.Equal(got, want[:c.read]) {
 			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, c.read)
 		}
-		if _, err := content(damaged, other); err != nil {
+		if _, err := treetest.Content(damaged, other); err != nil {
 			t.Errorf("%s: another file: %v", name, err)
 		}
 	}
@@ -107,7 +89,7 @@ func TestABrokenEntryKeepsItsNameAndTheOthersTheirs(t *testing.T) {
 	t.Parallel()
 	b := small(t)
 	v := openBytes(t, b, tree.Options{})
-	b[find(t, v, "A.TXT")*entrySize+8] ^= 1
+	b[treetest.Find(t, v, "A.TXT")*entrySize+8] ^= 1
 	v = openBytes(t, b, tree.Options{})
 	names, bad := 0, ""
 	for e, err := range v.ReadDir(v.Root()) {
@@ -130,11 +112,11 @@ func TestAFolderThatIsAFilesContentIsNotListed(t *testing.T) {
 	t.Parallel()
 	b := small(t)
 	v := openBytes(t, b, tree.Options{})
-	s, err := v.set(find(t, v, "in pieces"))
+	s, err := v.set(treetest.Find(t, v, "in pieces"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sub := find(t, v, "sub")
+	sub := treetest.Find(t, v, "sub")
 	patch(t, b, v, sub, func(set []byte) {
 		le.PutUint32(set[entrySize+20:], s.cluster)
 		le.PutUint64(set[entrySize+24:], uint64(s.size))
@@ -170,7 +152,7 @@ func TestTheCopyOfTheBootRegionIsUsed(t *testing.T) {
 		if (c.note == "") != (notes == "[]") || !strings.Contains(notes, c.note) {
 			t.Errorf("%s: notes %s", name, notes)
 		}
-		if _, err := content(v, find(t, v, "a.txt")); err != nil {
+		if _, err := treetest.Content(v, treetest.Find(t, v, "a.txt")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -260,7 +242,7 @@ func FuzzVolume(f *testing.F) {
 func TestManyMayReadAtOnce(t *testing.T) {
 	t.Parallel()
 	v := openBytes(t, small(t), tree.Options{})
-	f, err := v.Open(find(t, v, "in pieces"))
+	f, err := v.Open(treetest.Find(t, v, "in pieces"))
 	if err != nil {
 		t.Fatal(err)
 	}

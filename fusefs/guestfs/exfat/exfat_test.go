@@ -36,10 +36,10 @@ func TestEveryFileIsAsExfatFuseShowsIt(t *testing.T) {
 			t.Parallel()
 			image := makeImage(t, c.mib, c.options...)
 			mounted(t, image, "rw", func(dir string) { populate(t, dir, c.large, 300) })
-			tool(t, "fsck.exfat", "-n", image)
+			treetest.Run(t, "fsck.exfat", "-n", image)
 			var want map[string]treetest.Fact
 			mounted(t, image, "ro", func(dir string) { want = treetest.Directory(t, dir) })
-			b := load(t, image)
+			b := treetest.Load(t, image)
 			v := openBytes(t, b, tree.Options{})
 			treetest.Same(t, want, treetest.Reading(t, v), func(path string, f *treetest.Fact) {
 				if comparable(path, f); path == "/" {
@@ -50,7 +50,7 @@ func TestEveryFileIsAsExfatFuseShowsIt(t *testing.T) {
 			if info.Label != "DATEN ü1" || len(info.Notes) != 0 || info.Type != "exfat" || len(info.UUID) != 9 || info.Used <= 0 || info.Used >= info.Size {
 				t.Errorf("info: %+v", info)
 			}
-			if id := strings.TrimSpace(tool(t, "blkid", "-p", "-o", "value", "-s", "UUID", image)); id != info.UUID {
+			if id := strings.TrimSpace(treetest.Run(t, "blkid", "-p", "-o", "value", "-s", "UUID", image)); id != info.UUID {
 				t.Errorf("blkid says %s, we %s", id, info.UUID)
 			}
 			small := openBytes(t, b, tree.Options{Memory: 1}) // no index, few runs, nothing kept
@@ -68,9 +68,9 @@ func TestFilesWithAndWithoutAChainAreRead(t *testing.T) {
 	t.Parallel()
 	image := makeImage(t, 24, "-c", "4096")
 	mounted(t, image, "rw", func(dir string) { populate(t, dir, 500_001, 10) })
-	v := openBytes(t, load(t, image), tree.Options{})
+	v := openBytes(t, treetest.Load(t, image), tree.Options{})
 	for name, unchained := range map[string]bool{"in pieces": false, "A.TXT": true} {
-		s, err := v.set(find(t, v, name))
+		s, err := v.set(treetest.Find(t, v, name))
 		if err != nil || s.unchained != unchained {
 			t.Errorf("%s: without a chain: %v, %v", name, s.unchained, err)
 		}
@@ -84,7 +84,7 @@ func TestNamesAreFoundInAnyCaseOfTheVolumesTable(t *testing.T) {
 		write(t, dir+"/Mixed ÄÖ Ελλ.Txt", []byte("x"))
 		write(t, dir+"/ß", []byte("sharp"))
 	})
-	v := openBytes(t, load(t, image), tree.Options{})
+	v := openBytes(t, treetest.Load(t, image), tree.Options{})
 	for name, found := range map[string]bool{"mixed äö ελλ.TXT": true, "MIXED ÄÖ ΕΛΛ.TXT": true, "mixed ao": false, "SS": false, "ß": true,
 		"": false, strings.Repeat("x", 256): false, "mixed äö ελλ.TXT.": false} {
 		if _, err := v.Lookup(v.Root(), name); (err == nil) != found {
@@ -107,9 +107,9 @@ func TestWhatWasNeverWrittenOfAFileReadsAsZeros(t *testing.T) {
 	t.Parallel()
 	image := makeImage(t, 24)
 	mounted(t, image, "rw", func(dir string) { write(t, dir+"/file", treetest.Random(50_000, 1)) })
-	b := load(t, image)
+	b := treetest.Load(t, image)
 	v := openBytes(t, b, tree.Options{})
-	ino := find(t, v, "file")
+	ino := treetest.Find(t, v, "file")
 	patch(t, b, v, ino, func(set []byte) { le.PutUint64(set[entrySize+8:], 20_001) })
 	f, err := v.Open(ino)
 	if err != nil {
@@ -154,9 +154,9 @@ func TestAttributesMakeTheMode(t *testing.T) {
 	t.Parallel()
 	image := makeImage(t, 24)
 	mounted(t, image, "rw", func(dir string) { write(t, dir+"/file", []byte("x")) })
-	b := load(t, image)
+	b := treetest.Load(t, image)
 	v := openBytes(t, b, tree.Options{})
-	ino := find(t, v, "file")
+	ino := treetest.Find(t, v, "file")
 	patch(t, b, v, ino, func(set []byte) { set[4] |= attrReadOnly })
 	if a, err := v.Stat(ino); err != nil || a.Mode != unix.S_IFREG|0o444 || a.Nlink != 1 || a.Allocated != 4096 {
 		t.Errorf("%+v, %v", a, err)

@@ -12,11 +12,7 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
-const (
-	folderRead = 64 << 10
-	entryPiece = 4 << 10 // what is read around an entry
-	maxJunk    = 100     // after so many entries that cannot be, a folder is given up
-)
+const maxJunk = 100 // after so many entries that cannot be, a folder is given up
 
 // ReadDir yields a folder in the order of its entries.
 func (v *volume) ReadDir(dir uint64) iter.Seq2[tree.Entry, error] {
@@ -42,10 +38,10 @@ type gathering struct {
 
 // add takes the next entry of a folder. A set is done when it is whole, or when
 // something came that does not belong to it.
-func (g *gathering) add(e rawEntry) (done []byte, at int64) {
-	kind := e.b[0]
+func (g *gathering) add(e clusters.Entry) (done []byte, at int64) {
+	kind := e.B[0]
 	if g.at >= 0 && kind&(inUse|secondary) == inUse|secondary {
-		g.b = append(g.b, e.b...)
+		g.b = append(g.b, e.B...)
 		if len(g.b) < g.want {
 			return nil, 0
 		}
@@ -59,7 +55,7 @@ func (g *gathering) add(e rawEntry) (done []byte, at int64) {
 	}
 	if kind == typeFile {
 		fresh := make([]byte, 0, maxSet)
-		g.at, g.want, g.b = e.at, setLength(e.b), append(fresh, e.b...)
+		g.at, g.want, g.b = e.At, setLength(e.B), append(fresh, e.B...)
 		if g.want > maxSet || g.want < (1+minOthers)*entrySize {
 			g.want = entrySize // done with whatever comes next, and refused
 		}
@@ -94,44 +90,22 @@ func (v *volume) list(dir uint64) iter.Seq2[fileSet, error] {
 				continue
 			}
 			if junk++; junk > maxJunk {
-				yield(fileSet{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "what it holds are no entries", At: raw.at})
+				yield(fileSet{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "what it holds are no entries", At: raw.At})
 				return
 			}
 		}
 	}
 }
 
-// rawEntry is 32 bytes of a folder, which hold until the next one.
-type rawEntry struct {
-	b  []byte
-	at int64 // of the volume
-}
-
-// raw yields what a folder holds up to its end, that entry included.
-func (v *volume) raw(self fileSet) iter.Seq2[rawEntry, error] {
-	return func(yield func(rawEntry, error) bool) {
-		buf := make([]byte, folderRead)
-		for part, err := range v.folderParts(self) {
-			if err != nil {
-				yield(rawEntry{}, err)
+// raw yields what a folder holds, and an entry that ends it: a set that is cut short there is broken.
+func (v *volume) raw(self fileSet) iter.Seq2[clusters.Entry, error] {
+	return func(yield func(clusters.Entry, error) bool) {
+		for e, err := range v.entries.Of(self.ino, v.folderParts(self)) {
+			if !yield(e, err) || err != nil {
 				return
 			}
-			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
-				b := buf[:min(end-part.Off, folderRead)]
-				if err := readFull(v.r, b, part.Off); err != nil {
-					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
-					return
-				}
-				for i := 0; i+entrySize <= len(b); i += entrySize {
-					e := rawEntry{b[i : i+entrySize], part.Off + int64(i)}
-					if !yield(e, nil) || e.b[0] == typeEnd {
-						return
-					}
-				}
-			}
 		}
-		// A set that the folder's end cut short is broken.
-		yield(rawEntry{b: make([]byte, entrySize)}, nil)
+		yield(clusters.Entry{B: make([]byte, entrySize)}, nil)
 	}
 }
 
@@ -192,7 +166,7 @@ func (v *volume) set(ino uint64) (fileSet, error) {
 	}
 	at := int64(ino) * entrySize
 	b := make([]byte, entrySize, maxSet)
-	if err := v.bytesAt(b, at); err != nil {
+	if err := v.entries.Read(b, at); err != nil {
 		return fileSet{}, err
 	}
 	if b[0] != typeFile || setLength(b) > maxSet || setLength(b) < (1+minOthers)*entrySize {
@@ -201,7 +175,7 @@ func (v *volume) set(ino uint64) (fileSet, error) {
 	b = b[:setLength(b)]
 	inCluster := (at - v.heapAt) % v.cluster
 	here := int(min(int64(len(b)), v.cluster-inCluster))
-	if err := v.bytesAt(b[:here], at); err != nil {
+	if err := v.entries.Read(b[:here], at); err != nil {
 		return fileSet{}, err
 	}
 	if here == len(b) {
@@ -220,7 +194,7 @@ func (v *volume) setOverTwo(b []byte, here int, at int64) (fileSet, error) {
 		if i == 0 && (end || linkErr != nil) || !v.valid(c) {
 			continue
 		}
-		if err := v.bytesAt(b[here:], v.place(c)); err != nil {
+		if err := v.entries.Read(b[here:], v.place(c)); err != nil {
 			return fileSet{}, err
 		}
 		s, err := parseSet(b, at)
@@ -233,28 +207,4 @@ func (v *volume) setOverTwo(b []byte, here int, at int64) (fileSet, error) {
 		last = errors.Join(&tree.CorruptError{What: fmt.Sprintf("inode %d", at/entrySize), Why: "its entries have no end", At: at}, linkErr)
 	}
 	return fileSet{}, last
-}
-
-// bytesAt reads entries of the volume; those around them are kept, since their turn is next.
-func (v *volume) bytesAt(p []byte, at int64) error {
-	for len(p) > 0 {
-		begin := at / entryPiece * entryPiece
-		piece, ok := v.entries.Get(begin)
-		if !ok {
-			piece = make([]byte, entryPiece)
-			n, err := v.r.ReadAt(piece, begin)
-			if int64(n) <= at-begin {
-				return fmt.Errorf("entry at %d of the volume: %w", at, errors.Join(err, fs.ErrInvalid))
-			}
-			if piece = piece[:n]; n == entryPiece {
-				v.entries.Put(begin, piece, entryPiece)
-			}
-		}
-		if at-begin >= int64(len(piece)) {
-			return fmt.Errorf("entry at %d of the volume: it ends there", at)
-		}
-		n := copy(p, piece[at-begin:])
-		p, at = p[n:], at+int64(n)
-	}
-	return nil
 }

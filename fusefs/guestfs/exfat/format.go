@@ -37,7 +37,7 @@ type volume struct {
 
 	tablePieces *lately.Cache[int64, []byte]
 	folders     *lately.Cache[uint64, *index]
-	entries     *lately.Cache[int64, []byte] // pieces of the volume around entries
+	entries     *clusters.Entries
 }
 
 var (
@@ -55,7 +55,7 @@ func open(r io.ReaderAt, _ int64, o tree.Options) (tree.FileSystem, error) {
 		maxNames:    int(memory / 4 / hashedCost),
 		tablePieces: lately.New[int64, []byte](memory / 4),
 		folders:     lately.New[uint64, *index](memory / 4),
-		entries:     lately.New[int64, []byte](memory / 8),
+		entries:     clusters.NewEntries(r, memory/8),
 	}
 	v.space = clusters.Space{R: r, Data: b.heapAt, Cluster: b.cluster, Count: b.clusters, MaxRuns: int(max(memory/8/clusters.RunCost, 64)),
 		Cursor: func() clusters.Cursor { return &cursor{v: v} }}

@@ -51,21 +51,21 @@ func (v *volume) describe() {
 
 // system takes an entry of the root that speaks of the volume itself. Of two
 // bitmaps the one counts that belongs to the table in use.
-func (v *volume) system(e rawEntry) {
-	switch e.b[0] {
+func (v *volume) system(e clusters.Entry) {
+	switch e.B[0] {
 	case typeLabel:
-		v.info.Label = wtf8.Decode(e.b[2 : 2+2*min(int(e.b[1]), 11)])
+		v.info.Label = wtf8.Decode(e.B[2 : 2+2*min(int(e.B[1]), 11)])
 	case typeBitmap:
-		if uint16(e.b[1]&1) != v.flags&flagSecondTable && v.bitmap != nil {
+		if uint16(e.B[1]&1) != v.flags&flagSecondTable && v.bitmap != nil {
 			return
 		}
-		size := int64(le.Uint64(e.b[24:]))
-		c := &clusters.Chain{Space: &v.space, What: "the allocation bitmap", At: e.at, First: le.Uint32(e.b[20:]), Size: size, Written: size}
+		size := int64(le.Uint64(e.B[24:]))
+		c := &clusters.Chain{Space: &v.space, What: "the allocation bitmap", At: e.At, First: le.Uint32(e.B[20:]), Size: size, Written: size}
 		if err := c.Check(); err == nil {
 			v.bitmap = c
 		}
 	case typeUpcase:
-		if u, err := v.readUpcase(rawEntry{e.b, e.at}); err == nil && v.upcase == nil {
+		if u, err := v.readUpcase(e); err == nil && v.upcase == nil {
 			v.upcase = u
 		}
 	}

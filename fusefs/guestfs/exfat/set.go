@@ -5,12 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/wtf8"
 )
 
 const (
-	entrySize = 32
+	entrySize = clusters.EntrySize
 	minOthers = 2 // entries after the first of a set: stream and a name
 	maxOthers = 18
 	maxSet    = (1 + maxOthers) * entrySize

@@ -47,7 +47,7 @@ func (v *volume) tablePiece(index int64) ([]byte, error) {
 	}
 	piece := make([]byte, min(tablePiece, v.tableSize-index*tablePiece))
 	at := v.tableAt + index*tablePiece
-	if err := readFull(v.r, piece, at); err != nil {
+	if err := tree.ReadFull(v.r, piece, at); err != nil {
 		return nil, fmt.Errorf("the file allocation table at %d of the volume: %w", at, err)
 	}
 	v.tablePieces.Put(index, piece, int64(len(piece)))

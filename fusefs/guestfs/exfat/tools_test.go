@@ -1,78 +1,37 @@
 package exfat
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-// tool runs a tool with a deadline.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v: %s", name, args, err, out)
-	}
-	return string(out)
-}
 
 // makeImage makes a volume of so many MiB.
 func makeImage(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
 	treetest.Need(t, "mkfs.exfat", "fsck.exfat", "mount.exfat-fuse", "losetup")
 	image := filepath.Join(t.TempDir(), "exfat.img")
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, mib<<20); err != nil {
-		t.Fatal(err)
-	}
-	tool(t, "mkfs.exfat", append(append([]string{"-L", "DATEN ü1"}, options...), image)...)
+	treetest.Sparse(t, image, mib<<20)
+	treetest.Run(t, "mkfs.exfat", append(append([]string{"-L", "DATEN ü1"}, options...), image)...)
 	return image
 }
 
 // mounted calls f with a folder where exfat-fuse shows an image.
 func mounted(t testing.TB, image, options string, f func(dir string)) {
 	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal("needs /dev/fuse and root")
-		}
-		t.Skip("needs /dev/fuse and root")
-	}
+	_, err := os.Stat("/dev/fuse")
+	treetest.Require(t, err == nil && os.Getuid() == 0, "/dev/fuse and root")
 	dir := t.TempDir()
-	loop := strings.TrimSpace(tool(t, "losetup", "--find", "--show", image))
-	defer tool(t, "losetup", "--detach", loop)
-	tool(t, "mount.exfat-fuse", "-o", options, loop, dir)
-	defer func() {
-		err := unix.Unmount(dir, 0)
-		for range 500 { // a child of another test may hold a file of it open for a moment
-			if err != unix.EBUSY {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-			err = unix.Unmount(dir, 0)
-		}
-		if err != nil {
-			t.Errorf("unmount %s: %v", dir, err)
-			_ = unix.Unmount(dir, unix.MNT_DETACH)
-		}
-	}()
+	loop := strings.TrimSpace(treetest.Run(t, "losetup", "--find", "--show", image))
+	defer treetest.Run(t, "losetup", "--detach", loop)
+	treetest.Run(t, "mount.exfat-fuse", "-o", options, loop, dir)
+	defer treetest.Unmount(t, dir)
 	f(dir)
 }
 
@@ -116,35 +75,7 @@ func populate(t testing.TB, dir string, large, many int) {
 	}
 }
 
-func load(t testing.TB, image string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func openBytes(t testing.TB, b []byte, o tree.Options) *volume {
 	t.Helper()
-	if !Format.Probe(bytes.NewReader(b), int64(len(b))) {
-		t.Fatal("it is not recognized")
-	}
-	v, err := Format.Open(bytes.NewReader(b), int64(len(b)), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v.(*volume)
-}
-
-func find(t testing.TB, v *volume, names ...string) uint64 {
-	t.Helper()
-	ino := v.Root()
-	for _, name := range names {
-		var err error
-		if ino, err = v.Lookup(ino, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return ino
+	return treetest.OpenBytes(t, Format, b, o).(*volume)
 }

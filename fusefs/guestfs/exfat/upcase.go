@@ -52,9 +52,9 @@ func parseUpcase(b []byte) (*upcase, error) {
 }
 
 // readUpcase reads the table that an entry of the root names.
-func (v *volume) readUpcase(e rawEntry) (*upcase, error) {
-	size := int64(le.Uint64(e.b[24:]))
-	c := &clusters.Chain{Space: &v.space, What: "the up-case table", At: e.at, First: le.Uint32(e.b[20:]), Size: size, Written: size}
+func (v *volume) readUpcase(e clusters.Entry) (*upcase, error) {
+	size := int64(le.Uint64(e.B[24:]))
+	c := &clusters.Chain{Space: &v.space, What: "the up-case table", At: e.At, First: le.Uint32(e.B[20:]), Size: size, Written: size}
 	if size <= 0 || size > maxUpcase {
 		return nil, c.Corrupt("it has %d bytes", size)
 	}
@@ -70,7 +70,7 @@ func (v *volume) readUpcase(e rawEntry) (*upcase, error) {
 		sum = sum<<31 | sum>>1
 		sum += uint32(x)
 	}
-	if want := le.Uint32(e.b[4:]); sum != want {
+	if want := le.Uint32(e.B[4:]); sum != want {
 		return nil, c.Corrupt("its checksum is %#08x, its entry says %#08x", sum, want)
 	}
 	u, err := parseUpcase(b)

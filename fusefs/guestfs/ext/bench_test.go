@@ -13,7 +13,7 @@ import (
 // benchImage holds 12,000 small files in 400 folders, or one large file.
 func benchImage(b *testing.B, large int64) string {
 	b.Helper()
-	source := filepath.Join(scratch(b), "source")
+	source := filepath.Join(treetest.Scratch(b), "source")
 	os.Mkdir(source, 0o755)
 	if large > 0 {
 		chunk := pattern(1, 1<<20)

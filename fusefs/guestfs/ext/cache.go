@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // pageSize is what one miss reads: 64 inodes of the usual size. A volume whose
@@ -54,7 +56,7 @@ func (c *cache) get(b uint64) ([]byte, *atomic.Uint64, error) {
 	p := c.find(n)
 	if p == nil {
 		data := make([]byte, int64(c.per)*c.block)
-		if readFull(c.dev, data, int64(n*c.per)*c.block) != nil {
+		if tree.ReadFull(c.dev, data, int64(n*c.per)*c.block) != nil {
 			return c.alone(b)
 		}
 		p = c.add(&page{number: n, data: data})
@@ -77,7 +79,7 @@ func (c *cache) drop(b uint64) {
 // volume, or one with a bad place.
 func (c *cache) alone(b uint64) ([]byte, *atomic.Uint64, error) {
 	data := make([]byte, c.block)
-	err := readFull(c.dev, data, int64(b)*c.block)
+	err := tree.ReadFull(c.dev, data, int64(b)*c.block)
 	return data, new(atomic.Uint64), err
 }
 

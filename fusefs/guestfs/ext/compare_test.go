@@ -176,6 +176,7 @@ func theirFacts(t testing.TB, path string) string {
 }
 
 func listXattrs(t testing.TB, path string) []string {
+	t.Helper()
 	list := make([]byte, 1<<16)
 	n, err := unix.Llistxattr(path, list)
 	if err != nil {
@@ -192,6 +193,7 @@ func listXattrs(t testing.TB, path string) []string {
 }
 
 func seekExtents(t testing.TB, f *os.File, size int64) []tree.Extent {
+	t.Helper()
 	extents := []tree.Extent{}
 	for at := int64(0); at < size; {
 		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)

@@ -89,7 +89,7 @@ func (f *file) read(p []byte, off int64) (done int, err error) {
 		part := p[done : done+int(min(length, int64(len(p)-done)))]
 		if !r.data {
 			clear(part)
-		} else if err := readFull(f.v.dev, part, int64(r.physical)*block+at%block); err != nil {
+		} else if err := tree.ReadFull(f.v.dev, part, int64(r.physical)*block+at%block); err != nil {
 			return done, fmt.Errorf("read inode %d at %d: %w", f.m.ino, at, readError(r.physical, block, err))
 		}
 		done += len(part)

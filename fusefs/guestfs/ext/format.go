@@ -22,7 +22,7 @@ func probe(r io.ReaderAt, size int64) bool {
 		return false
 	}
 	b := make([]byte, superOffset+superSize)
-	if readFull(r, b, 0) == nil && le.Uint16(b[superOffset+0x38:]) == superMagic {
+	if tree.ReadFull(r, b, 0) == nil && le.Uint16(b[superOffset+0x38:]) == superMagic {
 		return le.Uint32(b[superOffset+0x18:]) <= maxLogBlock && !foreign(r, b)
 	}
 	if foreign(r, b) {
@@ -46,8 +46,8 @@ func foreign(r io.ReaderAt, start []byte) bool {
 		}
 	}
 	far := make([]byte, 8)
-	btrfs := readFull(r, far, 65600) == nil && string(far) == "_BHRfS_M"
-	swap := readFull(r, far, 4086) == nil && string(far) == "SWAPSPAC"
+	btrfs := tree.ReadFull(r, far, 65600) == nil && string(far) == "_BHRfS_M"
+	swap := tree.ReadFull(r, far, 4086) == nil && string(far) == "SWAPSPAC"
 	return btrfs || swap
 }
 

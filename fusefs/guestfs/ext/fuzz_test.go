@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // mutate changes bytes as the input says, five of it for each: where (in the whole
@@ -98,7 +100,7 @@ func TestMutatedImagesNeitherCrashNorRunAway(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	need(t, "mke2fs", "debugfs")
+	treetest.Need(t, "mke2fs", "debugfs")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestMutatedImagesNeitherCrashNorRunAway$")
 	cmd.Env = append(os.Environ(), mutantsEnv+"=1", "GOMEMLIMIT=160MiB") // what is garbage does not count
 	timer := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })

@@ -2,126 +2,49 @@ package ext
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-// missing skips a test whose tools are not there, but not where all must be.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// tool runs a program that must succeed, and returns what it says.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := try(name, args...)
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-func try(name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C.UTF-8", "MKE2FS_SKIP_CHECK_MSG=1")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-func need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, name := range tools {
-		if _, err := exec.LookPath(name); err == nil {
-			continue
-		}
-		if _, err := os.Stat("/usr/sbin/" + name); err != nil {
-			missing(t, "%s is not installed", name)
-		}
-	}
-}
 
 // mkfs makes an image; the last options are mke2fs's own.
 func mkfs(t testing.TB, size int64, options ...string) string {
 	t.Helper()
-	need(t, "mke2fs", "debugfs", "e2fsck")
-	image := filepath.Join(scratch(t), "image")
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Truncate(size); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	tool(t, "mke2fs", append(append([]string{"-q", "-F"}, options...), image)...)
+	treetest.Need(t, "mke2fs", "debugfs", "e2fsck")
+	image := filepath.Join(treetest.Scratch(t), "image")
+	treetest.Sparse(t, image, size)
+	treetest.Run(t, "mke2fs", append(append([]string{"-q", "-F"}, options...), image)...)
 	return image
-}
-
-// scratch is a folder in memory where there is one: an image has to be synced to
-// and copied often.
-func scratch(t testing.TB) string {
-	dir, err := os.MkdirTemp("/dev/shm", "holdfast-ext-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // mounted mounts an image through a loop device, which goes with the mount. It is
 // unmounted when the test ends, or before by the function returned.
 func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "only root mounts images")
-	}
-	need(t, "losetup", "mount")
-	dir = filepath.Join(scratch(t), "mount")
+	treetest.Require(t, os.Geteuid() == 0, "root, which alone mounts images")
+	treetest.Need(t, "losetup", "mount")
+	dir = filepath.Join(treetest.Scratch(t), "mount")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if options != "" {
 		options = "," + options
 	}
-	if out, err := try("mount", "-t", "ext4", "-o", "loop"+options, image, dir); err != nil {
-		if plain := mountsPlain(); plain != nil {
-			missing(t, "images cannot be mounted here: %v", plain)
-		}
+	if out, err := treetest.Try("mount", "-t", "ext4", "-o", "loop"+options, image, dir); err != nil {
+		plain := mountsPlain()
+		treetest.Require(t, plain == nil, fmt.Sprintf("to mount images: %v", plain))
 		t.Skipf("this kernel lacks a feature: %s", out)
 	}
-	done := false
-	unmount = func() {
-		if done {
-			return
-		}
-		done = true
-		for range 50 { // somebody else may look at it
-			if syscall.Unmount(dir, 0) == nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		syscall.Unmount(dir, syscall.MNT_DETACH)
-		t.Errorf("%s was still in use", dir)
-	}
+	unmount = sync.OnceFunc(func() { treetest.Unmount(t, dir) })
 	t.Cleanup(unmount)
 	return dir, unmount
 }
@@ -137,10 +60,10 @@ var mountsPlain = sync.OnceValue(func() error {
 	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 8<<20), os.Mkdir(on, 0o700)); err != nil {
 		return err
 	}
-	if out, err := try("mke2fs", "-q", "-F", "-t", "ext4", image); err != nil {
+	if out, err := treetest.Try("mke2fs", "-q", "-F", "-t", "ext4", image); err != nil {
 		return errors.New(out)
 	}
-	if out, err := try("mount", "-o", "loop", image, on); err != nil {
+	if out, err := treetest.Try("mount", "-o", "loop", image, on); err != nil {
 		return errors.New(out)
 	}
 	return syscall.Unmount(on, 0)
@@ -149,39 +72,12 @@ var mountsPlain = sync.OnceValue(func() error {
 // opened opens an image with the reader that is tested.
 func opened(t testing.TB, image string, o tree.Options) *volume {
 	t.Helper()
-	v, err := openFile(t, image, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-func openFile(t testing.TB, image string, o tree.Options) (*volume, error) {
-	t.Helper()
-	f, err := os.Open(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !Format.Probe(f, st.Size()) {
-		return nil, fmt.Errorf("%s is not taken for an ext file system", image)
-	}
-	fsys, err := Format.Open(f, st.Size(), o)
-	if err != nil {
-		return nil, err
-	}
-	return fsys.(*volume), nil
+	return treetest.OpenImage(t, Format, image, o).(*volume)
 }
 
 func copyImage(t testing.TB, image string) string {
 	t.Helper()
-	to := filepath.Join(scratch(t), "copy")
-	tool(t, "cp", "--sparse=always", image, to)
-	return to
+	return treetest.Copy(t, image, filepath.Join(treetest.Scratch(t), "copy"))
 }
 
 // resolve walks a path, for tests.

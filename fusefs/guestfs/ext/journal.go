@@ -76,7 +76,7 @@ func (j *journal) read(n uint64) ([]byte, error) {
 			return nil, err
 		}
 		count := min(fromList(j.runs, n).count, j.total-n, uint64(len(j.window))/block)
-		if err := readFull(j.dev, j.window[:count*block], int64(at*block)); err != nil {
+		if err := tree.ReadFull(j.dev, j.window[:count*block], int64(at*block)); err != nil {
 			j.windowSize = 0
 			return nil, readError(at, int64(block), err)
 		}

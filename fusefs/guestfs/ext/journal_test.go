@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // dirtyOptions are journals of each kind that a kernel writes: how the file system
@@ -69,7 +70,7 @@ func staleBlocks(t *testing.T, v *volume) (stale int) {
 	}
 	was, is := make([]byte, o.block), make([]byte, o.block)
 	for _, c := range o.copies {
-		if readFull(o.dev, was, int64(c.block)*o.block) != nil || readFull(o, is, int64(c.block)*o.block) != nil {
+		if tree.ReadFull(o.dev, was, int64(c.block)*o.block) != nil || tree.ReadFull(o, is, int64(c.block)*o.block) != nil {
 			t.Fatal("cannot read a block")
 		}
 		if !bytes.Equal(was, is) {
@@ -146,7 +147,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			image := mkfs(t, 24<<20, strings.Fields(c.mkfs)...)
-			dir := scratch(t)
+			dir := treetest.Scratch(t)
 			data := filepath.Join(dir, "data")
 			escaped := filepath.Join(dir, "escaped")
 			os.WriteFile(data, pattern(1, 40*4096), 0o600)
@@ -161,7 +162,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 				"jw -b 5050 " + data + " -c", // never committed
 				"jc", "",
 			}, "\n")), 0o600)
-			if out := tool(t, "debugfs", "-w", "-f", script, image); strings.Contains(out, "rror") {
+			if out := treetest.Run(t, "debugfs", "-w", "-f", script, image); strings.Contains(out, "rror") {
 				t.Fatal(out)
 			}
 			v := opened(t, image, tree.Options{})
@@ -169,7 +170,7 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 				t.Errorf("info: %+v", info)
 			}
 			fixed := copyImage(t, image)
-			if out, err := try("e2fsck", "-y", "-E", "journal_only", fixed); err != nil && !strings.Contains(err.Error(), "status 1") {
+			if out, err := treetest.Try("e2fsck", "-y", "-E", "journal_only", fixed); err != nil && !strings.Contains(err.Error(), "status 1") {
 				t.Fatalf("%v: %s", err, out)
 			}
 			want, err := os.ReadFile(fixed)
@@ -178,14 +179,14 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 			}
 			block := v.sb.blockSize
 			got := make([]byte, 200*block)
-			if err := readFull(v.dev, got, 4950*block); err != nil {
+			if err := tree.ReadFull(v.dev, got, 4950*block); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, want[4950*block:][:len(got)]) {
 				t.Error("the blocks differ from those that e2fsck wrote")
 			}
 			odd := make([]byte, 3*block+5)
-			if err := readFull(v.dev, odd, 4999*block+7); err != nil || !bytes.Equal(odd, want[4999*block+7:][:len(odd)]) {
+			if err := tree.ReadFull(v.dev, odd, 4999*block+7); err != nil || !bytes.Equal(odd, want[4999*block+7:][:len(odd)]) {
 				t.Error("a read across the edges of blocks differs")
 			}
 		})
@@ -196,12 +197,12 @@ func TestAJournalMadeByDebugfsIsReadAsE2fsckReplaysIt(t *testing.T) {
 func TestAJournalThatCannotBeReplayedIsSaidSo(t *testing.T) {
 	t.Parallel()
 	image := mkfs(t, 24<<20, "-t", "ext4", "-b", "1024")
-	dir := scratch(t)
+	dir := treetest.Scratch(t)
 	data := filepath.Join(dir, "data")
 	os.WriteFile(data, pattern(1, 1<<20), 0o600)
 	script := filepath.Join(dir, "script")
 	os.WriteFile(script, []byte("jo -c -v 3\njw -b 5000-5900 "+data+"\njc\n"), 0o600)
-	tool(t, "debugfs", "-w", "-f", script, image)
+	treetest.Run(t, "debugfs", "-w", "-f", script, image)
 	clean := opened(t, image, tree.Options{})
 	in, err := clean.anyInode(clean.sb.journalIno)
 	if err != nil {
@@ -258,12 +259,12 @@ func sealJournal(b []byte) {
 func TestDamageWithinTheJournalIsSaid(t *testing.T) {
 	t.Parallel()
 	image := mkfs(t, 24<<20, "-t", "ext4", "-b", "1024")
-	dir := scratch(t)
+	dir := treetest.Scratch(t)
 	data := filepath.Join(dir, "data")
 	os.WriteFile(data, pattern(1, 64<<10), 0o600)
 	script := filepath.Join(dir, "script")
 	os.WriteFile(script, []byte("jo -c -v 3\njw -b 5000-5009 "+data+"\njw -b 5010-5019 "+data+"\njc\n"), 0o600)
-	tool(t, "debugfs", "-w", "-f", script, image)
+	treetest.Run(t, "debugfs", "-w", "-f", script, image)
 	whole, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // kernelOptions are file systems that the kernel mounts and writes itself.
@@ -57,9 +58,9 @@ func TestEverythingThatTheKernelWroteReadsAsTheKernelReadsIt(t *testing.T) {
 			options, hash, _ := strings.Cut(c.options, " hash=")
 			image := mkfs(t, 96<<20, append(strings.Fields(options), "-L", "a label", "-U", "12345678-9abc-def0-1234-56789abcdef0")...)
 			if hash == "unsigned" { // as on machines whose char is: the kernel believes the flag
-				tool(t, "debugfs", "-w", "-R", "set_super_value flags 2", image)
+				treetest.Run(t, "debugfs", "-w", "-R", "set_super_value flags 2", image)
 			} else if hash != "" {
-				tool(t, "tune2fs", "-E", "hash_alg="+hash, image)
+				treetest.Run(t, "tune2fs", "-E", "hash_alg="+hash, image)
 			}
 			dir, unmount := mounted(t, image, "")
 			many := 900

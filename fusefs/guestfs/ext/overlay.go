@@ -4,6 +4,8 @@ import (
 	"io"
 	"slices"
 	"sort"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // overlay is the volume as it is once its journal is replayed: some blocks are
@@ -59,7 +61,7 @@ func (o *overlay) piece(p []byte, block uint64, inside int64) (int, error) {
 		end = min(end, o.patched[k].block)
 	}
 	p = p[:min(int64(len(p)), int64(end-block)*o.block-inside)]
-	err := readFull(o.dev, p, int64(block)*o.block+inside)
+	err := tree.ReadFull(o.dev, p, int64(block)*o.block+inside)
 	return len(p), err
 }
 
@@ -82,7 +84,7 @@ func (o *overlay) patch(block uint64) (data []byte, added bool, err error) {
 }
 
 func (o *overlay) copied(p []byte, at uint64, inside int64) (int, error) {
-	if err := readFull(o.dev, p, int64(at>>1)*o.block+inside); err != nil {
+	if err := tree.ReadFull(o.dev, p, int64(at>>1)*o.block+inside); err != nil {
 		return 0, err
 	}
 	if at&1 != 0 && inside < 4 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // patient is an image in memory whose structures are changed, and whose checksums
@@ -52,7 +53,7 @@ var samples [5]struct {
 // sample returns a patient; it is made once, and copied.
 func sample(t testing.TB, n int) *patient {
 	t.Helper()
-	need(t, "mke2fs", "debugfs")
+	treetest.Need(t, "mke2fs", "debugfs")
 	s := &samples[n]
 	s.once.Do(func() { s.b = makeSample(t, n) })
 	if s.b == nil {
@@ -63,7 +64,7 @@ func sample(t testing.TB, n int) *patient {
 
 func makeSample(t testing.TB, n int) []byte {
 	t.Helper()
-	dir := scratch(t)
+	dir := treetest.Scratch(t)
 	source := filepath.Join(dir, "source")
 	os.MkdirAll(filepath.Join(source, "large"), 0o755)
 	os.MkdirAll(filepath.Join(source, "small/er"), 0o755)
@@ -93,8 +94,8 @@ func makeSample(t testing.TB, n int) []byte {
 	}
 	path := filepath.Join(dir, "script")
 	os.WriteFile(path, []byte(strings.Join(script, "\n")+"\n"), 0o600)
-	tool(t, "sh", "-c", `e2fsck -fyD "$0"; [ $? -le 1 ]`, image)
-	tool(t, "debugfs", "-w", "-f", path, image)
+	treetest.Run(t, "sh", "-c", `e2fsck -fyD "$0"; [ $? -le 1 ]`, image)
+	treetest.Run(t, "debugfs", "-w", "-f", path, image)
 	b, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // withoutKernel are options for images that mke2fs fills itself: without root, and
@@ -35,7 +36,7 @@ var withoutKernel = []string{
 // TestWhatMke2fsPutIntoAnImageIsReadBack holds against the folder that it copied.
 func TestWhatMke2fsPutIntoAnImageIsReadBack(t *testing.T) {
 	t.Parallel()
-	source := filepath.Join(scratch(t), "source")
+	source := filepath.Join(treetest.Scratch(t), "source")
 	if err := os.MkdirAll(filepath.Join(source, "sub/folder"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func names(t testing.TB, v *volume) (all []string) {
 // kernels are built with the tables for it.
 func TestAFolderWithCasefoldFindsNamesInAnyCase(t *testing.T) {
 	t.Parallel()
-	source := filepath.Join(scratch(t), "source")
+	source := filepath.Join(treetest.Scratch(t), "source")
 	for _, name := range []string{"f/Straße", "f/ÉCLAIR", "f/ReadMe.TXT", "plain/ReadMe.TXT", "big/Übung"} {
 		if err := os.MkdirAll(filepath.Join(source, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -145,9 +146,9 @@ func TestAFolderWithCasefoldFindsNamesInAnyCase(t *testing.T) {
 	}
 	image := mkfs(t, 16<<20, "-t", "ext4", "-b", "1024", "-O", "casefold", "-E", "encoding=utf8", "-d", source)
 	for _, dir := range []string{"f", "big"} {
-		tool(t, "debugfs", "-w", "-R", "set_inode_field "+dir+" flags 0x40080000", image)
+		treetest.Run(t, "debugfs", "-w", "-R", "set_inode_field "+dir+" flags 0x40080000", image)
 	}
-	tool(t, "sh", "-c", `e2fsck -fyD "$0"; [ $? -le 1 ]`, image) // gives the large one a hash tree of folded names
+	treetest.Run(t, "sh", "-c", `e2fsck -fyD "$0"; [ $? -le 1 ]`, image) // gives the large one a hash tree of folded names
 	v := opened(t, image, tree.Options{})
 	if !v.Info().FoldsCase {
 		t.Error("info does not say that case is folded")
@@ -174,12 +175,12 @@ func TestAFolderWithCasefoldFindsNamesInAnyCase(t *testing.T) {
 // TestHashesAreThoseOfDebugfs asks the official tool for hashes of names.
 func TestHashesAreThoseOfDebugfs(t *testing.T) {
 	t.Parallel()
-	need(t, "debugfs")
+	treetest.Need(t, "debugfs")
 	s := super{hashSeed: [4]uint32{0x04030201, 0x08070605, 0x0c0b0a09, 0x100f0e0d}}
 	for kind, name := range []string{"legacy", "half_md4", "tea"} {
 		for _, n := range []int{1, 3, 4, 16, 17, 31, 32, 33, 255} {
 			file := strings.Repeat("aé", n)[:n]
-			out := tool(t, "debugfs", "-R", "dx_hash -h "+name+" -s 01020304-0506-0708-090a-0b0c0d0e0f10 "+file)
+			out := treetest.Run(t, "debugfs", "-R", "dx_hash -h "+name+" -s 01020304-0506-0708-090a-0b0c0d0e0f10 "+file)
 			var want uint32
 			_, after, _ := strings.Cut(out, " is 0x")
 			if _, err := fmt.Sscanf(after, "%x", &want); err != nil {
@@ -251,7 +252,7 @@ func TestEncryptedFilesAreNamedAndRefused(t *testing.T) {
 
 // TestReadingAFileAllocatesNothing holds for any file, however it lies.
 func TestReadingAFileAllocatesNothing(t *testing.T) {
-	source := filepath.Join(scratch(t), "source")
+	source := filepath.Join(treetest.Scratch(t), "source")
 	os.Mkdir(source, 0o755)
 	if err := os.WriteFile(filepath.Join(source, "file"), pattern(1, 8<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -147,7 +147,7 @@ func (s *super) check(b []byte, at int64) error {
 // the damage of the first as second result.
 func readSuper(r io.ReaderAt, size int64) (s super, damage, err error) {
 	b := make([]byte, superSize)
-	err = readFull(r, b, superOffset)
+	err = tree.ReadFull(r, b, superOffset)
 	if err == nil {
 		if s, err = parseSuper(b, superOffset); err == nil {
 			return s, nil, nil
@@ -184,11 +184,11 @@ func findCopy(r io.ReaderAt, size, block, group int64, groups []int64) (super, b
 	b := make([]byte, superSize)
 	for _, n := range groups {
 		at := n * group
-		if at+superSize > size || readFull(r, b, at) != nil {
+		if at+superSize > size || tree.ReadFull(r, b, at) != nil {
 			break
 		}
 		s, err := parseSuper(b, at)
-		if err != nil && block == 1024 && readFull(r, b, at+block) == nil {
+		if err != nil && block == 1024 && tree.ReadFull(r, b, at+block) == nil {
 			s, err = parseSuper(b, at+block) // its first group begins with block 1
 		}
 		if err == nil && s.blockSize == block && int64(s.group) == n && s.blocks <= uint64(size/block) {
@@ -196,16 +196,4 @@ func findCopy(r io.ReaderAt, size, block, group int64, groups []int64) (super, b
 		}
 	}
 	return super{}, false
-}
-
-// readFull reads all of p or fails; some readers say io.EOF with the last byte.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

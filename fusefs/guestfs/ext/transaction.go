@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // Flags of a tag.
@@ -71,7 +73,7 @@ func (j *journal) apply(memory int64) error {
 // newerSuper takes over the superblock that the journal held, if it fits.
 func (v *volume) newerSuper() {
 	b := make([]byte, superSize)
-	if readFull(v.dev, b, superOffset) != nil {
+	if tree.ReadFull(v.dev, b, superOffset) != nil {
 		return
 	}
 	s, err := parseSuper(b, superOffset)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // BenchmarkWalk stats 4,000 files of a volume that was just opened, each looked up by its name.
@@ -21,13 +22,13 @@ func BenchmarkWalk(b *testing.B) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			b.Fatal(err)
 		}
-		if err := os.WriteFile(path, random(i%700), 0o644); err != nil {
+		if err := os.WriteFile(path, treetest.Random(i%700, 0), 0o644); err != nil {
 			b.Fatal(err)
 		}
 	}
-	tool(b, "mcopy", "-i", image, "-s", filepath.Join(dir, "all"), "::")
+	treetest.Run(b, "mcopy", "-i", image, "-s", filepath.Join(dir, "all"), "::")
 	for b.Loop() {
-		v := openImage(b, image, tree.Options{})
+		v := treetest.OpenImage(b, Format, image, tree.Options{})
 		files := 0
 		for queue := []uint64{v.Root()}; len(queue) > 0; queue = queue[1:] {
 			for e, err := range v.ReadDir(queue[0]) {
@@ -58,11 +59,11 @@ func BenchmarkRead(b *testing.B) {
 	const size = 64 << 20
 	image := makeFAT(b, 128<<10, "-F", "32", "-s", "1")
 	path := filepath.Join(b.TempDir(), "LARGE.BIN")
-	if err := os.WriteFile(path, random(size), 0o644); err != nil {
+	if err := os.WriteFile(path, treetest.Random(size, 0), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	tool(b, "mcopy", "-i", image, path, "::")
-	v := openImage(b, image, tree.Options{})
+	treetest.Run(b, "mcopy", "-i", image, path, "::")
+	v := treetest.OpenImage(b, Format, image, tree.Options{})
 	ino, err := v.Lookup(v.Root(), "large.bin")
 	if err != nil {
 		b.Fatal(err)

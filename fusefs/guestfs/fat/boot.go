@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/clusters"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
@@ -15,7 +16,7 @@ var le = binary.LittleEndian
 const (
 	bootSize    = 512
 	maxCluster  = 512 << 10
-	entrySize   = 32
+	entrySize   = clusters.EntrySize
 	maxFAT12    = 4084  // clusters of a FAT12
 	maxFAT16    = 65524 // and of a FAT16
 	maxFAT32    = 1<<28 - 16
@@ -141,7 +142,7 @@ func power(v int64) bool { return v > 0 && v&(v-1) == 0 }
 // readBoot reads the boot sector, or where it was wiped FAT32's copy of it.
 func readBoot(r io.ReaderAt) (boot, error) {
 	b := make([]byte, bootSize)
-	if err := readFull(r, b, 0); err != nil {
+	if err := tree.ReadFull(r, b, 0); err != nil {
 		return boot{}, fmt.Errorf("the boot sector: %w", err)
 	}
 	o, err := parseBoot(b, 0)
@@ -150,7 +151,7 @@ func readBoot(r io.ReaderAt) (boot, error) {
 	}
 	const copySector = 6
 	for sector := int64(512); sector <= 4096; sector *= 2 {
-		if readFull(r, b, copySector*sector) != nil {
+		if tree.ReadFull(r, b, copySector*sector) != nil {
 			continue
 		}
 		if o, err := parseBoot(b, copySector*sector); err == nil && o.bits == 32 && o.sector == sector {
@@ -167,16 +168,4 @@ func (o *boot) bootLabel() []byte {
 		return nil
 	}
 	return []byte(o.fixedLabel)
-}
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -4,34 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 func openBytes(t testing.TB, b []byte, o tree.Options) *volume {
 	t.Helper()
-	v, err := Format.Open(bytes.NewReader(b), int64(len(b)), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v.(*volume)
-}
-
-// find returns the number of a file by its path's names.
-func find(t testing.TB, v *volume, names ...string) uint64 {
-	t.Helper()
-	ino := v.Root()
-	for _, name := range names {
-		var err error
-		if ino, err = v.Lookup(ino, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return ino
+	return treetest.OpenBytes(t, Format, b, o).(*volume)
 }
 
 // setLink writes an entry of some copies of a FAT16's table.
@@ -62,30 +45,13 @@ func chainOf(t testing.TB, v *volume, ino uint64) (all []uint32) {
 	}
 }
 
-func content(v *volume, ino uint64) ([]byte, error) {
-	a, err := v.Stat(ino)
-	if err != nil {
-		return nil, err
-	}
-	f, err := v.Open(ino)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.NewSectionReader(f, 0, a.Size))
-}
-
-func isDamage(err error) bool {
-	var corrupt *tree.CorruptError
-	return errors.As(err, &corrupt) && corrupt.At >= 0
-}
-
 func TestAChainThatCannotBeIsDamageOfItsFile(t *testing.T) {
 	t.Parallel()
 	whole := smallImage(t, 4300, "-F", "16", "-s", "1")
 	v := openBytes(t, whole, tree.Options{})
-	large, other := find(t, v, "large"), find(t, v, "a.txt")
+	large, other := treetest.Find(t, v, "large"), treetest.Find(t, v, "a.txt")
 	clusters := chainOf(t, v, large)
-	want, err := content(v, large)
+	want, err := treetest.Content(v, large)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,11 +71,11 @@ func TestAChainThatCannotBeIsDamageOfItsFile(t *testing.T) {
 		b := bytes.Clone(whole)
 		setLink(v, b, clusters[c.at], c.to, 0, 1)
 		damaged := openBytes(t, b, tree.Options{})
-		got, err := content(damaged, large)
-		if !isDamage(err) || len(got) != c.read || !bytes.Equal(got, want[:c.read]) {
+		got, err := treetest.Content(damaged, large)
+		if !treetest.IsDamage(err) || len(got) != c.read || !bytes.Equal(got, want[:c.read]) {
 			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, c.read)
 		}
-		if _, err := content(damaged, other); err != nil {
+		if _, err := treetest.Content(damaged, other); err != nil {
 			t.Errorf("%s: another file: %v", name, err)
 		}
 	}
@@ -119,8 +85,8 @@ func TestTheOtherCopyOfTheTableIsAsked(t *testing.T) {
 	t.Parallel()
 	whole := smallImage(t, 4300, "-F", "16", "-s", "1")
 	v := openBytes(t, whole, tree.Options{})
-	large := find(t, v, "large")
-	want, err := content(v, large)
+	large := treetest.Find(t, v, "large")
+	want, err := treetest.Content(v, large)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +97,7 @@ func TestTheOtherCopyOfTheTableIsAsked(t *testing.T) {
 	clear(table[v.tableAt : v.tableAt+v.tableSize])
 	for name, b := range map[string][]byte{"an entry": entry, "the table": table} {
 		damaged := openBytes(t, b, tree.Options{})
-		if got, err := content(damaged, large); err != nil || !bytes.Equal(got, want) {
+		if got, err := treetest.Content(damaged, large); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %d of %d bytes, %v", name, len(got), len(want), err)
 		}
 		if noted := len(damaged.Info().Notes) > 0; noted != (name == "the table") {
@@ -144,8 +110,8 @@ func TestAFileInMorePiecesThanAreKeptIsWhole(t *testing.T) {
 	t.Parallel()
 	b := smallImage(t, 4300, "-F", "16", "-s", "1")
 	v := openBytes(t, b, tree.Options{})
-	large := find(t, v, "large")
-	want, err := content(v, large)
+	large := treetest.Find(t, v, "large")
+	want, err := treetest.Content(v, large)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +130,7 @@ func TestAFileInMorePiecesThanAreKeptIsWhole(t *testing.T) {
 	if again.space.MaxRuns >= len(clusters) {
 		t.Fatalf("%d runs are kept: the test proves nothing", again.space.MaxRuns)
 	}
-	if got, err := content(again, large); err != nil || !bytes.Equal(got, want) {
+	if got, err := treetest.Content(again, large); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d of %d bytes: %v", len(got), len(want), err)
 	}
 	f, err := again.Open(large)
@@ -183,7 +149,7 @@ func TestAFolderOfJunkIsNotListed(t *testing.T) {
 	t.Parallel()
 	whole := smallImage(t, 4300, "-F", "16", "-s", "1")
 	v := openBytes(t, whole, tree.Options{})
-	dir, large := find(t, v, "dir"), chainOf(t, v, find(t, v, "large"))
+	dir, large := treetest.Find(t, v, "dir"), chainOf(t, v, treetest.Find(t, v, "large"))
 	for name, damage := range map[string]func(b []byte){
 		"content of a file":    func(b []byte) { le.PutUint16(b[int64(dir)*entrySize+26:], uint16(large[0])) },
 		"beyond the volume":    func(b []byte) { le.PutUint16(b[int64(dir)*entrySize+26:], 0xFF00) },
@@ -196,13 +162,13 @@ func TestAFolderOfJunkIsNotListed(t *testing.T) {
 		for _, err := range damaged.ReadDir(dir) {
 			n, last = n+1, err
 		}
-		if !isDamage(last) || n > 2 {
+		if !treetest.IsDamage(last) || n > 2 {
 			t.Errorf("%s: %d entries, then %v", name, n, last)
 		}
 		if _, err := damaged.Lookup(dir, "missing"); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: a name in it: %v", name, err)
 		}
-		if _, err := content(damaged, find(t, damaged, "a.txt")); err != nil {
+		if _, err := treetest.Content(damaged, treetest.Find(t, damaged, "a.txt")); err != nil {
 			t.Errorf("%s: another file: %v", name, err)
 		}
 	}
@@ -216,7 +182,7 @@ func TestAWipedBootSectorOfFAT32IsReadFromItsCopy(t *testing.T) {
 		t.Fatal("not recognized")
 	}
 	v := openBytes(t, b, tree.Options{})
-	if _, err := content(v, find(t, v, "dir", "sub", "sub", "D.D")); err != nil {
+	if _, err := treetest.Content(v, treetest.Find(t, v, "dir", "sub", "sub", "D.D")); err != nil {
 		t.Error(err)
 	}
 	if notes := fmt.Sprint(v.Info().Notes); !strings.Contains(notes, "copy") {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // facts are what a reading says of one path.
@@ -32,7 +33,7 @@ func sources(t testing.TB, large int) (string, map[string]facts) {
 	dir := t.TempDir()
 	files := map[string][]byte{
 		"empty": nil, "A.TXT": []byte("short"), "lower.txt": []byte("nt case"), "Mixed.Case": []byte("long"),
-		"large.bin": random(large), "one cluster.bin": random(4096), "sub/deep/er/file": random(70_001),
+		"large.bin": treetest.Random(large, 0), "one cluster.bin": treetest.Random(4096, 0), "sub/deep/er/file": treetest.Random(70_001, 0),
 		"ümläut.txt": []byte("u"), "日本語 のファイル.txt": []byte("j"), "Ελληνικά.txt": []byte("e"),
 		"names/" + strings.Repeat("y", 255): []byte("255"), "names/thirteen-13.x": []byte("13"),
 		"names/twentysix-26-characters.": []byte("26"), "names/many.dots.in.a.name": []byte("d"),
@@ -68,12 +69,12 @@ func fill(t testing.TB, image, dir string) {
 	t.Helper()
 	for i := range 12 {
 		path := filepath.Join(t.TempDir(), fmt.Sprint("filler", i))
-		if err := os.WriteFile(path, random(9000), 0o644); err != nil {
+		if err := os.WriteFile(path, treetest.Random(9000, 0), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		tool(t, "mcopy", "-i", image, path, "::")
+		treetest.Run(t, "mcopy", "-i", image, path, "::")
 	}
-	tool(t, "mdel", "-i", image, "::filler1", "::filler3", "::filler5", "::filler6", "::filler9")
+	treetest.Run(t, "mdel", "-i", image, "::filler1", "::filler3", "::filler5", "::filler6", "::filler9")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +83,8 @@ func fill(t testing.TB, image, dir string) {
 	for _, e := range entries {
 		args = append(args, filepath.Join(dir, e.Name()))
 	}
-	tool(t, "mcopy", append(args, "::")...)
-	tool(t, "mdel", "-i", image, "::filler*")
+	treetest.Run(t, "mcopy", append(args, "::")...)
+	treetest.Run(t, "mdel", "-i", image, "::filler*")
 }
 
 // reading walks a volume as our reader shows it.
@@ -176,9 +177,9 @@ func TestEveryFileIsAsItWasCopiedIn(t *testing.T) {
 			image := makeFAT(t, c.kib, c.options...)
 			dir, want := sources(t, c.large)
 			fill(t, image, dir)
-			v := openImage(t, image, tree.Options{CodePage: "IBM850"})
+			v := treetest.OpenImage(t, Format, image, tree.Options{CodePage: "IBM850"})
 			equal(t, want, reading(t, v))
-			names := strings.Split(strings.TrimSpace(tool(t, "mdir", "-i", image, "-/", "-b", "::")), "\n")
+			names := strings.Split(strings.TrimSpace(treetest.Run(t, "mdir", "-i", image, "-/", "-b", "::")), "\n")
 			if len(names) != len(want) {
 				t.Errorf("mdir lists %d names, we %d", len(names), len(want))
 			}
@@ -199,10 +200,10 @@ func TestAttributesAndTimesAreThoseOfTheEntry(t *testing.T) {
 	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mcopy", "-i", image, path, "::")
-	tool(t, "mattrib", "-i", image, "+r", "::HELLO.TXT")
+	treetest.Run(t, "mcopy", "-i", image, path, "::")
+	treetest.Run(t, "mattrib", "-i", image, "+r", "::HELLO.TXT")
 	edit(t, image, []byte("HELLO   TXT"), 13, []byte{150, 0xCF, 0x7B, 0x5C, 0x53, 0x5D, 0x53}) // created, read
-	v := openImage(t, image, tree.Options{})
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	ino, err := v.Lookup(v.Root(), "hello.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -240,10 +241,10 @@ func TestShortNamesComeFromTheCodePage(t *testing.T) {
 	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mcopy", "-i", image, path, "::")
+	treetest.Run(t, "mcopy", "-i", image, path, "::")
 	edit(t, image, []byte("QQQQQQ  TXT"), 0, []byte("\x05\x9B\x8E\x9A\x99\xE1"))
 	for page, want := range map[string]string{"": "σ¢ÄÜÖß.TXT", "IBM850": "ÕøÄÜÖß.TXT", "ibm866": "хЫОЪЩс.TXT"} {
-		v := openImage(t, image, tree.Options{CodePage: page})
+		v := treetest.OpenImage(t, Format, image, tree.Options{CodePage: page})
 		var names []string
 		for e, err := range v.ReadDir(v.Root()) {
 			if err != nil {
@@ -268,9 +269,9 @@ func TestABrokenLongNameFallsBackToTheShortOne(t *testing.T) {
 	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mcopy", "-i", image, path, "::")
+	treetest.Run(t, "mcopy", "-i", image, path, "::")
 	edit(t, image, []byte("ARATHE~1TEX"), 0, []byte("B")) // as a system does that knows no long names
-	v := openImage(t, image, tree.Options{})
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	if _, err := v.Lookup(v.Root(), "BRATHE~1.TEX"); err != nil {
 		t.Error(err)
 	}

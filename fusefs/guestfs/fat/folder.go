@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	maxFolder  = 65536 * entrySize // what the specification allows
-	folderRead = 64 << 10
-	entryPiece = 4 << 10 // what is read around an entry
-	maxJunk    = 100     // after so many entries that cannot be, a folder is given up
+	maxFolder = 65536 * entrySize // what the specification allows
+	maxJunk   = 100               // after so many entries that cannot be, a folder is given up
 )
 
 // named is an entry with its names.
@@ -52,20 +50,20 @@ func (v *volume) list(dir uint64) iter.Seq2[named, error] {
 		var name long
 		junk, first := 0, true
 		for raw, err := range v.raw(self) {
-			if err == nil && first && dir != rootIno && !isSelf(raw.b, self, v.bits) {
-				err = &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it does not begin with the entry of itself", At: raw.at}
+			if err == nil && first && dir != rootIno && !isSelf(raw.B, self, v.bits) {
+				err = &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it does not begin with the entry of itself", At: raw.At}
 			}
 			if err != nil {
 				yield(named{}, err)
 				return
 			}
 			first = false
-			if raw.b[11]&attrMask == attrLong && raw.b[0] != markFree {
-				name.add(raw.b)
+			if raw.B[11]&attrMask == attrLong && raw.B[0] != markFree {
+				name.add(raw.B)
 				continue
 			}
-			if used(raw.b) && raw.b[0] != '.' {
-				e, err := v.name(parseEntry(raw.b, uint64(raw.at/entrySize), v.bits), &name)
+			if used(raw.B) && raw.B[0] != '.' {
+				e, err := v.name(parseEntry(raw.B, uint64(raw.At/entrySize), v.bits), &name)
 				if err != nil {
 					junk++
 				}
@@ -74,7 +72,7 @@ func (v *volume) list(dir uint64) iter.Seq2[named, error] {
 				}
 			}
 			if name.parts = 0; junk > maxJunk {
-				yield(named{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it holds junk", At: raw.at})
+				yield(named{}, &tree.CorruptError{What: fmt.Sprintf("folder %d", dir), Why: "it holds junk", At: raw.At})
 				return
 			}
 		}
@@ -101,35 +99,9 @@ func isSelf(b []byte, self entry, bits int) bool {
 	return string(e.raw[:]) == ".          " && e.folder() && uint16(e.cluster) == uint16(self.cluster)
 }
 
-// rawEntry is 32 bytes of a folder, which hold until the next one.
-type rawEntry struct {
-	b  []byte
-	at int64 // of the volume
-}
-
 // raw yields what a folder holds up to its end.
-func (v *volume) raw(self entry) iter.Seq2[rawEntry, error] {
-	return func(yield func(rawEntry, error) bool) {
-		buf := make([]byte, folderRead)
-		for part, err := range v.folderParts(self) {
-			if err != nil {
-				yield(rawEntry{}, err)
-				return
-			}
-			for end := part.Off + part.Len; part.Off < end; part.Off += folderRead {
-				b := buf[:min(end-part.Off, folderRead)]
-				if err := readFull(v.r, b, part.Off); err != nil {
-					yield(rawEntry{}, fmt.Errorf("folder %d at %d of the volume: %w", self.ino, part.Off, err))
-					return
-				}
-				for i := 0; i+entrySize <= len(b); i += entrySize {
-					if b[i] == markEnd || !yield(rawEntry{b[i : i+entrySize], part.Off + int64(i)}, nil) {
-						return
-					}
-				}
-			}
-		}
-	}
+func (v *volume) raw(self entry) iter.Seq2[clusters.Entry, error] {
+	return v.entries.Of(self.ino, v.folderParts(self))
 }
 
 // folderParts yields where a folder lies on the volume.
@@ -166,29 +138,12 @@ func (v *volume) entry(ino uint64) (entry, error) {
 	if ino < uint64(v.rootAt)/entrySize || ino >= end {
 		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
 	}
-	b, err := v.entryBytes(int64(ino) * entrySize)
-	if err != nil {
-		return entry{}, fmt.Errorf("entry at %d of the volume: %w", ino*entrySize, err)
+	b := make([]byte, entrySize)
+	if err := v.entries.Read(b, int64(ino)*entrySize); err != nil {
+		return entry{}, err
 	}
 	if !used(b) {
 		return entry{}, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
 	}
 	return parseEntry(b, ino, v.bits), nil
-}
-
-// entryBytes returns 32 bytes of the volume; those around them are kept, since
-// their turn is next.
-func (v *volume) entryBytes(at int64) ([]byte, error) {
-	begin := at / entryPiece * entryPiece
-	piece, ok := v.entries.Get(begin)
-	if !ok {
-		piece = make([]byte, entryPiece)
-		if n, _ := v.r.ReadAt(piece, begin); int64(n) < at-begin+entrySize {
-			b := make([]byte, entrySize)
-			return b, readFull(v.r, b, at)
-		} else if n == entryPiece {
-			v.entries.Put(begin, piece, entryPiece)
-		}
-	}
-	return piece[at-begin:][:entrySize], nil
 }

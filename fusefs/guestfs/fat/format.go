@@ -32,7 +32,7 @@ type volume struct {
 
 	tablePieces *lately.Cache[tableKey, []byte]
 	folders     *lately.Cache[uint64, *names]
-	entries     *lately.Cache[int64, []byte] // pieces of folders by their place
+	entries     *clusters.Entries
 }
 
 var (
@@ -53,7 +53,7 @@ func open(r io.ReaderAt, size int64, o tree.Options) (tree.FileSystem, error) {
 	v := &volume{boot: b, r: r, page: page,
 		tablePieces: lately.New[tableKey, []byte](memory / 4),
 		folders:     lately.New[uint64, *names](memory / 4),
-		entries:     lately.New[int64, []byte](memory / 8),
+		entries:     clusters.NewEntries(r, memory/8),
 	}
 	v.space = clusters.Space{R: r, Data: b.dataAt, Cluster: b.cluster, Count: b.clusters, MaxRuns: int(max(memory/8/clusters.RunCost, 64)),
 		Cursor: func() clusters.Cursor { return &cursor{v: v} }}

@@ -54,8 +54,8 @@ func (v *volume) label() string {
 		if err != nil {
 			break
 		}
-		if raw.b[0] != markFree && raw.b[11]&attrMask != attrLong && raw.b[11]&attrLabel != 0 {
-			return decode(v.page, raw.b[:11], false)
+		if raw.B[0] != markFree && raw.B[11]&attrMask != attrLong && raw.B[11]&attrLabel != 0 {
+			return decode(v.page, raw.B[:11], false)
 		}
 	}
 	return decode(v.page, v.bootLabel(), false)
@@ -84,7 +84,7 @@ func (v *volume) free() (int64, bool) {
 		return 0, false
 	}
 	b := make([]byte, 512)
-	if readFull(v.r, b, v.infoAt) != nil || le.Uint32(b) != infoLead || le.Uint32(b[484:]) != infoStruct || le.Uint32(b[508:]) != infoTail {
+	if tree.ReadFull(v.r, b, v.infoAt) != nil || le.Uint32(b) != infoLead || le.Uint32(b[484:]) != infoStruct || le.Uint32(b[508:]) != infoTail {
 		return 0, false
 	}
 	n := le.Uint32(b[488:])

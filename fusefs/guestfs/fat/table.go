@@ -58,7 +58,7 @@ func (v *volume) tablePiece(key tableKey) ([]byte, error) {
 	}
 	piece := make([]byte, min(tablePiece, v.tableSize-key.index*tablePiece))
 	at := v.tableAt + int64(key.copy)*v.tableSize + key.index*tablePiece
-	if err := readFull(v.r, piece, at); err != nil {
+	if err := tree.ReadFull(v.r, piece, at); err != nil {
 		return nil, fmt.Errorf("the file allocation table at %d of the volume: %w", at, err)
 	}
 	v.tablePieces.Put(key, piece, int64(len(piece)))

@@ -12,11 +12,6 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
-func isDamage(err error) bool {
-	var corrupt *tree.CorruptError
-	return errors.As(err, &corrupt) && corrupt.At >= 0
-}
-
 func put32(b []byte, n uint32) {
 	le.PutUint32(b, n)
 	be.PutUint32(b[4:], n)
@@ -26,7 +21,7 @@ func TestWhatCannotBeIsDamageOfItsPathAlone(t *testing.T) {
 	t.Parallel()
 	whole := small(t, "-R")
 	v := openBytes(t, whole, tree.Options{})
-	sub, file, link := int(find(t, v, "sub")*2), int(find(t, v, "large.bin")*2), int(find(t, v, "link-long")*2)
+	sub, file, link := int(treetest.Find(t, v, "sub")*2), int(treetest.Find(t, v, "large.bin")*2), int(treetest.Find(t, v, "link-long")*2)
 	for name, c := range map[string]struct {
 		path   string
 		damage func(b []byte)
@@ -57,7 +52,7 @@ func TestWhatCannotBeIsDamageOfItsPathAlone(t *testing.T) {
 				for _, err = range damaged.ReadDir(ino) {
 				}
 			} else {
-				_, err = content(damaged, ino)
+				_, err = treetest.Content(damaged, ino)
 			}
 		}
 		if err == nil || strings.Contains(err.Error(), "not exist") {
@@ -71,7 +66,7 @@ func TestWhatCannotBeIsDamageOfItsPathAlone(t *testing.T) {
 		if failed > 1 {
 			t.Errorf("%s: %d of the root's entries are damaged", name, failed)
 		}
-		if _, err := content(damaged, find(t, damaged, "block")); err != nil && name != "byte orders differ" {
+		if _, err := treetest.Content(damaged, treetest.Find(t, damaged, "block")); err != nil && name != "byte orders differ" {
 			t.Errorf("%s: another file: %v", name, err)
 		}
 	}
@@ -89,7 +84,7 @@ func TestAVolumeThatIsNoneIsRefused(t *testing.T) {
 	} {
 		b := bytes.Clone(whole)
 		damage(b)
-		if _, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{}); !isDamage(err) {
+		if _, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{}); !treetest.IsDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -108,11 +103,11 @@ func TestCompressedFilesAreReported(t *testing.T) {
 	t.Parallel()
 	dir, image := t.TempDir(), filepath.Join(t.TempDir(), "cd.iso")
 	must(t, os.WriteFile(filepath.Join(dir, "zeros"), make([]byte, 300_000), 0o600))
-	tool(t, "xorriso", "-outdev", image, "-map", dir, "/", "-set_filter_r", "--zisofs", "/", "--")
-	v := openBytes(t, load(t, image), tree.Options{})
-	ino := find(t, v, "zeros")
+	treetest.Run(t, "xorriso", "-outdev", image, "-map", dir, "/", "-set_filter_r", "--zisofs", "/", "--")
+	v := openBytes(t, treetest.Load(t, image), tree.Options{})
+	ino := treetest.Find(t, v, "zeros")
 	var unsupported *tree.UnsupportedError
-	if _, err := content(v, ino); !errors.As(err, &unsupported) {
+	if _, err := treetest.Content(v, ino); !errors.As(err, &unsupported) {
 		t.Errorf("%v", err)
 	}
 	if a, err := v.Stat(ino); err != nil || a.Size != 300_000 {

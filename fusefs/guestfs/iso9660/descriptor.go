@@ -34,7 +34,7 @@ type descriptors struct {
 func readDescriptors(r io.ReaderAt) (d descriptors, err error) {
 	for sector := int64(firstSector); sector < firstSector+maxDescriptors; sector++ {
 		b := make([]byte, sectorSize)
-		if err := readFull(r, b, sector*sectorSize); err != nil {
+		if err := tree.ReadFull(r, b, sector*sectorSize); err != nil {
 			if d.primary != nil {
 				break
 			}
@@ -158,16 +158,4 @@ func both16(b []byte) (uint16, bool) {
 func both32(b []byte) (uint32, bool) {
 	l, g := le.Uint32(b), be.Uint32(b[4:])
 	return l, l == g || g == 0
-}
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -129,7 +129,7 @@ func (f *file) ReadAt(p []byte, off int64) (done int, err error) {
 		}
 		part := p[done:]
 		part = part[:min(int64(len(part)), s.size-off)]
-		if err := readFull(f.r, part, s.at+off); err != nil {
+		if err := tree.ReadFull(f.r, part, s.at+off); err != nil {
 			return done, fmt.Errorf("file %d at %d of the volume: %w", f.ino, s.at+off, err)
 		}
 		if done += len(part); done == len(p) {

@@ -2,11 +2,8 @@ package iso9660
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,21 +14,6 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-// tool runs a tool with a deadline.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	treetest.Need(t, name)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v: %s", name, args, err, out)
-	}
-	return string(out)
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -79,32 +61,9 @@ func sources(t testing.TB, unixes bool) string {
 	return dir
 }
 
-func load(t testing.TB, image string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(image)
-	must(t, err)
-	return b
-}
-
 func openBytes(t testing.TB, b []byte, o tree.Options) *volume {
 	t.Helper()
-	if !Format.Probe(bytes.NewReader(b), int64(len(b))) {
-		t.Fatal("it is not recognized")
-	}
-	v, err := Format.Open(bytes.NewReader(b), int64(len(b)), o)
-	must(t, err)
-	return v.(*volume)
-}
-
-func find(t testing.TB, v *volume, names ...string) uint64 {
-	t.Helper()
-	ino := v.Root()
-	for _, name := range names {
-		var err error
-		ino, err = v.Lookup(ino, name)
-		must(t, err)
-	}
-	return ino
+	return treetest.OpenBytes(t, Format, b, o).(*volume)
 }
 
 // seconds leaves of a time what the format keeps, and of links what a copy has.
@@ -137,9 +96,9 @@ func TestRockRidgeIsAsXorrisoExtractsIt(t *testing.T) {
 					must(t, os.Remove(filepath.Join(dir, broken)))
 				}
 			}
-			tool(t, maker[0], append(maker[1:], "-V", "DATEN 1", "-o", image, dir)...)
-			tool(t, "xorriso", "-osirrox", "on", "-indev", image, "-extract", "/", out)
-			v := openBytes(t, load(t, image), tree.Options{})
+			treetest.Run(t, maker[0], append(maker[1:], "-V", "DATEN 1", "-o", image, dir)...)
+			treetest.Run(t, "xorriso", "-osirrox", "on", "-indev", image, "-extract", "/", out)
+			v := openBytes(t, treetest.Load(t, image), tree.Options{})
 			if v.naming != rockRidge || v.Info().FoldsCase {
 				t.Fatalf("names are of kind %d", v.naming)
 			}
@@ -160,7 +119,7 @@ func TestRockRidgeIsAsXorrisoExtractsIt(t *testing.T) {
 				}
 			})
 			info := v.Info()
-			id := strings.TrimSpace(tool(t, "blkid", "-p", "-o", "value", "-s", "UUID", image))
+			id := strings.TrimSpace(treetest.Run(t, "blkid", "-p", "-o", "value", "-s", "UUID", image))
 			if info.Type != "iso9660" || info.Label != "DATEN 1" || len(info.Notes) != 0 || info.UUID != id {
 				t.Errorf("info: %+v, blkid says %s", info, id)
 			}
@@ -186,8 +145,8 @@ func TestJolietAndPlainNamesAreRead(t *testing.T) {
 			if name == "Joliet" {
 				must(t, os.WriteFile(filepath.Join(dir, "Ümläut 日本語 Ελ.txt"), []byte("x"), 0o600))
 			}
-			tool(t, "genisoimage", append(append([]string{"-quiet"}, c.options...), "-o", image, dir)...)
-			v := openBytes(t, load(t, image), tree.Options{})
+			treetest.Run(t, "genisoimage", append(append([]string{"-quiet"}, c.options...), "-o", image, dir)...)
+			v := openBytes(t, treetest.Load(t, image), tree.Options{})
 			if v.naming != c.kind {
 				t.Fatalf("names are of kind %d", v.naming)
 			}
@@ -207,20 +166,8 @@ func TestJolietAndPlainNamesAreRead(t *testing.T) {
 func small(t testing.TB, options ...string) []byte {
 	dir, image := sources(t, true), filepath.Join(t.TempDir(), "cd.iso")
 	must(t, os.RemoveAll(filepath.Join(dir, "many")))
-	tool(t, "genisoimage", append(append([]string{"-quiet"}, options...), "-o", image, dir)...)
-	return load(t, image)
-}
-
-func content(v *volume, ino uint64) ([]byte, error) {
-	a, err := v.Stat(ino)
-	if err != nil {
-		return nil, err
-	}
-	f, err := v.Open(ino)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.NewSectionReader(f, 0, a.Size))
+	treetest.Run(t, "genisoimage", append(append([]string{"-quiet"}, options...), "-o", image, dir)...)
+	return treetest.Load(t, image)
 }
 
 // TestAFileOfSeveralExtentsIsOne makes one of two files that lie one after the other.
@@ -230,8 +177,8 @@ func TestAFileOfSeveralExtentsIsOne(t *testing.T) {
 	for i, n := range []int{4096, 2048, 3001, 10} {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint("SAME", i)), treetest.Random(n, byte(i)), 0o600))
 	}
-	tool(t, "genisoimage", "-quiet", "-o", image, dir)
-	b := load(t, image)
+	treetest.Run(t, "genisoimage", "-quiet", "-o", image, dir)
+	b := treetest.Load(t, image)
 	for i := range 3 {
 		at := bytes.Index(b, fmt.Appendf(nil, "SAME%d.;1", i))
 		copy(b[at:], "SAME0.;1")
@@ -240,7 +187,7 @@ func TestAFileOfSeveralExtentsIsOne(t *testing.T) {
 		}
 	}
 	v := openBytes(t, b, tree.Options{})
-	got, err := content(v, find(t, v, "same0"))
+	got, err := treetest.Content(v, treetest.Find(t, v, "same0"))
 	want := bytes.Join([][]byte{treetest.Random(4096, 0), treetest.Random(2048, 1), treetest.Random(3001, 2)}, nil)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
@@ -253,7 +200,7 @@ func TestAFileOfSeveralExtentsIsOne(t *testing.T) {
 	last := error(nil)
 	for _, last = range v.ReadDir(v.Root()) {
 	}
-	if !isDamage(last) {
+	if !treetest.IsDamage(last) {
 		t.Errorf("a file that goes on beyond its folder: %v", last)
 	}
 }

@@ -192,7 +192,7 @@ func (v *volume) sector(at int64) ([]byte, error) {
 		return b, nil
 	}
 	b := make([]byte, sectorSize)
-	if err := readFull(v.r, b, at); err != nil {
+	if err := tree.ReadFull(v.r, b, at); err != nil {
 		return nil, fmt.Errorf("directory at %d of the volume: %w", at, err)
 	}
 	v.sectors.Put(at, b, sectorSize)

@@ -88,7 +88,7 @@ func (v *volume) area(e []byte, at int64) ([]byte, error) {
 	}
 	b := make([]byte, size)
 	place := int64(block)*v.block + int64(offset)
-	if err := readFull(v.r, b, place); err != nil {
+	if err := tree.ReadFull(v.r, b, place); err != nil {
 		return nil, fmt.Errorf("entries of the record at %d, which go on at %d of the volume: %w", at, place, err)
 	}
 	return b, nil

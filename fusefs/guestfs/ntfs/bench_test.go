@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
@@ -51,7 +52,7 @@ func BenchmarkRead(b *testing.B) {
 		m.xattr("packed", "system.ntfs_attrib_be", []byte{0, 0, 8, 0x10})
 		m.write("packed/text", m.text(32<<20))
 	})
-	v := openImage(b, image)
+	v := treetest.OpenImage(b, Format, image, tree.Options{})
 	packed, err := v.Lookup(v.Root(), "packed")
 	if err != nil {
 		b.Fatal(err)

@@ -85,7 +85,7 @@ func power(v int64) bool { return v > 0 && v&(v-1) == 0 }
 // volume's last sector.
 func readBoot(r io.ReaderAt, size int64) (boot, error) {
 	b := make([]byte, bootSize)
-	if err := readFull(r, b, 0); err != nil {
+	if err := tree.ReadFull(r, b, 0); err != nil {
 		return boot{}, fmt.Errorf("the boot sector: %w", err)
 	}
 	first, err := parseBoot(b, 0)
@@ -94,7 +94,7 @@ func readBoot(r io.ReaderAt, size int64) (boot, error) {
 	}
 	for _, sector := range []int64{512, 4096} {
 		at := size/sector*sector - sector
-		if at <= 0 || readFull(r, b, at) != nil {
+		if at <= 0 || tree.ReadFull(r, b, at) != nil {
 			continue
 		}
 		if o, err := parseBoot(b, at); err == nil && o.sector <= sector {
@@ -120,21 +120,9 @@ func mayBeDamaged(r io.ReaderAt, first []byte) bool {
 		what string
 	}{{0x438, "\x53\xEF"}, {0x218, "LVM2 001"}, {0x10040, "_BHRfS_M"}, {4086, "SWAPSPACE2"}, {0x8001, "CD001"}} {
 		b := make([]byte, len(m.what))
-		if readFull(r, b, m.at) == nil && string(b) == m.what {
+		if tree.ReadFull(r, b, m.at) == nil && string(b) == m.what {
 			return false
 		}
 	}
 	return true
-}
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // listing is the names of a folder, and the error that it ends with.
@@ -23,12 +24,6 @@ func listing(v *volume, dir uint64) (names []string, last error) {
 		}
 	}
 	return names, last
-}
-
-// isDamage reports whether an error is a CorruptError that says where.
-func isDamage(err error) bool {
-	var corrupt *tree.CorruptError
-	return errors.As(err, &corrupt) && corrupt.At >= 0
 }
 
 func TestADamagedBeginningIsReadFromItsCopy(t *testing.T) {
@@ -108,7 +103,7 @@ func TestDamageHarmsOnlyWhatItHits(t *testing.T) {
 		at, _, _ := m.v.place(int64(plain&numberMask) * m.v.boot.record)
 		m.b[at+510] ^= 1
 		v := m.mustOpen()
-		if _, err := v.Stat(plain); !isDamage(err) || !strings.Contains(err.Error(), fmt.Sprint(at)) {
+		if _, err := v.Stat(plain); !treetest.IsDamage(err) || !strings.Contains(err.Error(), fmt.Sprint(at)) {
 			t.Errorf("a torn record: %v", err)
 		}
 		if names, err := listing(v, folder); err != nil || len(names) != len(all) {
@@ -120,7 +115,7 @@ func TestDamageHarmsOnlyWhatItHits(t *testing.T) {
 		m.b[block+1022] ^= 1
 		v := m.mustOpen()
 		names, err := listing(v, folder)
-		if !isDamage(err) || len(names) == 0 || len(names) >= len(all) {
+		if !treetest.IsDamage(err) || len(names) == 0 || len(names) >= len(all) {
 			t.Errorf("the folder has %d of %d names: %v", len(names), len(all), err)
 		}
 		for _, name := range names {
@@ -139,7 +134,7 @@ func TestDamageHarmsOnlyWhatItHits(t *testing.T) {
 		m.record(plain, func(b []byte) { le.PutUint16(b[16:], le.Uint16(b[16:])+1) })
 		v := m.mustOpen()
 		ino, err := v.Lookup(v.root, "plain")
-		if _, statErr := v.Stat(ino); err != nil || !isDamage(statErr) {
+		if _, statErr := v.Stat(ino); err != nil || !treetest.IsDamage(statErr) {
 			t.Errorf("%v %v", err, statErr)
 		}
 	})
@@ -198,10 +193,10 @@ func TestHostileStructuresAreDamage(t *testing.T) {
 		if err == nil {
 			_, err = io.Copy(io.Discard, io.NewSectionReader(f, 0, 1<<20))
 		}
-		if !isDamage(err) {
+		if !treetest.IsDamage(err) {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		files, _ := examine(t, bytes.NewReader(m.b), int64(len(m.b)))
+		files, _ := examine(t, m.b)
 		if files < 100 {
 			t.Errorf("%s: only %d files are left", c.name, files)
 		}
@@ -294,7 +289,7 @@ func TestANameThatNoFileCanHaveIsYieldedWithAnError(t *testing.T) {
 	for e, err := range v.ReadDir(folder) {
 		if err == nil {
 			good++
-		} else if bad++; e.Name == "" || !isDamage(err) {
+		} else if bad++; e.Name == "" || !treetest.IsDamage(err) {
 			t.Errorf("%q: %v", e.Name, err)
 		}
 	}
@@ -315,7 +310,7 @@ func TestManyMayReadAtOnce(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				touch(v, queue[0], a)
+				treetest.Touch(v, a)
 				if a.Mode&unix.S_IFMT != unix.S_IFDIR {
 					continue
 				}

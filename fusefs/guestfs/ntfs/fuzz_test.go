@@ -39,13 +39,14 @@ func TestTheSmallImageIsWhole(t *testing.T) {
 		writeSmall(t)
 	}
 	b := smallImage(t)
-	files, failed := examine(t, bytes.NewReader(b), int64(len(b)))
+	files, failed := examine(t, b)
 	if files < 100 || failed > 0 {
 		t.Errorf("%d files, %d failed", files, failed)
 	}
 }
 
 func writeSmall(t *testing.T) {
+	t.Helper()
 	image := makeNTFS(t, 2, "-c", "1024")
 	mounted(t, image, "compression", func(dir string) {
 		m := newMaker(t, dir)
@@ -146,7 +147,7 @@ func TestNoMutantOfAVolumePanicsOrGoesOnWithoutEnd(t *testing.T) {
 		edits := make([]byte, 6*(1+chance.Uint64()%30))
 		chance.Read(edits)
 		m := mutate(b, where, edits)
-		if _, bad := examine(t, bytes.NewReader(m), int64(len(m))); bad > 0 {
+		if _, bad := examine(t, m); bad > 0 {
 			failed++
 		}
 	}
@@ -166,7 +167,7 @@ func FuzzVolume(f *testing.F) {
 			return
 		}
 		m := mutate(b, where, edits)
-		examine(t, bytes.NewReader(m), int64(len(m)))
+		examine(t, m)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/wtf8"
 )
 
@@ -199,7 +200,7 @@ func TestALargeStreamIsReadAsAStream(t *testing.T) {
 	content := bytes.Repeat([]byte("stream "), 30_000)
 	mounted(t, image, "", func(dir string) { newMaker(t, dir).write("file", []byte("main")) })
 	mounted(t, image, "streams_interface=windows", func(dir string) { newMaker(t, dir).write("file:large", content) })
-	v := openImage(t, image)
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	ino, err := v.Lookup(v.Root(), "file")
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func (v *volume) listBytes(a attribute, at int64) ([]byte, error) {
 			return nil, &tree.CorruptError{What: "its place", Why: "it has a hole", At: at}
 		}
 		part := b[len(b) : int64(len(b))+n]
-		if err := readFull(v.r, part, r.lcn*v.cluster); err != nil {
+		if err := tree.ReadFull(v.r, part, r.lcn*v.cluster); err != nil {
 			return nil, err
 		}
 		b = b[:int64(len(b))+n]

@@ -5,6 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // TestAFileInThousandsOfPiecesIsWhole: its runs lie in more than 20 records, and
@@ -24,7 +27,7 @@ func TestAFileInThousandsOfPiecesIsWhole(t *testing.T) {
 	})
 	var want map[string]facts
 	mounted(t, image, "ro", func(dir string) { want = reference(t, dir) })
-	v := openImage(t, image).(*volume)
+	v := treetest.OpenImage(t, Format, image, tree.Options{}).(*volume)
 	equal(t, want, reading(t, v))
 	ino, err := v.Lookup(v.root, "pieces")
 	if err != nil {
@@ -82,7 +85,7 @@ func TestALargeFolderInPiecesKeepsEveryName(t *testing.T) {
 			want[name] = true
 		}
 	})
-	v := openImage(t, image).(*volume)
+	v := treetest.OpenImage(t, Format, image, tree.Options{}).(*volume)
 	ino, err := v.Lookup(v.root, "large")
 	if err != nil {
 		t.Fatal(err)

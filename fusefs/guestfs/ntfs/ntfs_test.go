@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // TestEveryFileIsAsNtfs3gReadsIt compares volumes of all sizes of clusters and sectors, file by file.
@@ -44,9 +45,9 @@ func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			v := openImage(t, image)
+			v := treetest.OpenImage(t, Format, image, tree.Options{})
 			t.Logf("%d paths", equal(t, want, reading(t, v)))
-			equal(t, want, reading(t, openWith(t, image, tree.Options{Memory: 100_000}))) // hardly anything is kept
+			equal(t, want, reading(t, treetest.OpenImage(t, Format, image, tree.Options{Memory: 100_000}))) // hardly anything is kept
 			info := v.Info()
 			if used := int64(room.Blocks-room.Bfree) * room.Frsize; info.Used != used || info.BlockSize != int(room.Bsize) {
 				t.Errorf("%+v; ntfs-3g says %d bytes used in blocks of %d", info, used, room.Bsize)
@@ -61,7 +62,7 @@ func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
 // blkid is what blkid(8) prints as the volume's UUID.
 func blkid(t *testing.T, image string) string {
 	t.Helper()
-	need(t, "blkid")
+	treetest.Need(t, "blkid")
 	out, err := exec.Command("blkid", "-p", "-s", "UUID", "-o", "value", image).Output()
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs/wof"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/ntfs/wof/woftest"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
 // overlay is the reparse point of a file that WOF compressed.
@@ -60,7 +61,7 @@ func TestFilesThatWindowsCompactedAreRead(t *testing.T) {
 		}
 		compacted(t, image, m, streams, sizes)
 	}
-	v := openImage(t, image)
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	entries := 0
 	for e, err := range v.ReadDir(v.Root()) {
 		if err != nil {
@@ -148,7 +149,7 @@ func TestDamageOfACompactedFileHarmsItsChunk(t *testing.T) {
 		c := m.copied()
 		damage(c.b[at:])
 		v := c.mustOpen()
-		if err := good(v, 10); !isDamage(err) || !strings.Contains(err.Error(), wofStream) {
+		if err := good(v, 10); !treetest.IsDamage(err) || !strings.Contains(err.Error(), wofStream) {
 			t.Errorf("%s: the chunk that is damaged: %v", name, err)
 		}
 		for _, chunk := range []int{0, 5, 8, 11, 38} {
@@ -173,7 +174,7 @@ func TestLiesAboutACompactedFileAreDamage(t *testing.T) {
 		c := m.copied()
 		lie(c)
 		v := c.mustOpen()
-		if _, err := v.Open(ino); !isDamage(err) {
+		if _, err := v.Open(ino); !treetest.IsDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -216,7 +217,7 @@ func TestMutantsOfCompactedFilesEnd(t *testing.T) {
 		edits := chance.random(6 * 8)
 		group.Go(func() error {
 			b := mutate(m.b, where, edits)
-			examine(t, bytes.NewReader(b), int64(len(b)))
+			examine(t, b)
 			return nil
 		})
 	}
@@ -240,7 +241,7 @@ func BenchmarkReadCompacted(b *testing.B) {
 	for _, m := range []wof.Method{wof.XPRESS4K, wof.LZX} {
 		image := makeNTFS(b, 64)
 		compacted(b, image, m, map[string][]byte{"file": woftest.Streams(b, m, 50, program)[0]}, map[string]int64{"file": int64(len(program))})
-		v := openImage(b, image)
+		v := treetest.OpenImage(b, Format, image, tree.Options{})
 		ino, err := v.Lookup(v.Root(), "file")
 		if err != nil {
 			b.Fatal(err)

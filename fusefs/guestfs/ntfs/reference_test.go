@@ -233,33 +233,6 @@ func xattrsOf(t testing.TB, v tree.FileSystem, ino uint64) string {
 	return strings.Join(out, " ")
 }
 
-// openImage opens an image; it is closed when the test ends.
-func openImage(t testing.TB, image string) tree.FileSystem {
-	t.Helper()
-	return openWith(t, image, tree.Options{})
-}
-
-func openWith(t testing.TB, image string, o tree.Options) tree.FileSystem {
-	t.Helper()
-	f, err := os.Open(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !Format.Probe(f, info.Size()) {
-		t.Fatal("it is not recognized")
-	}
-	v, err := Format.Open(f, info.Size(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 // withAllocated passes over what ntfs-3g says that content within a record takes up.
 func (f facts) withAllocated(ours int64) facts {
 	if ours == 0 && f.allocated <= 1024 || f.kind != unix.S_IFREG {

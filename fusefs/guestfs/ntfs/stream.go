@@ -179,7 +179,7 @@ func (s *stream) readRuns(p []byte, off int64) (done int, err error) {
 		part = part[:min(n, int64(len(part)))]
 		if at == hole {
 			clear(part)
-		} else if err := readFull(s.v.r, part, at); err != nil {
+		} else if err := tree.ReadFull(s.v.r, part, at); err != nil {
 			return done, fmt.Errorf("%s at %d of the volume: %w", s.what, at, err)
 		}
 		done += len(part)

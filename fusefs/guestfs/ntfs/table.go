@@ -105,7 +105,7 @@ func (v *volume) readTable(p []byte, off int64) error {
 			return err
 		}
 		n = min(n, int64(len(p)))
-		if err := readFull(v.r, p[:n], at); err != nil {
+		if err := tree.ReadFull(v.r, p[:n], at); err != nil {
 			return fmt.Errorf("the file table at %d of the volume: %w", at, err)
 		}
 		p, off = p[n:], off+n
@@ -168,7 +168,7 @@ func (v *volume) mirrored(number uint64, err error) (*record, error) {
 		return nil, err
 	}
 	b, at := make([]byte, v.record), v.mirror*v.cluster+int64(number)*v.record
-	if readFull(v.r, b, at) != nil {
+	if tree.ReadFull(v.r, b, at) != nil {
 		return nil, err
 	}
 	r, mirrorErr := parseRecord(b, number, at)

@@ -8,50 +8,21 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-// need skips a test where a tool is missing, or fails it on a machine that
-// promised to have everything.
-func need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, tool)
-		}
-	}
-}
-
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("needs %s", what)
-	}
-	t.Skipf("needs %s", what)
-}
 
 // makeNTFS makes an image of so many MiB.
 func makeNTFS(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
-	need(t, "mkntfs", "ntfs-3g", "umount")
-	if os.Geteuid() != 0 {
-		missing(t, "root, to mount through ntfs-3g")
-	}
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		missing(t, "/dev/fuse")
-	}
+	treetest.Need(t, "mkntfs", "ntfs-3g", "umount")
+	treetest.Require(t, os.Geteuid() == 0, "root, to mount through ntfs-3g")
+	_, err := os.Stat("/dev/fuse")
+	treetest.Require(t, err == nil, "/dev/fuse")
 	image := filepath.Join(t.TempDir(), "ntfs.img")
-	f, err := os.Create(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := f.Truncate(mib << 20); err != nil {
-		t.Fatal(err)
-	}
+	treetest.Sparse(t, image, mib<<20)
 	args := append([]string{"-F", "-Q", "-q", "-L", "Daten"}, options...)
-	if out, err := exec.Command("mkntfs", append(args, image)...).CombinedOutput(); err != nil {
-		t.Fatalf("mkntfs: %v: %s", err, out)
-	}
+	treetest.Run(t, "mkntfs", append(args, image)...)
 	return image
 }
 

@@ -86,14 +86,10 @@ func (h *Hive) cell(at uint32, n int) ([]byte, error) {
 }
 
 func readFull(r io.ReaderAt, b []byte, at int64) error {
-	n, err := r.ReadAt(b, at)
-	if n == len(b) {
-		return nil
+	if err := tree.ReadFull(r, b, at); err != nil {
+		return fmt.Errorf("registry at %d: %w", at, err)
 	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("registry at %d: %w", at, err)
+	return nil
 }
 
 // Key is a key of the registry.

@@ -15,11 +15,6 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
-func isDamage(err error) bool {
-	var corrupt *tree.CorruptError
-	return errors.As(err, &corrupt) && corrupt.At >= 0
-}
-
 // small is a volume whose tables are not compressed, so that mutants reach them.
 func small(t testing.TB, options ...string) []byte {
 	dir := sources(t, 20)
@@ -27,7 +22,7 @@ func small(t testing.TB, options ...string) []byte {
 		must(t, os.Remove(filepath.Join(dir, name)))
 	}
 	write(t, filepath.Join(dir, "text"), text(60_000))
-	return load(t, makeImage(t, dir, append([]string{"-b", "8K"}, options...)...))
+	return treetest.Load(t, makeImage(t, dir, append([]string{"-b", "8K"}, options...)...))
 }
 
 func TestAnImplausibleSuperblockIsRefused(t *testing.T) {
@@ -46,7 +41,7 @@ func TestAnImplausibleSuperblockIsRefused(t *testing.T) {
 	} {
 		b := bytes.Clone(whole)
 		damage(b)
-		if _, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{}); !isDamage(err) {
+		if _, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{}); !treetest.IsDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -61,7 +56,7 @@ func TestADamagedBlockIsDamageOfItsFileAlone(t *testing.T) {
 	t.Parallel()
 	b := small(t)
 	v := openBytes(t, b, tree.Options{})
-	ino, other := find(t, v, "text"), find(t, v, "small")
+	ino, other := treetest.Find(t, v, "text"), treetest.Find(t, v, "small")
 	n, err := v.inode(ino)
 	must(t, err)
 	for i := range 20 {
@@ -71,7 +66,7 @@ func TestADamagedBlockIsDamageOfItsFileAlone(t *testing.T) {
 	for of, damaged := range map[uint64]bool{ino: true, other: false} {
 		f, err := v.Open(of)
 		must(t, err)
-		if _, err := f.ReadAt(make([]byte, 8), 0); isDamage(err) != damaged {
+		if _, err := f.ReadAt(make([]byte, 8), 0); treetest.IsDamage(err) != damaged {
 			t.Errorf("inode %d: %v", of, err)
 		}
 	}
@@ -124,7 +119,7 @@ func FuzzVolume(f *testing.F) {
 func TestManyMayReadAtOnce(t *testing.T) {
 	t.Parallel()
 	v := openBytes(t, small(t, "-comp", "zstd"), tree.Options{})
-	f, err := v.Open(find(t, v, "text"))
+	f, err := v.Open(treetest.Find(t, v, "text"))
 	must(t, err)
 	var group errgroup.Group
 	for i := range 4 {

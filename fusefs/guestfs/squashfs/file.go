@@ -160,7 +160,7 @@ func (v *volume) data(at int64, size uint32) ([]byte, error) {
 		return bad("it has %d bytes, on a volume of %d", length, v.end)
 	}
 	b := make([]byte, length)
-	if err := readFull(v.r, b, at); err != nil {
+	if err := tree.ReadFull(v.r, b, at); err != nil {
 		return nil, fmt.Errorf("block at %d of the volume: %w", at, err)
 	}
 	if size&blockStored == 0 {

@@ -37,7 +37,7 @@ type super struct {
 
 func readSuper(r io.ReaderAt) (s super, err error) {
 	b := make([]byte, superSize)
-	if err := readFull(r, b, 0); err != nil {
+	if err := tree.ReadFull(r, b, 0); err != nil {
 		return s, fmt.Errorf("the superblock: %w", err)
 	}
 	bad := func(why string, args ...any) (super, error) {
@@ -114,15 +114,3 @@ func (v *volume) Info() tree.Info { return v.info }
 
 // Root returns the number of the root folder.
 func (v *volume) Root() uint64 { return v.root + 1 }
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}

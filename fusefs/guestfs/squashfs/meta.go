@@ -30,7 +30,7 @@ func (v *volume) meta(at int64) (meta, error) {
 		return bad("it is beyond the volume's %d bytes", v.end)
 	}
 	head := make([]byte, 2)
-	if err := readFull(v.r, head, at); err != nil {
+	if err := tree.ReadFull(v.r, head, at); err != nil {
 		return meta{}, fmt.Errorf("metadata block at %d of the volume: %w", at, err)
 	}
 	size := int64(le.Uint16(head) &^ stored)
@@ -38,7 +38,7 @@ func (v *volume) meta(at int64) (meta, error) {
 		return bad("it has %d bytes", size)
 	}
 	b := make([]byte, size)
-	if err := readFull(v.r, b, at+2); err != nil {
+	if err := tree.ReadFull(v.r, b, at+2); err != nil {
 		return meta{}, fmt.Errorf("metadata block at %d of the volume: %w", at, err)
 	}
 	if le.Uint16(head)&stored == 0 {
@@ -119,7 +119,7 @@ func (v *volume) entryOf(list int64, index int64, size int) ([]byte, error) {
 	if at < superSize || at+8 > v.end {
 		return nil, &tree.CorruptError{What: "a table", Why: fmt.Sprintf("it has no entry %d", index), At: at}
 	}
-	if err := readFull(v.r, b, at); err != nil {
+	if err := tree.ReadFull(v.r, b, at); err != nil {
 		return nil, fmt.Errorf("a table at %d of the volume: %w", at, err)
 	}
 	c, err := v.seek(int64(le.Uint64(b)), int(index%perBlock)*size)

@@ -2,30 +2,18 @@ package squashfs
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
-
-func run(name string, args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w: %s", name, args, err, out)
-	}
-	return nil
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -89,36 +77,13 @@ func makeImage(t testing.TB, dir string, options ...string) string {
 		t.Skip("needs root, for devices and owners")
 	}
 	image := filepath.Join(t.TempDir(), "squashfs.img")
-	must(t, run("mksquashfs", append([]string{dir, image, "-no-progress", "-quiet", "-processors", "1"}, options...)...))
+	treetest.Run(t, "mksquashfs", append([]string{dir, image, "-no-progress", "-quiet", "-processors", "1"}, options...)...)
 	return image
 }
 
 func openBytes(t testing.TB, b []byte, o tree.Options) *volume {
 	t.Helper()
-	if !Format.Probe(bytes.NewReader(b), int64(len(b))) {
-		t.Fatal("it is not recognized")
-	}
-	v, err := Format.Open(bytes.NewReader(b), int64(len(b)), o)
-	must(t, err)
-	return v.(*volume)
-}
-
-func load(t testing.TB, image string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(image)
-	must(t, err)
-	return b
-}
-
-func find(t testing.TB, v *volume, names ...string) uint64 {
-	t.Helper()
-	ino := v.Root()
-	for _, name := range names {
-		var err error
-		ino, err = v.Lookup(ino, name)
-		must(t, err)
-	}
-	return ino
+	return treetest.OpenBytes(t, Format, b, o).(*volume)
 }
 
 // reference is what the kernel shows, or where it cannot mount, what unsquashfs
@@ -126,7 +91,7 @@ func find(t testing.TB, v *volume, names ...string) uint64 {
 func reference(t testing.TB, image string) (facts map[string]treetest.Fact, kernel bool) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := run("mount", "-t", "squashfs", "-o", "loop,ro", image, dir); err == nil {
+	if _, err := treetest.Try("mount", "-t", "squashfs", "-o", "loop,ro", image, dir); err == nil {
 		defer func() {
 			// A child of another test may hold a file of it open for a moment.
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -136,7 +101,7 @@ func reference(t testing.TB, image string) (facts map[string]treetest.Fact, kern
 		return treetest.Directory(t, dir), true
 	}
 	out := filepath.Join(dir, "out")
-	must(t, run("unsquashfs", "-no-progress", "-quiet", "-d", out, image))
+	treetest.Run(t, "unsquashfs", "-no-progress", "-quiet", "-d", out, image)
 	return treetest.Directory(t, out), false
 }
 
@@ -157,7 +122,7 @@ func TestEveryFileIsAsTheKernelShowsIt(t *testing.T) {
 			dir := sources(t, 150)
 			image := makeImage(t, dir, options...)
 			want, kernel := reference(t, image)
-			b := load(t, image)
+			b := treetest.Load(t, image)
 			for _, memory := range []int64{0, 1} {
 				if memory > 0 && name != "gzip" && name != "lzo" {
 					continue
@@ -174,7 +139,7 @@ func TestEveryFileIsAsTheKernelShowsIt(t *testing.T) {
 			if info := v.Info(); info.Type != "squashfs" || len(info.Notes) != 0 || info.Size > int64(len(b)) {
 				t.Errorf("%+v", info)
 			}
-			if find(t, v, "text") != find(t, v, "a", "hard link") {
+			if treetest.Find(t, v, "text") != treetest.Find(t, v, "a", "hard link") {
 				t.Error("a hard link is another inode")
 			}
 		})
@@ -183,9 +148,9 @@ func TestEveryFileIsAsTheKernelShowsIt(t *testing.T) {
 
 func TestHolesOfAFileAreNotData(t *testing.T) {
 	t.Parallel()
-	v := openBytes(t, load(t, makeImage(t, sources(t, 0))), tree.Options{})
+	v := openBytes(t, treetest.Load(t, makeImage(t, sources(t, 0))), tree.Options{})
 	for name, want := range map[string]string{"holes": "[{1048576 131072} {2097152 5001}]", "zeros": "[]", "small": "[{0 8}]"} {
-		f, err := v.Open(find(t, v, name))
+		f, err := v.Open(treetest.Find(t, v, name))
 		must(t, err)
 		var got []tree.Extent
 		for e, err := range f.Extents() {
@@ -203,7 +168,7 @@ func TestWhatIsNotReadIsSaid(t *testing.T) {
 	var unsupported *tree.UnsupportedError
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), text(9000))
-	b := load(t, makeImage(t, dir))
+	b := treetest.Load(t, makeImage(t, dir))
 	b[20] = 2
 	if _, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{}); !errors.As(err, &unsupported) {
 		t.Errorf("lzma: %v", err)

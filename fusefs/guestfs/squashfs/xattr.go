@@ -30,7 +30,7 @@ func (v *volume) readXattrTable() error {
 		return nil
 	}
 	b := make([]byte, 16)
-	if err := readFull(v.r, b, v.xattrTable); err != nil {
+	if err := tree.ReadFull(v.r, b, v.xattrTable); err != nil {
 		return fmt.Errorf("their table at %d of the volume: %w", v.xattrTable, err)
 	}
 	start := le.Uint64(b)

@@ -23,7 +23,7 @@ func recognize(r io.ReaderAt) (udf, bridge bool) {
 		b := make([]byte, 7)
 	sequence:
 		for i := range int64(maxRecognition) {
-			if readFull(r, b, recognition+i*step) != nil {
+			if tree.ReadFull(r, b, recognition+i*step) != nil {
 				break
 			}
 			switch string(b[1:6]) {
@@ -63,7 +63,7 @@ func findAnchor(r io.ReaderAt, size int64) (anchor, error) {
 	for _, bs := range blockSizes {
 		blocks := size / bs
 		for _, at := range []int64{anchorBlock, blocks - 1, blocks - 1 - anchorBlock, blocks - anchorBlock, 2 * anchorBlock} {
-			if at < minAnchor || at >= blocks || at > 1<<32-1 || readFull(r, b, at*bs) != nil || checkTag(b, tagAnchor, uint32(at)) != nil {
+			if at < minAnchor || at >= blocks || at > 1<<32-1 || tree.ReadFull(r, b, at*bs) != nil || checkTag(b, tagAnchor, uint32(at)) != nil {
 				continue
 			}
 			return anchor{bs, extentOf(b[16:]), extentOf(b[24:])}, nil

@@ -11,13 +11,11 @@ import (
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
-func isDamage(err error) bool { return isCorrupt(err) }
-
 // entryOf is where the entry of a file of an image lies, for it to be changed.
 func entryOf(t testing.TB, img []byte, names ...string) []byte {
 	t.Helper()
 	v := openBytes(t, img)
-	e, err := v.entry(find(t, v, names...))
+	e, err := v.entry(treetest.Find(t, v, names...))
 	must(t, err)
 	return img[e.at:][:v.block]
 }
@@ -86,7 +84,7 @@ func TestWhatCannotBeIsDamageOfItsPathAlone(t *testing.T) {
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s (%s): %v", name, kind, err)
 			}
-			if got, err := content(v, find(t, v, "hidden")); err != nil || string(got) != "there" {
+			if got, err := treetest.Content(v, treetest.Find(t, v, "hidden")); err != nil || string(got) != "there" {
 				t.Errorf("%s (%s): another file: %q, %v", name, kind, got, err)
 			}
 		}
@@ -129,7 +127,7 @@ func TestAFolderThatHoldsItselfIsListed(t *testing.T) {
 	v := openBytes(t, img)
 	p := entryOf(t, img, "sub")
 	at := bytes.Index(p, []byte("\x08deep")) - identifierHead
-	putLong(p[at+20:], 2048, uint32(find(t, v, "sub")-1), 0)
+	putLong(p[at+20:], 2048, uint32(treetest.Find(t, v, "sub")-1), 0)
 	mend(img, 2048)
 	treetest.Examine(t, Format, img)
 }
@@ -177,7 +175,7 @@ func TestAVolumeThatIsNoneIsRefused(t *testing.T) {
 			img := build(t, r)
 			damage(img)
 			mend(img, 2048)
-			if _, err := Format.Open(bytes.NewReader(img), int64(len(img)), tree.Options{}); !isDamage(err) {
+			if _, err := Format.Open(bytes.NewReader(img), int64(len(img)), tree.Options{}); !isCorrupt(err) {
 				t.Errorf("%s (%s): %v", name, kind, err)
 			}
 		}

@@ -48,7 +48,7 @@ func (v *volume) sequence(e extent) (d descriptors, err error) {
 	at, end := int64(e.block), int64(e.block)+int64(e.length)/v.block
 	for n := 0; at < end && n < maxDescriptors; n++ {
 		b := make([]byte, v.block)
-		if err := readFull(v.r, b, at*v.block); err != nil {
+		if err := tree.ReadFull(v.r, b, at*v.block); err != nil {
 			return d, fmt.Errorf("volume descriptor at %d: %w", at*v.block, err)
 		}
 		if checkTag(b, 0, uint32(at)) != nil || le.Uint16(b) == tagTerminator {
@@ -130,7 +130,7 @@ func (v *volume) inform(d descriptors) {
 	b := make([]byte, v.block)
 	var last []byte
 	for n := 0; where.length > 0 && n < maxDescriptors; n++ {
-		if readFull(v.r, b, int64(where.block)*v.block) != nil || checkTag(b, tagIntegrity, where.block) != nil {
+		if tree.ReadFull(v.r, b, int64(where.block)*v.block) != nil || checkTag(b, tagIntegrity, where.block) != nil {
 			break
 		}
 		last = append(last[:0], b...)

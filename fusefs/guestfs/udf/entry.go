@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // Kinds of files: ECMA-167 4/14.6.6, UDF 2.60 2.3.5.2.
@@ -89,7 +91,7 @@ func (v *volume) readBlock(ref uint16, block uint32) ([]byte, int64, error) {
 }
 
 func (v *volume) read(b []byte, at int64) error {
-	if err := readFull(v.r, b, at); err != nil {
+	if err := tree.ReadFull(v.r, b, at); err != nil {
 		return fmt.Errorf("%d bytes at %d of the volume: %w", len(b), at, err)
 	}
 	return nil

@@ -128,7 +128,7 @@ func (v *volume) sparable(m []byte, on physical) partition {
 	for i := range min(int(m[42]), 4) {
 		at := le.Uint32(m[48+4*i:])
 		b := make([]byte, min(int64(le.Uint32(m[44:])), 56+8*maxSpared))
-		if readFull(v.r, b, int64(at)*v.block) != nil || len(b) < 56 || checkTag(b, 0, at) != nil || !strings.HasPrefix(string(b[17:]), "*UDF Sparing Table") {
+		if tree.ReadFull(v.r, b, int64(at)*v.block) != nil || len(b) < 56 || checkTag(b, 0, at) != nil || !strings.HasPrefix(string(b[17:]), "*UDF Sparing Table") {
 			continue
 		}
 		if n := le.Uint32(b[52:]); p.moved == nil || n > newest {

@@ -3,7 +3,6 @@ package udf
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
@@ -84,16 +83,4 @@ func checkTag(b []byte, kind uint16, block uint32) error {
 // corrupt is the error of a structure at a byte of the volume.
 func corrupt(what string, at int64, why string, args ...any) error {
 	return &tree.CorruptError{What: what, Why: fmt.Sprintf(why, args...), At: at}
-}
-
-// readFull fills p from r: a volume that ends sooner is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }

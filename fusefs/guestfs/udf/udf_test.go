@@ -3,11 +3,9 @@ package udf
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,52 +24,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// tool runs a tool with a deadline.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	treetest.Need(t, name)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v: %s", name, args, err, out)
-	}
-	return string(out)
-}
-
 func openBytes(t testing.TB, b []byte) *volume {
 	t.Helper()
-	if !Format.Probe(bytes.NewReader(b), int64(len(b))) {
-		t.Fatal("it is not recognized")
-	}
-	v, err := Format.Open(bytes.NewReader(b), int64(len(b)), tree.Options{})
-	must(t, err)
-	return v.(*volume)
-}
-
-func find(t testing.TB, v *volume, names ...string) uint64 {
-	t.Helper()
-	ino := v.Root()
-	for _, name := range names {
-		var err error
-		ino, err = v.Lookup(ino, name)
-		must(t, err)
-	}
-	return ino
-}
-
-func content(v *volume, ino uint64) ([]byte, error) {
-	a, err := v.Stat(ino)
-	if err != nil {
-		return nil, err
-	}
-	f, err := v.Open(ino)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.NewSectionReader(f, 0, a.Size))
+	return treetest.OpenBytes(t, Format, b, tree.Options{}).(*volume)
 }
 
 // image returns one of testdata, which testdata/make made.
@@ -129,8 +84,8 @@ func TestWhatLinuxWroteIsReadAsLinuxReadsIt(t *testing.T) {
 			}
 			file := filepath.Join(t.TempDir(), "image")
 			must(t, os.WriteFile(file, b, 0o600))
-			id := strings.TrimSpace(tool(t, "blkid", "-p", "-o", "value", "-s", "UUID", file))
-			label := strings.TrimSpace(tool(t, "blkid", "-p", "-o", "value", "-s", "LABEL", file))
+			id := strings.TrimSpace(treetest.Run(t, "blkid", "-p", "-o", "value", "-s", "UUID", file))
+			label := strings.TrimSpace(treetest.Run(t, "blkid", "-p", "-o", "value", "-s", "LABEL", file))
 			info := v.Info()
 			if info.Type != "udf" || info.Label != label || label == "" || info.UUID != id || len(info.Notes) != 0 || info.Used <= 0 {
 				t.Errorf("info: %+v, blkid says %q %s", info, label, id)
@@ -163,7 +118,7 @@ func TestWhatWasBuiltIsReadAsLinuxReadsIt(t *testing.T) {
 			if !r.extended {
 				return
 			}
-			ino := find(t, v, "streams")
+			ino := treetest.Find(t, v, "streams")
 			note, err := v.Xattr(ino, "user.note")
 			if err != nil || string(note) != "of the user" {
 				t.Errorf("a named stream: %q, %v", note, err)
@@ -196,7 +151,7 @@ func sources(t testing.TB) string {
 
 func bridge(t testing.TB) (dir string, b []byte) {
 	dir, file := sources(t), filepath.Join(t.TempDir(), "dvd.iso")
-	tool(t, "genisoimage", "-quiet", "-udf", "-R", "-J", "-joliet-long", "-input-charset", "utf-8", "-V", "DISC", "-o", file, dir)
+	treetest.Run(t, "genisoimage", "-quiet", "-udf", "-R", "-J", "-joliet-long", "-input-charset", "utf-8", "-V", "DISC", "-o", file, dir)
 	b, err := os.ReadFile(file)
 	must(t, err)
 	return dir, b

@@ -3,6 +3,8 @@ package udf
 import (
 	"fmt"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
 
 // virtual is the partition of write-once media: what is rewritten gets a new place, and
@@ -29,7 +31,7 @@ func (v *volume) virtual(on uint16, disc physical) (partition, error) {
 	for to := end; to > first; to -= step {
 		from := max(to-step, first)
 		b := make([]byte, (to-from)*v.block)
-		if err := readFull(v.r, b, from*v.block); err != nil {
+		if err := tree.ReadFull(v.r, b, from*v.block); err != nil {
 			return nil, fmt.Errorf("blocks at %d, for the virtual allocation table: %w", from*v.block, err)
 		}
 		for at := to - 1; at >= from; at-- {

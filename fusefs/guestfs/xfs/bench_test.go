@@ -28,7 +28,7 @@ func BenchmarkWalk(b *testing.B) {
 			b.StopTimer()
 			dir, unmount := mount(b, image, "ro,noatime,norecovery")
 			b.StartTimer()
-			run(b, "find", dir, "-printf", "%s")
+			treetest.Run(b, "find", dir, "-printf", "%s")
 			b.StopTimer()
 			unmount()
 			b.StartTimer()
@@ -46,6 +46,6 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	unmount()
-	r, length := opened(b, image)
+	r, length := treetest.Image(b, image)
 	treetest.BenchRead(b, Format, r, length, "f", size)
 }

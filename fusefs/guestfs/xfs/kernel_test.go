@@ -41,7 +41,7 @@ func TestEveryKindOfVolumeReadsAsTheKernelReadsIt(t *testing.T) {
 			dir, unmount := mount(t, image, "")
 			populate(t, dir, c.entries)
 			unmount()
-			v := openImage(t, image)
+			v := treetest.OpenImage(t, Format, image, tree.Options{})
 			if i := v.Info(); i.Journal != tree.Clean || len(i.Notes) > 0 || i.Label != "label" || i.Type != "xfs" || i.FoldsCase {
 				t.Errorf("the volume says %+v", i)
 			}

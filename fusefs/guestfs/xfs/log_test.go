@@ -110,7 +110,7 @@ func crashed(t testing.TB, options string, seed uint64, n int, how uint32) strin
 // replayedByKernel is the kernel's reading of a copy of a dirty image.
 func replayedByKernel(t testing.TB, image string) treetest.Lines {
 	t.Helper()
-	dir, unmount := mount(t, copyFile(t, image, filepath.Join(filepath.Dir(image), "copy.img")), "noatime")
+	dir, unmount := mount(t, treetest.Copy(t, image, filepath.Join(filepath.Dir(image), "copy.img")), "noatime")
 	defer unmount()
 	return exact.Kernel(t, dir)
 }
@@ -135,7 +135,7 @@ func TestADirtyLogIsReplayedAsTheKernelReplaysIt(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			image := crashed(t, c.options, uint64(i), c.n, c.how)
-			v := openImage(t, image)
+			v := treetest.OpenImage(t, Format, image, tree.Options{})
 			if i := v.Info(); i.Journal != tree.Replayed || len(i.Notes) > 0 {
 				t.Errorf("the volume says %+v", i)
 			}

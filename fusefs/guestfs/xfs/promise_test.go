@@ -40,7 +40,7 @@ func promiseImage(t testing.TB) (image string, one, two uint64) {
 	p.file("one", p.text(60000))
 	p.fragmented("two", 12)
 	unmount()
-	v := openImage(t, image)
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	one, err := v.Lookup(v.Root(), "one")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestMapsThatTheLogPromisesToChangeReadAsAfterTheKernelsRecovery(t *testing.
 		mapPromise(4, one, extent{off: 0, n: 1, start: firstBlock(t, w.v, one, 0)}, doUnmap),
 		[][]byte{le.AppendUint64(le.AppendUint32(le.AppendUint16(le.AppendUint16(nil, itemMapped), 1), 0), 4)}, // was kept
 	)...)
-	v := openImage(t, image)
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	if i := v.Info(); i.Journal != tree.Replayed || len(i.Notes) > 0 {
 		t.Errorf("the volume says %+v", i)
 	}
@@ -122,18 +122,18 @@ func TestAnExchangeThatTheLogPromisesReadsAsAfterTheKernelsRecovery(t *testing.T
 				return be.Uint32(i.b[92:])
 			}
 			w.write(transactionOps(9, swapPromise(1, one, two, gen(one), gen(two), 2, 5, 9, flags, 0, 0))...)
-			probe := copyFile(t, image, filepath.Join(filepath.Dir(image), "probe.img"))
+			probe := treetest.Copy(t, image, filepath.Join(filepath.Dir(image), "probe.img"))
 			dir := filepath.Join(filepath.Dir(image), "probe")
 			if err := os.Mkdir(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			out, err := try("mount", "-o", "loop", probe, dir)
+			out, err := treetest.Try("mount", "-o", "loop", probe, dir)
 			if err == nil {
-				run(t, "umount", dir)
+				treetest.Run(t, "umount", dir)
 			} else {
 				t.Skipf("this kernel knows no exchange of ranges: %s", out)
 			}
-			treetest.SameLines(t, contents(exact.Ours(t, openImage(t, image))), contents(replayedByKernel(t, image)))
+			treetest.SameLines(t, contents(exact.Ours(t, treetest.OpenImage(t, Format, image, tree.Options{}))), contents(replayedByKernel(t, image)))
 		})
 	}
 }
@@ -144,11 +144,11 @@ func TestAnExchangeOfWholeFilesGivesEachTheSizeOfTheOther(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	image, one, two := promiseImage(t)
-	before := openImage(t, image)
+	before := treetest.OpenImage(t, Format, image, tree.Options{})
 	a, _ := before.Stat(one)
 	b, _ := before.Stat(two)
 	writeLog(t, image).write(transactionOps(9, swapPromise(1, one, two, 0, 0, 0, 0, 30, swapSizes, uint64(b.Size), uint64(a.Size)))...)
-	after := openImage(t, image)
+	after := treetest.OpenImage(t, Format, image, tree.Options{})
 	sum := func(v tree.FileSystem, ino uint64, size int64) string {
 		f, err := v.Open(ino)
 		if err != nil {

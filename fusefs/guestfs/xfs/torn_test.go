@@ -65,10 +65,10 @@ func TestALogThatWasTornAtItsHeadIsReplayedUpToWhereItIsWhole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			image := copyFile(t, whole, filepath.Join(scratch(t), "torn.img"))
+			image := treetest.Copy(t, whole, filepath.Join(treetest.Scratch(t), "torn.img"))
 			w := writeLog(t, image)
 			tear(w, lastRecords(t, w, 3))
-			v := openImage(t, image)
+			v := treetest.OpenImage(t, Format, image, tree.Options{})
 			if i := v.Info(); i.Journal != tree.Replayed {
 				t.Errorf("the volume says %+v", i)
 			}
@@ -94,7 +94,7 @@ func TestALogThatIsDamagedWithinIsNotReplayedAndSaysSo(t *testing.T) {
 	if _, err := f.WriteAt([]byte("garbage"), w.j.at+(s.tail.sector+1)%w.j.sectors*sectorSize+300); err != nil {
 		t.Fatal(err)
 	}
-	v := openImage(t, image)
+	v := treetest.OpenImage(t, Format, image, tree.Options{})
 	if i := v.Info(); i.Journal != tree.NotReplayed || len(i.Notes) != 1 {
 		t.Errorf("the volume says %+v", i)
 	} else {
@@ -106,7 +106,7 @@ func TestALogThatDoesNotFitIntoMemoryIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	needKernel(t)
 	image := crashed(t, "", 44, 2500, logForced)
-	r, size := opened(t, image)
+	r, size := treetest.Image(t, image)
 	for _, memory := range []int64{1 << 20, 64 << 20} {
 		v, err := Format.Open(r, size, tree.Options{Memory: memory})
 		if err != nil {

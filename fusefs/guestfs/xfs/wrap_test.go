@@ -3,6 +3,7 @@ package xfs
 import (
 	"testing"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
 )
 
@@ -21,7 +22,7 @@ func TestALogThatGoesRoundItsEndIsReplayed(t *testing.T) {
 		if s.tail.cycle == s.head.cycle {
 			continue
 		}
-		treetest.SameLines(t, exact.Ours(t, openImage(t, image)), replayedByKernel(t, image))
+		treetest.SameLines(t, exact.Ours(t, treetest.OpenImage(t, Format, image, tree.Options{})), replayedByKernel(t, image))
 		return
 	}
 	t.Log("none did this time")

@@ -6,7 +6,6 @@ package agenttest
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -209,5 +208,3 @@ func (a *Agent) answer(b []byte) {
 		conn.Write(b)
 	}
 }
-
-func (a *Agent) String() string { return fmt.Sprintf("scripted agent at %s", a.Socket) }

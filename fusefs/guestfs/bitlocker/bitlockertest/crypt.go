@@ -20,6 +20,7 @@ type cipher struct {
 }
 
 func newCipher(t testing.TB, o Options, key []byte) cipher {
+	t.Helper()
 	size := map[uint16]int{CBC128Elephant: 16, CBC128: 16, XTS128: 16, CBC256Elephant: 32, CBC256: 32, XTS256: 32}[o.Method]
 	second := size
 	switch o.Method {

@@ -52,6 +52,7 @@ func MakeSmall(b *testing.B, dir string) {
 
 // BenchWalk opens a volume and walks it, and expects so many entries.
 func BenchWalk(b *testing.B, format tree.Format, r io.ReaderAt, size int64, entries int) {
+	b.Helper()
 	for b.Loop() {
 		v, err := format.Open(r, size, tree.Options{})
 		if err != nil {
@@ -65,6 +66,7 @@ func BenchWalk(b *testing.B, format tree.Format, r io.ReaderAt, size int64, entr
 
 // BenchRead reads so many bytes of a file in the root of a volume, beside the volume itself.
 func BenchRead(b *testing.B, format tree.Format, r io.ReaderAt, length int64, name string, size int64) {
+	b.Helper()
 	v, err := format.Open(r, length, tree.Options{})
 	if err != nil {
 		b.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"sync/atomic"
 	"testing"
 
@@ -13,20 +11,6 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
-
-// Need skips a test where a tool is missing, or fails it on a machine that
-// promised to have everything.
-func Need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("HOLDFAST_CI") == "1" {
-				t.Fatalf("needs %s", tool)
-			}
-			t.Skipf("needs %s", tool)
-		}
-	}
-}
 
 // Random returns bytes that are always the same for a number and a seed.
 func Random(n int, seed byte) []byte {
@@ -56,8 +40,9 @@ func (c *counted) ReadAt(p []byte, off int64) (int, error) {
 
 // Examine calls everything that a volume has, whatever it answers, each folder
 // once, with 1 MiB of memory, and fails when that is without end. It returns how
-// many files there were and how many calls failed.
-func Examine(t testing.TB, format tree.Format, b []byte) (files, failed int) {
+// many files there were and how many calls failed. Of extended attributes it also reads the named ones,
+// which a volume need not list.
+func Examine(t testing.TB, format tree.Format, b []byte, unlisted ...string) (files, failed int) {
 	t.Helper()
 	c := &counted{r: bytes.NewReader(b)}
 	format.Probe(c, int64(len(b)))
@@ -79,7 +64,7 @@ func Examine(t testing.TB, format tree.Format, b []byte) (files, failed int) {
 			failed++
 			continue
 		}
-		failed += touch(v, a)
+		failed += Touch(v, a, unlisted...)
 		if a.Mode&unix.S_IFMT != unix.S_IFDIR || seen[ino] {
 			continue
 		}
@@ -102,7 +87,17 @@ func Examine(t testing.TB, format tree.Format, b []byte) (files, failed int) {
 	return files, failed
 }
 
-func touch(v tree.FileSystem, a tree.Attr) (failed int) {
+// Touch reads some of everything that an inode has, and returns how many calls failed. It may be called from
+// several goroutines.
+func Touch(v tree.FileSystem, a tree.Attr, unlisted ...string) (failed int) {
+	for _, name := range unlisted {
+		_, _ = v.Xattr(a.Ino, name)
+	}
+	if s, ok := v.(tree.Streamer); ok {
+		if _, err := s.Streams(a.Ino); err != nil {
+			failed++
+		}
+	}
 	names, err := v.Xattrs(a.Ino)
 	if err != nil {
 		failed++

@@ -1,0 +1,117 @@
+package treetest
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Require skips a test that lacks something, or fails it on a machine that promised to have everything.
+func Require(t testing.TB, have bool, what string) {
+	t.Helper()
+	switch {
+	case have:
+	case os.Getenv("HOLDFAST_CI") == "1":
+		t.Fatalf("needs %s", what)
+	default:
+		t.Skipf("needs %s", what)
+	}
+}
+
+// Need requires tools.
+func Need(t testing.TB, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		_, err := where(tool)
+		Require(t, err == nil, tool+", which integration/install-deps installs")
+	}
+}
+
+// NeedMount requires that the kernel can mount images of a kind of file system.
+func NeedMount(t testing.TB, kind string) {
+	t.Helper()
+	Require(t, os.Geteuid() == 0, "root")
+	Need(t, "mount", "losetup")
+	_, err := os.Stat("/dev/loop-control")
+	Require(t, err == nil, "loop devices")
+	kinds, _ := os.ReadFile("/proc/filesystems")
+	Require(t, bytes.Contains(kinds, []byte("\t"+kind+"\n")), "a kernel with "+kind)
+}
+
+// where finds a tool, also where only root's PATH leads.
+func where(tool string) (path string, err error) {
+	for _, dir := range []string{"", "/usr/sbin", "/sbin"} {
+		if path, err = exec.LookPath(filepath.Join(dir, tool)); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
+// Try runs a tool, which has three minutes, and returns what it says. Its settings are the same everywhere.
+func Try(tool string, args ...string) (string, error) {
+	path, err := where(tool)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1", "MKE2FS_SKIP_CHECK_MSG=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Run runs a tool that must succeed, and returns what it says.
+func Run(t testing.TB, tool string, args ...string) string {
+	t.Helper()
+	out, err := Try(tool, args...)
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", tool, args, err, out)
+	}
+	return out
+}
+
+// Mount mounts a device, or an image with the option loop, or fails with what the kernel says.
+func Mount(t testing.TB, kind, options, what, dir string) {
+	t.Helper()
+	if out, err := Try("mount", "-t", kind, "-o", options, what, dir); err != nil {
+		kernel, _ := Try("dmesg")
+		t.Fatalf("mount: %v\n%s\n%s", err, out, kernel[max(0, len(kernel)-900):])
+	}
+}
+
+// Scratch is a folder for images, in memory where there is some: they are sparse, and synced often.
+func Scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "holdfast-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// Unmount unmounts a folder. A child of another test may hold a file in it open for a moment: it is tried for
+// ten seconds.
+func Unmount(t testing.TB, dir string) {
+	t.Helper()
+	err := unix.Unmount(dir, 0)
+	for range 500 {
+		if err != unix.EBUSY {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		err = unix.Unmount(dir, 0)
+	}
+	if err != nil {
+		t.Errorf("unmount %s: %v", dir, err)
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+	}
+}
