@@ -272,6 +272,9 @@ func (o *Owner) Close() error { return o.unlessHung(o.close) }
 
 func (o *Owner) close() error {
 	o.opts.Event("close")
+	if err := o.inPlace(o.claim); err != nil {
+		return errors.Join(err, o.leaveBehind())
+	}
 	err := o.store.sealOpen(o)
 	o.committing.Lock()
 	err = errors.Join(err, o.writeSegment(nil)) // for packs that wait for one
@@ -287,6 +290,14 @@ func (o *Owner) close() error {
 		err, clean = errors.Join(err, e), false
 	}
 	return errors.Join(err, o.giveUp(o.claim, clean), o.Vault.Close())
+}
+
+// leaveBehind closes a vault that lies no more where it was opened, and writes nothing to where it did: the next
+// owner finds it as after a kill.
+func (o *Owner) leaveBehind() error {
+	defer o.freeMemory()
+	o.store.dropOpen()
+	return errors.Join(o.index.Close(), o.giveUp(o.claim, false), o.Vault.Close())
 }
 
 // abandon closes what prepare opened before it failed.

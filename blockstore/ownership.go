@@ -208,7 +208,8 @@ func (v *Vault) writeOwner(c *claim) error {
 }
 
 // stillOwner tells whether the vault was not taken over meanwhile, through
-// another mount of its file system for example.
+// another mount of its file system for example, and lies where it was opened: a copy
+// that was put there names the same owner.
 func (v *Vault) stillOwner(c *claim) error {
 	o, err := v.lookAtOwner(c.owner.Writer)
 	if err != nil {
@@ -217,19 +218,21 @@ func (v *Vault) stillOwner(c *claim) error {
 	if o.Nonce != c.owner.Nonce {
 		return &BusyError{Vault: v.dir.Root(), Owner: o, OtherHost: !o.isOf(v.host), Lost: true}
 	}
-	return nil
+	return v.inPlace(c)
 }
 
 // InPlace returns an error that wraps ErrNotVault unless the vault lies where it was opened: not when its folder
 // was moved, its file system unmounted, or another vault, even a copy, put there. It costs two calls into the
 // file system.
 func (o *Owner) InPlace() error {
-	return o.unlessHung(func() error {
-		if err := o.claim.lock.InPlace(); err != nil {
-			return fmt.Errorf("vault %s lies there no more: %w: %w", o.dir.Root(), ErrNotVault, err)
-		}
-		return nil
-	})
+	return o.unlessHung(func() error { return o.inPlace(o.claim) })
+}
+
+func (v *Vault) inPlace(c *claim) error {
+	if err := c.lock.InPlace(); err != nil {
+		return fmt.Errorf("vault %s lies there no more: %w: %w", v.dir.Root(), ErrNotVault, err)
+	}
+	return nil
 }
 
 // giveUp ends the ownership. Clean says that nothing is left half done.

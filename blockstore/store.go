@@ -242,6 +242,9 @@ func (o *Owner) makeDurable(p *openPack) (sealedPack, error) {
 		return sealedPack{}, err
 	}
 	o.opts.Event("pack.written")
+	if err := o.stillOwner(o.claim); err != nil { // a copy that lies there may have a part of this file
+		return sealedPack{}, err
+	}
 	if err := p.file.Commit(); err != nil {
 		// It may be there, and gone after a power loss: nobody is to rely on it.
 		err = errors.Join(err, o.dir.Remove(p.file.Name()))
@@ -340,4 +343,18 @@ func (s *store) sealOpen(o *Owner) error {
 	}
 	s.sealers.Wait()
 	return errors.Join(errs...)
+}
+
+// dropOpen gives up every open pack, which nobody counts on any more, and waits for those that are being sealed.
+func (s *store) dropOpen() {
+	s.mu.Lock()
+	open := s.open
+	s.open = [3]*openPack{}
+	s.mu.Unlock()
+	for _, p := range open {
+		if p != nil {
+			p.file.Abort()
+		}
+	}
+	s.sealers.Wait()
 }

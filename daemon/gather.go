@@ -146,8 +146,8 @@ func (s *scheduler) gatherTasks(sit *situation, h *heldVault, id, key string) er
 		errs = append(errs, err)
 		sit.tasks = append(sit.tasks, t)
 	}
-	some, err := s.memory.since(id, "prune-some", sit.now)
-	sit.pruned = latest(some, sit.tasks[len(sit.tasks)-1].last)
+	var err error
+	sit.pruned, err = s.memory.since(id, "prune-some", sit.now)
 	return errors.Join(append(errs, err)...)
 }
 

@@ -66,6 +66,7 @@ type heldVault struct {
 	since   time.Time          // of the problem
 	lent    string             // to whom; "": it is not
 	closing bool               // to be opened again at once
+	opening bool               // its loop is just opening it
 	term    context.Context    // ends when it is not to be held any more
 	letGo   context.CancelFunc // ends it; called by who holds vaults.mu
 	gone    bool               // it is left for good
@@ -107,6 +108,7 @@ func (h *heldVault) hold(all context.Context, leave time.Duration) {
 		h.mu.Lock()
 		ctx := h.term
 		needed := h.current == nil && h.lent == "" && !h.closing
+		h.opening = needed
 		h.mu.Unlock()
 		if needed {
 			if err := h.open(ctx); err != nil && ctx.Err() == nil {
@@ -120,6 +122,7 @@ func (h *heldVault) hold(all context.Context, leave time.Duration) {
 			} else {
 				failures = 0
 			}
+			h.note(func() { h.opening = false })
 		}
 		h.await(ctx, wait)
 		if ctx.Err() != nil && h.quit(all, leave) {
@@ -202,14 +205,19 @@ func (h *heldVault) failed(err error, failures int, again time.Duration) {
 	})
 }
 
-// set changes the state and tells who waits for that.
+// set changes the state and tells who waits for that, and whoever the vault is told to.
 func (h *heldVault) set(change func()) {
+	h.note(change)
+	h.told()
+}
+
+// note changes the state and tells who waits for that.
+func (h *heldVault) note(change func()) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	change()
 	close(h.changed)
 	h.changed = make(chan struct{})
-	h.mu.Unlock()
-	h.told()
 }
 
 func (h *heldVault) look() {

@@ -109,12 +109,16 @@ func (vs *vaults) lend(ctx context.Context, vault, to string) (release func(), e
 		return nil, &LentError{h.conf.Path, h.lent}
 	}
 	h.lent = to
-	c := h.current
 	h.mu.Unlock()
 	release = sync.OnceFunc(func() {
 		h.set(func() { h.lent, h.problem = "", nil })
 		h.look()
 	})
+	c, err := h.settled(ctx)
+	if err != nil {
+		release()
+		return nil, err
+	}
 	if c == nil {
 		return release, nil
 	}
@@ -131,4 +135,22 @@ func (vs *vaults) lend(ctx context.Context, vault, to string) (release func(), e
 	}
 	h.log.Info("vault is lent", "to", to)
 	return release, nil
+}
+
+// settled returns what is open of a vault, nil where nothing is, once nobody opens it or may put it back: what is lent
+// is not opened from then on.
+func (h *heldVault) settled(ctx context.Context) (*opened, error) {
+	for {
+		h.mu.Lock()
+		c, busy, changed := h.current, h.opening || h.closing, h.changed
+		h.mu.Unlock()
+		if !busy {
+			return c, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("vault %s cannot be lent: it is being opened still: %w: %w", h.config().Path, service.ErrInUse, context.Cause(ctx))
+		}
+	}
 }

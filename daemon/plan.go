@@ -26,7 +26,7 @@ type situation struct {
 	tasks    []taskFacts
 	busy     bool // a backup waits or runs
 
-	pruned time.Time // when points were last looked at for pruning; zero: never
+	pruned time.Time // when some machines' points were last looked at for pruning, all machines' apart; zero: never
 
 	timetables map[string]policy.Timetable // of policies, by name, as far as they were needed
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -18,12 +17,18 @@ const taskJitter = 30 * time.Minute
 // prune decides whether machines are pruned of which backups were made since that was last done:
 // when no backup runs any more or, at the latest, an hour after the first of them.
 func (s *situation) prune(backups bool) (*order, time.Time) {
-	if slices.ContainsFunc(s.tasks, func(t taskFacts) bool { return t.kind == api.JobPrune && t.waits }) {
-		return nil, time.Time{}
+	since := s.past(s.pruned)
+	for _, t := range s.tasks {
+		if t.kind != api.JobPrune {
+			continue
+		}
+		if t.waits {
+			return nil, time.Time{}
+		}
+		since = latest(since, s.past(t.last)) // each by itself: one that is dated later than now hides nothing
 	}
 	var names []string
 	var first time.Time
-	since := s.past(s.pruned)
 	for i := range s.machines {
 		m := &s.machines[i]
 		j := m.last

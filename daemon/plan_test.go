@@ -273,3 +273,24 @@ func TestMachinesArePrunedAfterTheirBackups(t *testing.T) {
 		t.Errorf("again: %+v", orders)
 	}
 }
+
+// TestMachinesArePrunedOnceAfterAClockWentBack has all machines' pruning be dated later than now, by a clock that was
+// wrong then.
+func TestMachinesArePrunedOnceAfterAClockWentBack(t *testing.T) {
+	t.Parallel()
+	begun := at(t, "2026-05-08 22:00")
+	later := begun.AddDate(1, 0, 0)
+	ended := api.At(later)
+	m := aMachine("a")
+	m.last = &api.Job{State: api.JobCompleted, Queued: ended, Started: &ended, Ended: &ended, Attempt: 1}
+	s := situation{now: begun.Add(time.Minute), epoch: begun, pruned: later, policies: []blockstore.Policy{nightly("UTC")}, machines: []machineFacts{m},
+		tasks: []taskFacts{{kind: api.JobPrune, last: later}}}
+	if got := tells(s.decide()); got != "prune of a" {
+		t.Errorf("%q", got)
+	}
+	s.pruned = s.now
+	s.now = s.now.Add(time.Second)
+	if orders, _ := s.decide(); len(orders) > 0 {
+		t.Errorf("again: %+v", orders)
+	}
+}

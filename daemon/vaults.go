@@ -22,8 +22,9 @@ type vaults struct {
 	told    func()             // called whenever a vault was opened or left, or is not held any more
 	altered func(h *heldVault) // called whenever records of a vault were written by who asked to; nil: nobody is
 	leave   time.Duration
-	before  func(path string) (id blockstore.VaultID, name string) // as which a vault was told before this process; nil: as none
-	pauses  func(failures int) time.Duration                       // between attempts to open one; nil: the usual
+	before  func(path string) (id blockstore.VaultID, name string)                                     // as which a vault was told before this process; nil: as none
+	pauses  func(failures int) time.Duration                                                           // between attempts to open one; nil: the usual
+	own     func(ctx context.Context, path string, o blockstore.OwnOptions) (*blockstore.Owner, error) // opens one; nil: blockstore.Own
 
 	mu      sync.Mutex
 	all     []*heldVault
@@ -84,6 +85,9 @@ func (vs *vaults) begin(ctx context.Context, c config.Vault, before *heldVault) 
 	}
 	if vs.pauses != nil {
 		h.pauses = vs.pauses
+	}
+	if vs.own != nil {
+		h.own = vs.own
 	}
 	h.term, h.letGo = context.WithCancel(ctx)
 	vs.wait.Go(func() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,8 +38,14 @@ func holding(t *testing.T, paths ...string) *vaults {
 // holdingFor is holding, with how long what uses them has at the end.
 func holdingFor(t *testing.T, leave time.Duration, paths ...string) *vaults {
 	t.Helper()
+	return holdingWith(t, leave, nil, paths...)
+}
+
+// holdingWith is holdingFor, with what opens the vaults; nil: as usual.
+func holdingWith(t *testing.T, leave time.Duration, own func(context.Context, string, blockstore.OwnOptions) (*blockstore.Owner, error), paths ...string) *vaults {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	vs := &vaults{log: quiet(), told: func() {}, leave: leave, pauses: func(int) time.Duration { return 5 * time.Millisecond },
+	vs := &vaults{log: quiet(), told: func() {}, leave: leave, own: own, pauses: func(int) time.Duration { return 5 * time.Millisecond },
 		options: func(config.Vault) (blockstore.OwnOptions, error) { return blockstore.OwnOptions{MinFree: -1}, nil }}
 	t.Cleanup(func() {
 		cancel()
@@ -150,6 +157,37 @@ func TestALentVaultIsAnothersUntilItIsGivenBack(t *testing.T) {
 	release()
 	if err := owning(t, vs, dir); err != nil {
 		t.Errorf("after it was given back: %v", err)
+	}
+}
+
+func TestAVaultThatIsJustBeingOpenedIsLentWhenItIsClosedAgain(t *testing.T) {
+	t.Parallel()
+	dir := createVault(t, "v")
+	var once sync.Once
+	opens, goOn := make(chan struct{}), make(chan struct{})
+	vs := holdingWith(t, time.Minute, func(ctx context.Context, path string, o blockstore.OwnOptions) (*blockstore.Owner, error) {
+		once.Do(func() { close(opens) })
+		<-goOn
+		return blockstore.Own(ctx, path, o)
+	}, dir)
+	<-opens
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := vs.lend(short, dir, "anna"); !errors.Is(err, service.ErrInUse) {
+		t.Fatalf("lent while it is being opened: %v", err)
+	}
+	time.AfterFunc(10*time.Millisecond, func() { close(goOn) })
+	release, err := vs.lend(t.Context(), dir, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	o, err := blockstore.Own(t.Context(), dir, blockstore.OwnOptions{MinFree: -1})
+	if err != nil {
+		t.Fatalf("what is lent: %v", err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -45,7 +45,8 @@ type Place struct {
 
 // DB is an open index. It is safe for concurrent use.
 type DB struct {
-	db *badger.DB
+	db   *badger.DB
+	said *said // what the database says
 
 	mu      sync.RWMutex
 	numbers map[[16]byte]uint32 // packs that are entered whole
@@ -79,8 +80,9 @@ func openBadger(dir string, log Logger) (*DB, error) {
 	if err := checkTables(dir); err != nil {
 		return nil, fmt.Errorf("open index %s: %w", dir, err)
 	}
+	hears := newSaid(log)
 	o := badger.DefaultOptions(dir).
-		WithLogger(quiet{log}).
+		WithLogger(hears).
 		WithSyncWrites(true). // WAL errors come back; a pack's key is never durable before its entries
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
@@ -106,9 +108,9 @@ func openBadger(dir string, log Logger) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index %s: %w", dir, err)
 	}
-	x := &DB{db: db, numbers: map[[16]byte]uint32{}, ids: map[uint32][16]byte{}, records: map[[16]byte]uint32{}}
+	x := &DB{db: db, said: hears, numbers: map[[16]byte]uint32{}, ids: map[uint32][16]byte{}, records: map[[16]byte]uint32{}}
 	if err := x.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read index %s: %w", dir, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("read index %s: %w", dir, err), x.Close())
 	}
 	return x, nil
 }
@@ -298,30 +300,3 @@ func (x *DB) ForgetPacks(packs ...[16]byte) error {
 	}
 	return nil
 }
-
-// Close writes the index back and closes it.
-func (x *DB) Close() error {
-	if x.IsNone() {
-		return nil
-	}
-	if err := x.db.Close(); err != nil {
-		return fmt.Errorf("close index: %w", err)
-	}
-	return nil
-}
-
-// quiet passes over what Badger says about its ordinary life.
-type quiet struct{ Logger }
-
-func (q quiet) Errorf(f string, a ...any) {
-	if q.Logger != nil {
-		q.Logger.Errorf(f, a...)
-	}
-}
-func (q quiet) Warningf(f string, a ...any) {
-	if q.Logger != nil {
-		q.Logger.Warningf(f, a...)
-	}
-}
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Debugf(string, ...any) {}

@@ -20,6 +20,10 @@ type lender interface {
 // before, as long as wait says.
 func (k *console) borrow(ctx context.Context, path string, wait time.Duration) (giveBack func(), err error) {
 	w := k.daemonOf(ctx, path, max(wait, daemonPatience))
+	owns := w != nil
+	if !owns { // one that could not open it would try again meanwhile, and does at once afterwards
+		w = k.daemonNaming(ctx, path)
+	}
 	if w == nil {
 		k.verbosely("no daemon owns the vault: this command does the work itself")
 		return func() {}, nil
@@ -34,6 +38,11 @@ func (k *console) borrow(ctx context.Context, path string, wait time.Duration) (
 		back, err = l.Lend(ctx, w.vault)
 		return err
 	})
+	if err != nil && !owns && ctx.Err() == nil {
+		w.close()
+		k.verbosely("the daemon at %s, which could not open the vault, does not lend it (%v): this command does the work itself", w.daemon, err)
+		return func() {}, nil
+	}
 	if err != nil {
 		w.close()
 		return nil, fmt.Errorf("the daemon that owns vault %s does not lend it: %w", path, err)

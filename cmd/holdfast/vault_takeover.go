@@ -116,6 +116,9 @@ func takeOverMeans(info blockstore.VaultInfo, st blockstore.Standing) string {
 	case st.CopyOf != "":
 		return fmt.Sprintf("vault %s (id %s) is a copy of %s, and gets an id of its own", info.Name, info.ID, st.CopyOf)
 	}
+	if !st.OtherHost {
+		return fmt.Sprintf("vault %s (id %s) belongs to this host, and gets another id", info.Name, info.ID)
+	}
 	left := "and left it in order"
 	if !o.Clean {
 		left = "and was not seen to end: make sure that it does not run any more"

@@ -27,8 +27,11 @@ const statusPatience = 15 * time.Second
 // a status, or else this process. Without a vault, a daemon of this host is asked about all its own.
 func (k *console) watching(ctx context.Context, vault, stateDir string, needsVault bool) (*watcher, func(), error) {
 	w := k.daemonOf(ctx, vault, daemonPatience)
-	if vault == "" {
+	switch {
+	case vault == "":
 		w = k.anyDaemon(ctx)
+	case w == nil:
+		w = k.daemonNaming(ctx, vault)
 	}
 	if w != nil {
 		if ops, ok := w.Operations.(api.Watching); ok {
@@ -54,6 +57,44 @@ func (k *console) watching(ctx context.Context, vault, stateDir string, needsVau
 		Jobs:   table, Tool: toolName(), Host: hostSeed(), StateDir: stateDir,
 	})
 	return &watcher{s, vault}, func() { table.Close(context.WithoutCancel(ctx)) }, nil
+}
+
+// daemonNaming returns the daemon that is to own a vault by its configuration, and could not open it yet: it knows
+// why nothing is stored there. Nil: none is. Nothing is said of a daemon that does not answer this user.
+func (k *console) daemonNaming(ctx context.Context, vault string) *worker {
+	if !k.hasDaemon() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, daemonPatience)
+	defer cancel()
+	for _, dir := range k.runDirs() {
+		socket := filepath.Join(dir, service.SocketName)
+		ops, closes, err := k.dial(socket)
+		if err != nil {
+			continue
+		}
+		for _, path := range namesOf(vault) {
+			if _, err := ops.Jobs(ctx, api.JobQuery{Vault: path, Limit: 1}); err == nil {
+				k.reached.Store(true)
+				return &worker{Operations: ops, vault: path, daemon: socket, close: closes}
+			}
+		}
+		closes()
+	}
+	return nil
+}
+
+// namesOf are the absolute paths of a folder by which a configuration may name it.
+func namesOf(path string) (all []string) {
+	if abs, err := filepath.Abs(path); err == nil {
+		all = append(all, abs)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		if abs, err := filepath.Abs(real); err == nil && !slices.Contains(all, abs) {
+			all = append(all, abs)
+		}
+	}
+	return all
 }
 
 // hasDaemon tells whether there is a socket of a daemon on this host.

@@ -38,6 +38,7 @@ type job struct {
 	changed chan struct{} // closed at changes that followers are told of at once
 	sampled time.Time     // when head.Rate was last computed
 	before  int64         // head.Read by then
+	began   time.Time     // as its table's clock says; time that passed is told from it, also when that is set
 	paused  time.Duration // while others went before
 }
 
@@ -49,8 +50,9 @@ func (j *job) run(ctx context.Context) {
 		defer cancel()
 	}
 	j.update(func() {
-		at := api.At(j.t.o.Clock())
-		j.head.State, j.head.WaitsFor, j.head.Started, j.sampled = api.JobRunning, "", &at, j.t.o.Clock()
+		j.began = j.t.o.Clock()
+		at := api.At(j.began)
+		j.head.State, j.head.WaitsFor, j.head.Started, j.sampled = api.JobRunning, "", &at, j.began
 	})
 	j.keep(nil)
 	j.t.o.Changed(j.now())

@@ -151,6 +151,6 @@ func (r *Report) GiveWay(ctx context.Context) error {
 func (r *Report) mayPause() time.Duration {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	since := r.j.t.o.Clock().Sub(r.j.head.Started.Time)
+	since := r.j.t.o.Clock().Sub(r.j.began)
 	return max(leastPause, since/2) - r.j.paused
 }
