@@ -42,11 +42,22 @@ func (s *Server) registerWatching() {
 				return api.Status{}, notServed("a status")
 			}
 			all, err := s.c.Watching.Status(ctx, api.StatusQuery{Vault: in.Vault, Machine: in.Machine, NoHost: in.NoHost})
-			return statusFor(c, all), err
+			seen := statusFor(c, all)
+			if in.Machine != "" && len(seen.Machines) == 0 && !c.who.MayAll(access.See) && (err == nil || s.explain(err).Kind == kindNotFound) {
+				c.entry.Vault, c.entry.Machine = in.Vault, in.Machine
+				err = c.who.Refuse(access.See, in.Machine) // whether there is such a machine or not
+			}
+			return seen, err
 		}})
 	add(s, endpoint[usageIn, api.Usage]{id: "usage", method: http.MethodGet, path: "/vaults/{vault}/usage", tag: "look",
 		summary: "Say what machines used", text: "Protected size and instances, month by month, of the machines that the caller may see.",
 		may: access.See, answer: exampleUsage, limit: long,
+		needs: func(in *usageIn) []need {
+			if in.Machine == "" {
+				return nil
+			}
+			return onMachine(access.See, in.Vault, &in.Machine)
+		},
 		do: func(ctx context.Context, c *call, in *usageIn) (api.Usage, error) {
 			if s.c.Watching == nil {
 				return api.Usage{}, notServed("reports of usage")
