@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -42,6 +45,9 @@ func (s *Server) registerWatching() {
 				return api.Status{}, notServed("a status")
 			}
 			all, err := s.c.Watching.Status(ctx, api.StatusQuery{Vault: in.Vault, Machine: in.Machine, NoHost: in.NoHost})
+			if n, since := s.c.Audit.Lost(); n > 0 {
+				all.Warnings = append(slices.Clone(all.Warnings), fmt.Sprintf("the audit log misses %d lines since %s, which could not be written: is the state folder's disk full? The daemon's own log has them", n, since.UTC().Format(time.RFC3339)))
+			}
 			seen := statusFor(c, all)
 			if in.Machine != "" && len(seen.Machines) == 0 && !c.who.MayAll(access.See) && (err == nil || s.explain(err).Kind == kindNotFound) {
 				c.entry.Vault, c.entry.Machine = in.Vault, in.Machine
