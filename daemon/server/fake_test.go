@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +203,12 @@ func (f *fake) Status(ctx context.Context, q api.StatusQuery) (api.Status, error
 		m.Name, m.ID, m.AtRisk = n, "id-"+n, n == "db1"
 		return m
 	})
+	if q.Machine != "" {
+		st.Machines = slices.DeleteFunc(st.Machines, func(m api.MachineStatus) bool { return m.Name != q.Machine })
+		if len(st.Machines) == 0 {
+			return api.Status{}, &api.Problem{Status: 404, Exit: 6, Kind: "not-found", Detail: "machine " + q.Machine + ": not found", Hint: "did you mean db1?"}
+		}
+	}
 	return st, f.note(ctx, "Status", q)
 }
 

@@ -68,6 +68,13 @@ func (s *Server) registerWatching() {
 			if s.c.Watching == nil {
 				return api.Usage{}, notServed("reports of usage")
 			}
+			if in.Exclusive {
+				_, leave, ok := s.walks.enter(c.who.Name)
+				if !ok {
+					return api.Usage{}, tooMany(nil, 10*time.Second, "what machines alone take up is added up already")
+				}
+				defer leave()
+			}
 			u, err := s.c.Watching.Usage(ctx, in.Vault, api.UsageQuery{From: in.From, To: in.To, Machine: in.Machine, Exclusive: in.Exclusive})
 			if err != nil {
 				return u, err
