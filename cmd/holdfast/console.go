@@ -171,6 +171,9 @@ func (k *console) json(v any) error {
 func (k *console) table(rows [][]string, right ...int) error {
 	width := map[int]int{}
 	for _, row := range rows {
+		for c := range row {
+			row[c] = oneLine(row[c]) // a name with an end of line in it must not look like a row
+		}
 		for _, c := range right {
 			width[c] = max(width[c], len(row[c]))
 		}

@@ -107,7 +107,9 @@ func (t *filesText) file(f *api.FileDiff) error {
 }
 
 // oneLine keeps a name that a guest made up to its line.
-func oneLine(name string) string { return strings.NewReplacer("\n", "�", "\t", "�").Replace(name) }
+func oneLine(name string) string { return endsOfLines.Replace(name) }
+
+var endsOfLines = strings.NewReplacer("\n", "�", "\t", "�")
 
 // diffWords say how a path differs.
 func diffWords(f *api.FileDiff) string {

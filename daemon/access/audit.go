@@ -33,7 +33,9 @@ type Log struct {
 	f      *os.File
 	number int64
 	size   int64
-	torn   bool // the file does not end with a whole line
+	torn   bool      // the file does not end with a whole line
+	lost   int64     // lines that could not be written since the last one that was
+	since  time.Time // when the first of them was to be
 }
 
 const (
@@ -118,21 +120,56 @@ func (l *Log) Append(e api.AuditEntry) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.Time = api.At(l.o.Now())
+	now := l.o.Now()
+	e.Time = api.At(now)
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
-	if err := l.write(append(line, '\n')); err != nil {
+	line = append(line, '\n')
+	if gap := l.gap(now); gap != nil && l.f != nil {
+		line = append(gap, line...)
+	}
+	written, err := l.write(line)
+	switch {
+	case written:
+		l.lost = 0
+	case l.lost == 0:
+		l.lost, l.since = 1, now
+	default:
+		l.lost++
+	}
+	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
 	return nil
 }
 
-// write appends a line by one call of the system; l.mu is held.
-func (l *Log) write(line []byte) error {
+// gap is a line that says how many could not be written before it; nil: none.
+func (l *Log) gap(now time.Time) []byte {
+	if l.lost == 0 {
+		return nil
+	}
+	line, err := json.Marshal(api.AuditEntry{Time: api.At(now), Who: "holdfast", From: "the daemon", Action: "audit-gap", Outcome: api.AuditFailed,
+		Detail: fmt.Sprintf("%d lines could not be written since %s: the daemon's own log has them", l.lost, l.since.UTC().Format(time.RFC3339))})
+	if err != nil {
+		return nil // it holds no more than numbers
+	}
+	return append(line, '\n')
+}
+
+// Lost is how many lines could not be written since the last one that was, and since when; with the next that can be,
+// the log says so itself.
+func (l *Log) Lost() (lines int64, since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost, l.since
+}
+
+// write appends lines by one call of the system, and tells whether they are there; l.mu is held.
+func (l *Log) write(line []byte) (written bool, err error) {
 	if l.f == nil {
-		return os.ErrClosed
+		return false, os.ErrClosed
 	}
 	var turned error // does not keep the line from the file that is there
 	if l.size > 0 && l.size+int64(len(line)) > l.o.FileSize {
@@ -144,7 +181,7 @@ func (l *Log) write(line []byte) error {
 	n, err := l.f.Write(line)
 	l.size += int64(n)
 	l.torn = err != nil && (n > 0 || l.torn)
-	return errors.Join(err, turned)
+	return err == nil, errors.Join(err, turned)
 }
 
 // next begins the next file, and removes those that are too many; l.mu is held.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,10 +37,11 @@ func (c *Config) Look(getenv func(string) string) (doubts []string) {
 			}
 		}
 	}
-	for _, f := range []string{c.Listen.Certificate, c.Listen.Key, c.Scratch.Folder} {
-		if f != "" {
-			doubt(f, there(f))
-		}
+	if f := c.Scratch.Folder; f != "" {
+		doubt(f, there(f))
+	}
+	if c.Listen.TCP != "" {
+		doubt(c.Listen.Certificate, certificate(c.Listen.Certificate, c.Listen.Key, time.Now()))
 	}
 	if c.Mount.At != "" {
 		doubt(c.Mount.At, makeable(c.Mount.At))
@@ -121,6 +123,30 @@ func secret(path string) error {
 	st, err := os.Stat(path)
 	if err == nil && st.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("%s: others may read it (%v): chmod 600", path, st.Mode().Perm())
+	}
+	return nil
+}
+
+// certificate tells whether a certificate can be used with its key, and for how long.
+func certificate(cert, key string, now time.Time) error {
+	for _, f := range []string{cert, key} {
+		if err := there(f); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("with the key %s: %w", key, err)
+	}
+	end := pair.Leaf.NotAfter.UTC().Format("2006-01-02")
+	switch left := pair.Leaf.NotAfter.Sub(now); {
+	case left <= 0:
+		return fmt.Errorf("it expired on %s: clients refuse it", end)
+	case left < 14*24*time.Hour:
+		return fmt.Errorf("it expires on %s: put a new one there, which is read without a restart", end)
+	}
+	if st, err := os.Stat(key); err == nil && st.Mode().Perm()&0o007 != 0 {
+		return fmt.Errorf("everybody may read its key %s (%v): chmod 600", key, st.Mode().Perm())
 	}
 	return nil
 }

@@ -126,6 +126,7 @@ type Server struct {
 	downloads gate
 	searches  gate
 	over      gate // histories and comparisons
+	walks     gate // reports that walk all maps
 	reads     reads
 	names     names
 	windows   windows
@@ -145,7 +146,7 @@ func New(c Config) (*Server, error) {
 	s.follow.most, s.held.most = s.limits.Followers, s.limits.Files
 	s.browse.most, s.downloads.most = s.limits.Browsing, s.limits.Downloads
 	s.guesses = access.NewAttempts(s.limits.Guesses, time.Minute, nil)
-	s.windows.gate.most = mostWindows
+	s.windows.gate.most, s.walks.most = mostWindows, 2
 	s.api = newAPI(s.mux, c.Version)
 	s.register()
 	describeFully(s.api.OpenAPI())

@@ -53,7 +53,7 @@ func (s *Server) registerContent() {
 				send(w, s.explain(err))
 				return
 			}
-			http.ServeContent(w, r, "", time.Time{}, content)
+			http.ServeContent(&ranged{ResponseWriter: w}, r, "", time.Time{}, content)
 			if content.failed != nil && hc.Context().Err() == nil {
 				s.log.Warn("reading a disk broke off", "vault", in.Vault, "machine", in.Machine, "point", in.Point, "disk", in.Disk, "error", content.failed)
 				panic(http.ErrAbortHandler) // what was sent must not look whole

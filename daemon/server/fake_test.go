@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
@@ -194,6 +195,12 @@ func (f *fake) Status(ctx context.Context, q api.StatusQuery) (api.Status, error
 		m.Name, m.ID, m.AtRisk = n, "id-"+n, n == "db1"
 		return m
 	})
+	if q.Machine != "" {
+		st.Machines = slices.DeleteFunc(st.Machines, func(m api.MachineStatus) bool { return m.Name != q.Machine })
+		if len(st.Machines) == 0 {
+			return api.Status{}, &api.Problem{Status: 404, Exit: 6, Kind: "not-found", Detail: "machine " + q.Machine + ": not found", Hint: "did you mean db1?"}
+		}
+	}
 	return st, f.note(ctx, "Status", q)
 }
 

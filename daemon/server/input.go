@@ -62,7 +62,7 @@ func vaultProblem(who *access.Principal, vault string) string {
 type jobQueryIn struct {
 	Vault   string `query:"vault" maxLength:"1024" doc:"Only of this vault." example:"main"`
 	Machine string `query:"machine" pattern:"^[A-Za-z0-9._+-]{1,64}$" doc:"Only of this machine." example:"web1"`
-	Kind    string `query:"kind" enum:"backup,prune,sweep,check,empty-trash,restore" doc:"Only of this kind."`
+	Kind    string `query:"kind" enum:"backup,prune,sweep,check,empty-trash,restore,catalogue" doc:"Only of this kind."`
 	State   string `query:"state" enum:"queued,running,completed,completed with warnings,failed,cancelled,interrupted" doc:"Only in this state."`
 	Since   string `query:"since" format:"date-time" doc:"Only those queued since." example:"2026-11-22T22:00:00Z"`
 	Limit   int    `query:"limit" minimum:"0" maximum:"10000" doc:"At most so many, the newest; 0: 100."`

@@ -186,8 +186,8 @@ func (c *call) job(ctx context.Context, id string) (api.Job, error) {
 	}
 	c.entry.Machine, c.entry.Vault = j.Machine, j.Vault
 	if !c.seesJob(&j) {
-		return api.Job{}, &api.Problem{Status: http.StatusNotFound, Exit: exitNotFound, Kind: kindNotFound,
-			Detail: "job " + id + ": not found", Hint: "`holdfast jobs` lists what there is"}
+		return api.Job{}, &api.Problem{Status: http.StatusNotFound, Title: "Not found", Exit: exitNotFound, Kind: kindNotFound, // word for word as where there is none
+			Detail: "job " + id + ": there is no such job", Hint: "`holdfast jobs` lists what there is"}
 	}
 	return j, nil
 }
@@ -199,7 +199,7 @@ func (c *call) mayChangeJob(ctx context.Context, id string, cancel bool) error {
 		return err
 	}
 	what, _ := permissionOf(j.Kind)
-	ofMachine := j.Kind == api.JobBackup || j.Kind == api.JobRestore
+	ofMachine := j.Kind == api.JobBackup || j.Kind == api.JobRestore || j.Kind == api.JobCatalogue && j.Machine != ""
 	if c.who.MayAll(what) || cancel && j.By == c.who.Name || ofMachine && j.Machine != "" && c.who.May(what, j.Machine) {
 		return nil
 	}

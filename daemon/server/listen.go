@@ -127,11 +127,27 @@ func ListenTLS(addr, cert, key string, log *slog.Logger) (net.Listener, error) {
 	if err := pair.load(); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
+	pair.expiry(time.Now())
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}}), nil
+	return &tlsListener{l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}}}, nil
+}
+
+// tlsListener is a listener whose connections are to speak TLS. They are counted before, so that the library sees that
+// they do, and tells who does not what is wrong.
+type tlsListener struct {
+	net.Listener
+	config *tls.Config
+}
+
+// counted counts the connections of a listener.
+func (s *Server) counted(l net.Listener) net.Listener {
+	if t, ok := l.(*tlsListener); ok {
+		return tls.NewListener(newLimited(t.Listener, s.limits.Connections, s.limits.PerClient), t.config)
+	}
+	return newLimited(l, s.limits.Connections, s.limits.PerClient)
 }
 
 // Serve answers on listeners until ctx ends or one of them fails, and then gives
@@ -151,7 +167,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error {
-			err := server.Serve(newLimited(l, s.limits.Connections, s.limits.PerClient))
+			err := server.Serve(s.counted(l))
 			if errors.Is(err, http.ErrServerClosed) {
 				return nil
 			}

@@ -146,9 +146,11 @@ func TestOverTheNetworkItTakesTLSAndAToken(t *testing.T) {
 		t.Errorf("a certificate that nobody vouches for: %v", err)
 	}
 	if resp, err := http.Get("http://" + l.Addr().String() + base + "/whoami"); err == nil {
-		if resp.Body.Close(); resp.StatusCode == 200 {
-			t.Error("it answers without TLS")
+		if resp.Body.Close(); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("without TLS it answers %s", resp.Status)
 		}
+	} else {
+		t.Errorf("who speaks no TLS is not told so: %v", err)
 	}
 	if c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
 		c.Close()

@@ -77,7 +77,7 @@ func (s *Server) registerTimeline() {
 		q.Machine = in.Machine
 		return &stream{func(hc huma.Context) {
 			defer leave()
-			s.lines(hc, func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error {
+			s.lines(hc, c, func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error {
 				h, err := s.timeline().GuestHistory(ctx, q, at)
 				if err != nil {
 					return err
@@ -107,7 +107,7 @@ func (s *Server) registerTimeline() {
 		q := api.DiffQuery{A: in.at(), B: with, Content: in.Content}
 		return &stream{func(hc huma.Context) {
 			defer leave()
-			s.lines(hc, func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error {
+			s.lines(hc, c, func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error {
 				d, err := s.timeline().GuestDiff(ctx, q, func(f api.FileDiff) error { return say(api.TimelineLine{File: &f}) }, func(n int64) { at(n, 0) })
 				if err != nil {
 					return err
@@ -159,7 +159,7 @@ func answersLines(s *Server, op *huma.Operation, example string) {
 
 // lines writes what do says, line by line, and in between how far it has come, so that a client knows that it is
 // alive. What is wrong before the first line is a problem by itself.
-func (s *Server) lines(hc huma.Context, do func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error) {
+func (s *Server) lines(hc huma.Context, c *call, do func(ctx context.Context, say func(api.TimelineLine) error, at func(done, total int64)) error) {
 	ctx, cancel := context.WithCancel(hc.Context())
 	news, over := make(chan api.TimelineLine), make(chan error, 1)
 	var far progress
@@ -193,6 +193,9 @@ func (s *Server) lines(hc huma.Context, do func(ctx context.Context, say func(ap
 		case why := <-over:
 			waited = true
 			if why != nil {
+				if hc.Context().Err() == nil {
+					c.end(true, why) // beside the line that it was begun
+				}
 				w.problem(s.explain(why))
 			}
 			return

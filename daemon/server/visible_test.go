@@ -231,3 +231,30 @@ type ownJob struct {
 	*fake
 	job api.Job
 }
+
+func TestNobodyLearnsWhetherThereIsAMachineThatItMayNotSee(t *testing.T) {
+	t.Parallel()
+	st := newSite(t, nil)
+	viewer := st.secret(t, "viewer", "web*")
+	for _, path := range []string{"/status?machine=%s", "/vaults/main/usage?machine=%s", "/vaults/main/points?machine=%s", "/vaults/main/prune?machine=%s"} {
+		var said [2]string
+		for i, machine := range []string{"db1", "db2"} { // there is no db2
+			w := st.ask(viewer, "GET", base+fmt.Sprintf(path, machine), "")
+			if w.Code != http.StatusForbidden {
+				t.Errorf("%s of %s: %d %s", path, machine, w.Code, w.Body)
+			}
+			said[i] = strings.ReplaceAll(w.Body.String(), machine, "M")
+		}
+		if said[0] != said[1] {
+			t.Errorf("%s tells them apart:\n%s%s", path, said[0], said[1])
+		}
+		if w := st.ask(viewer, "GET", base+fmt.Sprintf(path, "web1"), ""); w.Code != 200 {
+			t.Errorf("%s of what it may see: %d %s", path, w.Code, w.Body)
+		}
+	}
+	for _, m := range get[api.Status](t, st, st.secret(t, "viewer"), "/status?machine=db1").Machines {
+		if m.Name != "db1" {
+			t.Errorf("who may see all sees %s", m.Name)
+		}
+	}
+}

@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -42,14 +45,35 @@ func (s *Server) registerWatching() {
 				return api.Status{}, notServed("a status")
 			}
 			all, err := s.c.Watching.Status(ctx, api.StatusQuery{Vault: in.Vault, Machine: in.Machine, NoHost: in.NoHost})
-			return statusFor(c, all), err
+			if n, since := s.c.Audit.Lost(); n > 0 {
+				all.Warnings = append(slices.Clone(all.Warnings), fmt.Sprintf("the audit log misses %d lines since %s, which could not be written: is the state folder's disk full? The daemon's own log has them", n, since.UTC().Format(time.RFC3339)))
+			}
+			seen := statusFor(c, all)
+			if in.Machine != "" && len(seen.Machines) == 0 && !c.who.MayAll(access.See) && (err == nil || s.explain(err).Kind == kindNotFound) {
+				c.entry.Vault, c.entry.Machine = in.Vault, in.Machine
+				err = c.who.Refuse(access.See, in.Machine) // whether there is such a machine or not
+			}
+			return seen, err
 		}})
 	add(s, endpoint[usageIn, api.Usage]{id: "usage", method: http.MethodGet, path: "/vaults/{vault}/usage", tag: "look",
 		summary: "Say what machines used", text: "Protected size and instances, month by month, of the machines that the caller may see.",
 		may: access.See, answer: exampleUsage, limit: long,
+		needs: func(in *usageIn) []need {
+			if in.Machine == "" {
+				return nil
+			}
+			return onMachine(access.See, in.Vault, &in.Machine)
+		},
 		do: func(ctx context.Context, c *call, in *usageIn) (api.Usage, error) {
 			if s.c.Watching == nil {
 				return api.Usage{}, notServed("reports of usage")
+			}
+			if in.Exclusive {
+				_, leave, ok := s.walks.enter(c.who.Name)
+				if !ok {
+					return api.Usage{}, tooMany(nil, 10*time.Second, "what machines alone take up is added up already")
+				}
+				defer leave()
 			}
 			u, err := s.c.Watching.Usage(ctx, in.Vault, api.UsageQuery{From: in.From, To: in.To, Machine: in.Machine, Exclusive: in.Exclusive})
 			if err != nil {

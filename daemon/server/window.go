@@ -138,7 +138,7 @@ func (s *Server) share(ctx context.Context, c *call) (name string, leave func(),
 }
 
 // memorySize refuses what is no memory: only that has seals (fcntl(2)), and writing to another file could wait for
-// whoever serves it.
+// whoever serves it. A file of a tmpfs has them too, and a name, under which it may be more than the client's.
 func memorySize(f *os.File) (int64, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -153,7 +153,7 @@ func memorySize(f *os.File) (int64, error) {
 	}); err != nil {
 		return 0, err
 	}
-	if failed != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size <= 0 || st.Size > largestWindow {
+	if failed != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 0 || st.Size <= 0 || st.Size > largestWindow {
 		return 0, fmt.Errorf("what came with the request is no memory of 1 to %d bytes", largestWindow)
 	}
 	return st.Size, nil

@@ -84,7 +84,7 @@ func cataloguePoints(ctx context.Context, v *blockstore.Vault, machine string, o
 		points, _, err = PointsOf(ctx, v, points, machine)
 	}
 	if o.Days > 0 {
-		since := time.Now().Add(-time.Duration(o.Days) * 24 * time.Hour)
+		since := time.Now().AddDate(0, 0, -min(o.Days, 1<<20))
 		points = slices.DeleteFunc(slices.Clone(points), func(p *blockstore.Point) bool { return p.Time.Before(since) })
 	}
 	return points, err

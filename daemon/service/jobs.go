@@ -58,7 +58,7 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (j api.J
 		return api.Job{}, err
 	}
 	if q.Backup != nil && q.Backup.MaxDuration > 0 {
-		if limit := time.Duration(q.Backup.MaxDuration) * time.Second; h.Limit == 0 || limit < h.Limit {
+		if limit := time.Duration(min(q.Backup.MaxDuration, 1<<30)) * time.Second; h.Limit == 0 || limit < h.Limit {
 			h.Limit = limit
 		}
 	}

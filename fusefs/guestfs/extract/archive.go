@@ -249,6 +249,10 @@ func (z *zipArchive) add(name string, _ guestfs.Place, a tree.Attr, target strin
 	if name == "." {
 		return nil, nil
 	}
+	if strings.Contains(name, `\`) {
+		name = strings.ReplaceAll(name, `\`, "%5C")
+		z.r.note("names hold a backslash, which is written as %5C: Windows would take it for the end of a folder's name")
+	}
 	h := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: a.Mtime.UTC().Truncate(time.Second)}
 	h.SetMode(fs.FileMode(a.Mode & 0o777))
 	switch a.Mode & unix.S_IFMT {

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"archive/zip"
 	"bytes"
 	"errors"
 	"os"
@@ -191,4 +192,26 @@ func TestAFolderThatIsClosedToAllKeepsItsTimes(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	os.Chmod(to+"/locked", 0o700)
+}
+
+func TestANameInAZipLeadsNowhereOnWindows(t *testing.T) {
+	t.Parallel()
+	f := treetest.New("ext4")
+	for _, name := range []string{`..\..\evil.txt`, `C:\evil.txt`, `\evil.txt`} {
+		f.Add("d/"+name, 0o100644, "x")
+	}
+	var b bytes.Buffer
+	r, err := Zip(t.Context(), &b, places(t, f, "/d"), Options{})
+	if err != nil || r.Failed > 0 || r.Files != 3 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "3 names hold a backslash") {
+		t.Errorf("%+v %v", r, err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range z.File {
+		if strings.Contains(e.Name, `\`) || !strings.HasPrefix(e.Name, "d/") {
+			t.Errorf("an entry is called %q", e.Name)
+		}
+	}
 }
