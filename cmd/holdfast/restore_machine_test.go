@@ -233,7 +233,8 @@ func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 		}
 	}
 	y.must(exitUsage, "restore", "web1@latest", "--to", y.path("x")+"/", "--define").says(t, "no domain of libvirt")
-	y.must(exitUsage, "restore", "web1@"+y.points[0].ID, "--to", y.path("x")+"/", "--define").says(t, "holds no definition")
+	y.must(exitUsage, "restore", "web1@"+y.points[0].ID, "--to", y.path("x")+"/", "--define").says(t, "holds no definition of the machine, only its disks\nhint: the newest point that holds one is web1@p")
+	y.must(exitDone, "restore", "web1@"+y.points[0].ID, "--to", y.path("disks")+"/", "--quiet").says(t, "the newest that does is web1@p")
 }
 
 func TestADiskGoesToAnExportOfAnotherServer(t *testing.T) {
