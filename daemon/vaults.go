@@ -175,7 +175,7 @@ func (vs *vaults) find(vault string) (*heldVault, error) {
 			return nil, fmt.Errorf("%d vaults of this daemon are called %.64q: name it by its path or id", len(found), vault)
 		}
 	}
-	return nil, fmt.Errorf("vault %.200q is none of this daemon's: %w", vault, blockstore.ErrNotVault)
+	return nil, service.Hinted(fmt.Errorf("vault %.200q is none of this daemon's: %w", vault, blockstore.ErrNotVault), "name one of its vaults by name, id or path; GET /api/v1/vaults lists them")
 }
 
 // Read is part of service.Vaults. A vault that this process does not own, for whatever reason, is

@@ -198,12 +198,26 @@ func (u *Unlocker) identities() ([]age.Identity, error) {
 	var all []age.Identity
 	for _, text := range u.Identities {
 		ids, err := age.ParseIdentities(strings.NewReader(text))
-		if err != nil {
-			return nil, fmt.Errorf("identity file: %w", err)
+		if err != nil { // a recovery sheet, for example, has its key among words
+			ids, _ = age.ParseIdentities(strings.NewReader(keyLines(text)))
+		}
+		if len(ids) == 0 {
+			return nil, fmt.Errorf("identity file: it has no line that is a key, AGE-SECRET-KEY-1...: %w", err)
 		}
 		all = append(all, ids...)
 	}
 	return all, nil
+}
+
+// keyLines are those lines of a text that look like keys of age.
+func keyLines(text string) string {
+	var keys strings.Builder
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "AGE-SECRET-KEY-1") {
+			keys.WriteString(line + "\n")
+		}
+	}
+	return keys.String()
 }
 
 func unwrap(k Key, ids ...age.Identity) (s content.Secret, err error) {

@@ -69,6 +69,12 @@ func TestRolesAreGivenListedAndTaken(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
 	s.does(t, exitDone, "grant", "anna", "restore", "--machines", "web*,db1").says(t, "anna is restorer for web*, db1")
+	s.does(t, exitDone, "grant", "no-such-user", "viewer").says(t, "there is no user no-such-user")
+	s.does(t, exitDone, "revoke", "no-such-user")
+	if o := s.does(t, exitDone, "grant", "root", "viewer"); o.err != "" {
+		t.Errorf("of a user that is there: %s", o.err)
+	}
+	s.does(t, exitDone, "revoke", "root")
 	s.does(t, exitDone, "grant", "group:ops", "operator").says(t, "group:ops is operator for all machines")
 	s.does(t, exitDone, "grants").says(t, "anna")
 	var list []api.Grant

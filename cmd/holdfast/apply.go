@@ -33,7 +33,13 @@ policies:
     otherwise: fall-back
     keep: {last: 3, hourly: 0, daily: 7, weekly: 4, monthly: 12, yearly: 2}
     trash-days: 14
-    rpo: 26h`,
+    rpo: 26h
+    retries: 3
+    priority: 10
+    read-rate: 200MiB
+    write-rate: 50MiB
+    verify-percent: 1
+    libvirt-tag: gold`,
 		UsageText: "holdfast apply -f policies.yaml --dry-run --vault /srv/vault\nholdfast apply -f policies.yaml --remove-others",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` to read; - for standard input"},

@@ -22,7 +22,8 @@ longest comes first, so that a run each night reads all in time. With MACHINE@PO
 that point names is read. What is damaged is noted in the vault, so that the next
 backup that meets the same content stores it again, points that were read back whole say so, and packs
 whose header or footer alone is damaged are rewritten, if nobody else writes there just then. Each
-fault is listed with every machine, point, disk and offset that it harms: then the exit code is 4. It is 3 when no fault harms a point.`,
+fault is listed with every machine, point, disk and offset that it harms: then the exit
+code is 4. It is 3 when no fault harms a point.`,
 		UsageText: "holdfast check --data --vault /srv/vault\nholdfast check --data --percent 5 --rate 100MiB\nholdfast check --data web1@latest",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "data", Usage: "read every block and compare its hash"},

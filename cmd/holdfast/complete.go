@@ -233,10 +233,8 @@ func (t *typed) farPoints(ctx context.Context, w *worker) (points []*blockstore.
 
 // path is that of the vault that is named; "" where none is.
 func (t *typed) path(k *console) string {
-	if t.vault != "" {
-		return t.vault
-	}
-	return k.getenv("HOLDFAST_VAULT")
+	path, _ := k.usualVault(t.vault)
+	return path
 }
 
 // open opens the vault that is named; nil if that cannot be done without asking.

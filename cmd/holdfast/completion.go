@@ -25,7 +25,7 @@ func completionCommand(k *console) *cli.Command {
 		Usage:     "print what makes a shell complete our words",
 		ArgsUsage: "bash|zsh|fish",
 		Description: `Prints a script that lets bash, zsh or fish complete commands, flags, and the machines and
-points of the vault that --vault or HOLDFAST_VAULT names.`,
+points of the vault that --vault or HOLDFAST_VAULT names, or of that of this host's daemon.`,
 		UsageText: `holdfast completion bash > /etc/bash_completion.d/holdfast
 holdfast completion zsh > "${fpath[1]}/_holdfast"
 holdfast completion fish > ~/.config/fish/completions/holdfast.fish`,

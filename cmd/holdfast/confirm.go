@@ -20,7 +20,7 @@ func (k *console) confirmAs(yes bool, word, about, why string) error {
 		return nil
 	}
 	if k.in == nil {
-		return usagef("%s: %s", about, why).hinted("--yes confirms it where nobody can be asked")
+		return usagef("not confirmed: %s: %s", about, why).hinted("--yes confirms it where nobody can be asked")
 	}
 	k.say("%s: %s.", about, why)
 	fmt.Fprintf(k.err, "Type %s to go on: ", printable(word))

@@ -58,7 +58,7 @@ has it begin no more jobs, and waits until those that run are over and it has en
 }
 
 func configFlag() cli.Flag {
-	return &cli.StringFlag{Name: "config", Usage: "`FILE`: the configuration", Value: config.DefaultPath}
+	return &cli.StringFlag{Name: "config", Usage: "`FILE`: the configuration (default " + config.DefaultPath + ")", Value: config.DefaultPath}
 }
 
 // runDaemon is a daemon until ctx ends.

@@ -17,7 +17,7 @@ func discoverCommand(k *console) *cli.Command {
 		Name:  "discover",
 		Usage: "list the VMs of this host, and which of them are protected",
 		Description: `Lists the domains of libvirt, running or not, and the QEMU processes beside it, with
-their disks. With a vault (--vault, $HOLDFAST_VAULT) it says which machine protects each. It
+their disks. With a vault (--vault, $HOLDFAST_VAULT, or the daemon's) it says which machine protects each. It
 changes nothing. QEMU processes of others are seen by root only.`,
 		UsageText: "holdfast discover\nholdfast discover --json | jq -r '.[] | select(.machine == null) | .name'",
 		Flags: []cli.Flag{
@@ -28,10 +28,7 @@ changes nothing. QEMU processes of others are seen by root only.`,
 			if _, err := takeArgs(c); err != nil {
 				return err
 			}
-			vault := c.String("vault")
-			if vault == "" {
-				vault = k.getenv("HOLDFAST_VAULT")
-			}
+			vault, _ := k.usualVault(c.String("vault"))
 			return discover(c.Context, k, vault, c.String("connect"), c.Bool("json"))
 		},
 	}

@@ -27,7 +27,7 @@ func findAllFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "deleted", Usage: "with MACHINE@all: only what the newest point does not have"},
 		&cli.StringFlag{Name: "since", Usage: "with MACHINE@all: only points of `TIME` and later"},
 		&cli.StringFlag{Name: "until", Usage: "with MACHINE@all: only points of `TIME` and earlier"},
-		&cli.StringFlag{Name: "build", Value: "few", Usage: "with MACHINE@all: make missing catalogues: `WHICH` is few (up to three), all or none"},
+		&cli.StringFlag{Name: "build", Value: "few", Usage: "with MACHINE@all: make missing catalogues: `WHICH` is few (where no more than three are), all or none"},
 		&cli.BoolFlag{Name: "local", Usage: "with MACHINE@all: show times in the local time zone"},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -13,7 +14,7 @@ import (
 // Flags that several commands share.
 
 func vaultFlag() cli.Flag {
-	return &cli.StringFlag{Name: "vault", Usage: "`PATH`: the vault; without it $HOLDFAST_VAULT names it"}
+	return &cli.StringFlag{Name: "vault", Usage: "`PATH`: the vault (default: $HOLDFAST_VAULT, else the one of the daemon of this host)"}
 }
 
 // commonFlags work on every command.
@@ -37,17 +38,37 @@ func localFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "local", Usage: "print times as the clock on the wall shows them, not in UTC (in which POINT is written)"}
 }
 
-// vaultPath says which vault is meant, by flag or environment.
+// vaultPath says which vault is meant.
 func (k *console) vaultPath(c *cli.Context) (string, error) {
 	if c.IsSet("vault") && c.String("vault") == "" {
 		return "", usagef("--vault is empty").hinted("give the path of the vault, or leave the flag out to use $HOLDFAST_VAULT")
 	}
-	for _, path := range []string{c.String("vault"), k.getenv("HOLDFAST_VAULT")} {
-		if path != "" {
-			return path, nil
-		}
+	path, others := k.usualVault(c.String("vault"))
+	switch {
+	case path != "":
+		return path, nil
+	case len(others) > 0:
+		return "", usagef("no vault is named, and the daemon of this host has several").
+			hinted("give --vault PATH, or set HOLDFAST_VAULT, for example to one of %s", strings.Join(others, ", "))
 	}
 	return "", usagef("no vault is named").hinted("give --vault PATH, or set HOLDFAST_VAULT")
+}
+
+// usualVault is the vault that a flag names, or the environment, or the one that the daemon of this
+// host has. Where that has several, it is "", and they are returned.
+func (k *console) usualVault(flag string) (path string, others []string) {
+	if path = cmp.Or(flag, k.getenv("HOLDFAST_VAULT")); path != "" || k.withoutDaemon() {
+		return path, nil
+	}
+	for _, dir := range k.runDirs() {
+		for _, a := range service.Owned(dir) {
+			others = append(others, a.Path)
+		}
+	}
+	if len(others) == 1 {
+		return others[0], nil
+	}
+	return "", others
 }
 
 // takeArgs returns the arguments, which must be as many as names; the last name may

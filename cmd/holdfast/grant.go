@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os/user"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,6 +50,27 @@ func grant(ctx context.Context, k *console, r api.GrantRequest, asJSON bool) err
 			return k.json(g)
 		}
 		k.printf("%s is %s\n", g.Who, grantWords(g))
+		if why := unknownWho(g.Who); why != "" {
+			k.say("note: %s", why)
+		}
 		return nil
 	})
+}
+
+// unknownWho says why somebody to whom something was granted by name is nobody so far. The daemon
+// knows the names that are in this host's files.
+func unknownWho(who string) string {
+	if _, err := strconv.ParseUint(who, 10, 32); err == nil || strings.HasPrefix(who, "token:") {
+		return ""
+	}
+	if name, ok := strings.CutPrefix(who, "group:"); ok {
+		if _, err := user.LookupGroup(name); err != nil {
+			return fmt.Sprintf("there is no group %s in /etc/group: one of a directory (LDAP) is granted to by its number, `getent group %s` tells it", name, name)
+		}
+		return ""
+	}
+	if _, err := user.Lookup(who); err != nil {
+		return fmt.Sprintf("there is no user %s in /etc/passwd: one of a directory (LDAP) is granted to by number, `id -u %s` tells it", who, who)
+	}
+	return ""
 }

@@ -93,8 +93,16 @@ func helpFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "explain the command"}
 }
 
+// helpWidth is what a line of help has room for, in columns; flagColumn is as far to the right as
+// what a flag means begins: a longer flag has a line of its own.
+const (
+	helpWidth  = 120
+	flagColumn = 36
+)
+
 func listFlags(w io.Writer, flags []cli.Flag) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var left, right []string
+	column := 0
 	for _, f := range flags {
 		d, ok := f.(cli.DocGenerationFlag)
 		if !ok {
@@ -105,9 +113,39 @@ func listFlags(w io.Writer, flags []cli.Flag) {
 		for _, n := range f.Names() {
 			names = append(names, strings.Repeat("-", min(len(n), 2))+n)
 		}
-		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace(strings.Join(names, ", ")+" "+placeholder), usage)
+		flag := "  " + strings.TrimSpace(strings.Join(names, ", ")+" "+placeholder) + "  "
+		left, right = append(left, flag), append(right, usage)
+		if len(flag) <= flagColumn {
+			column = max(column, len(flag))
+		}
 	}
-	t.Flush()
+	for i, flag := range left {
+		if len(flag) > column {
+			fmt.Fprintln(w, strings.TrimRight(flag, " "))
+			flag = ""
+		}
+		for _, words := range linesOf(right[i], helpWidth-column) {
+			fmt.Fprintf(w, "%-*s%s\n", column, flag, words)
+			flag = ""
+		}
+	}
+}
+
+// linesOf breaks a text between words into lines of at most width columns, as far as its words are
+// no longer than that.
+func linesOf(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case len([]rune(line))+1+len([]rune(word)) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
 }
 
 // flagUsage splits the name of the value, which stands between backquotes, from a

@@ -176,6 +176,10 @@ func drain(ctx context.Context, k *console, o holdMachinesOptions, machines []st
 const drainEvery = 500 * time.Millisecond
 
 func showHold(k *console, o holdMachinesOptions, r api.MachineHold, who string, still error) error {
+	is := "is"
+	if o.name == "" {
+		is = "are"
+	}
 	switch {
 	case o.json:
 		return k.json(r)
@@ -186,10 +190,13 @@ func showHold(k *console, o holdMachinesOptions, r api.MachineHold, who string, 
 		}
 	case still != nil:
 		k.printf("%s\n", strings.TrimSpace(still.Error()))
+		if o.name != "" {
+			k.say("hint: `holdfast hold --all --release` ends a hold of all machines")
+		}
 	case r.Released == 0:
-		k.printf("%s was not held\n", who)
+		k.printf("%s %s not held\n", who, is)
 	default:
-		k.printf("%s is not held any more\n", who)
+		k.printf("%s %s not held any more\n", who, is)
 	}
 	return nil
 }

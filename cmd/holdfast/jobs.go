@@ -28,7 +28,7 @@ or has changed its state, until it is interrupted.`,
 		UsageText: "holdfast jobs\nholdfast jobs web1 --state failed\nholdfast jobs --follow\nholdfast jobs --json | jq -r '.[] | select(.error) | .error.detail'",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Usage: "go on with what changes"},
-			&cli.StringFlag{Name: "kind", Usage: "`KIND`: only backup, prune, sweep, check, empty-trash or restore"},
+			&cli.StringFlag{Name: "kind", Usage: "`KIND`: only backup, prune, sweep, check, empty-trash, restore or catalogue"},
 			&cli.StringFlag{Name: "state", Usage: "`STATE`: only queued, running, completed, failed, cancelled or interrupted"},
 			&cli.IntFlag{Name: "limit", Usage: "list `N` jobs at most (default 100)"},
 			stateFlag(), jsonFlag(), localFlag(),

@@ -20,9 +20,9 @@ import (
 // given are remembered.
 func scratchFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "scratch", Usage: "`DIR`: of what the guest overwrites meanwhile (default /var/lib/libvirt/qemu/holdfast)"},
-		&cli.StringFlag{Name: "scratch-cap", Usage: "`SIZE`: of it all backups together use no more (default: no limit)"},
-		&cli.StringFlag{Name: "scratch-free", Usage: "`SIZE`: stays free in its file system (default 5 %, and at least 1GiB)"},
+		&cli.StringFlag{Name: "scratch", Usage: "`DIR`: where what the guest overwrites during a backup is kept (default /var/lib/libvirt/qemu/holdfast)"},
+		&cli.StringFlag{Name: "scratch-cap", Usage: "`SIZE`: that all backups of this host together may take up there (default: no limit)"},
+		&cli.StringFlag{Name: "scratch-free", Usage: "`SIZE`: that stays free in its file system (default 5 %, and at least 1GiB)"},
 	}
 }
 

@@ -37,7 +37,7 @@ arguments; -- ends them.`)
 	p.text(`0 done, 1 failed, 2 usage, 3 done with warnings, 4 damaged data, 5 vault, machine or target busy, 6 not found, 7 vault full, 8 refused by a lock, role or
 missing key, 130 interrupted.`)
 	p.section("ENVIRONMENT")
-	p.item("HOLDFAST_VAULT", "the vault, where --vault does not name one")
+	p.item("HOLDFAST_VAULT", "the vault, where --vault does not name one; without both, that of the daemon of this host, if it has one alone")
 	p.item("HOLDFAST_DAEMON", "off: go without the daemon that owns the vault")
 	p.item("HOLDFAST_RUN", "folder of the daemon's socket, otherwise /run/holdfast")
 	p.item("HOLDFAST_STATE", "folder of what this host remembers, otherwise /var/lib/holdfast")

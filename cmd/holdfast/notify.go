@@ -23,7 +23,7 @@ func testNotifyCommand(k *console) *cli.Command {
 		Usage:       "send a message to everybody who is told of problems",
 		Description: "Sends a message to every webhook and address under `notifications` in the daemon's configuration,\nand asks the heartbeat's URL, each once and at once. Exit code 1: somebody was not reached.",
 		UsageText:   "holdfast test-notify\nholdfast test-notify --config /etc/holdfast/config.yaml",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "config", Usage: "`FILE`: the daemon's configuration", Value: usualConfig}, jsonFlag()},
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "config", Usage: "`FILE`: the daemon's configuration (default " + usualConfig + ")", Value: usualConfig}, jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if _, err := takeArgs(c); err != nil {
 				return err

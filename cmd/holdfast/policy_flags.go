@@ -30,7 +30,7 @@ func policyFlags() []cli.Flag {
 		&cli.IntFlag{Name: "keep-monthly", Usage: "... of the last `N` months"},
 		&cli.IntFlag{Name: "keep-yearly", Usage: "... of the last `N` years"},
 		&cli.StringFlag{Name: "consistency", Usage: "ask for `LEVEL`, and take less for no good point: crash, filesystem or application"},
-		&cli.StringFlag{Name: "otherwise", Usage: "where that is not reached, `fail` or fall-back (default)"},
+		&cli.StringFlag{Name: "otherwise", Usage: "`fail|fall-back`: what to do where that is not reached (default fall-back)"},
 		&cli.IntFlag{Name: "trash-days", Usage: "pruned points stay in the trash for `N` days; 0: as the vault says"},
 		&cli.StringFlag{Name: "rpo", Usage: "`TIME`: the newest good point is never to be older, for example 26h"},
 		&cli.StringFlag{Name: "libvirt-tag", Usage: "it is also for libvirt domains with `TAG` in their title or metadata; the daemon protects new ones by itself"},

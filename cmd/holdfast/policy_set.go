@@ -23,8 +23,8 @@ globs, also for those that come later; the one that says most of a name wins, a 
 globs. Retention counts hours, days, weeks, months and years that have points, never age: where no
 new points are made, none go. Without --keep all are kept. ` + "`holdfast policy preview`" + ` shows
 what it leads to; ` + "`holdfast prune`" + ` does it.`,
-		UsageText: `holdfast policy set nightly --machines '*' --schedule 'daily at 22:00' --keep-daily 7 --keep-weekly 4 --keep-monthly 12
-holdfast policy set databases --machines 'db*' --schedule 'every 4h' --keep-last 12 --keep-daily 30 --consistency application --rpo 6h
+		UsageText: `holdfast policy set nightly --machines '*' --schedule 'daily at 22:00' --keep-daily 7 --keep-weekly 4 --keep-monthly 6
+holdfast policy set databases --machines 'db*' --schedule 'every 4h' --keep-last 12 --keep-daily 30 --rpo 6h
 holdfast policy set nightly --keep-yearly 2 --timezone Europe/Berlin`,
 		Flags: append(policyFlags(), waitFlags()...),
 		Action: func(c *cli.Context) error {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // text is a small disk.
@@ -267,5 +269,19 @@ func TestAFileOfPoliciesIsAppliedWithADiff(t *testing.T) {
 	s.must(exitNotFound, "apply", "-f", file+".not")
 	if got := fmt.Sprint(s.must(exitDone, "policy", "list", "--json").out); !strings.Contains(got, `"daily": 14`) {
 		t.Errorf("a file that was refused changed something: %s", got)
+	}
+}
+
+// The file in `holdfast apply --help` is one, and has every key that a policy can have.
+func TestTheHelpOfApplyShowsEveryKeyOfAPolicy(t *testing.T) {
+	t.Parallel()
+	_, text, _ := strings.Cut(applyCommand(&console{}).Description, "\n\n")
+	if _, err := service.ReadPolicies([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[service.PolicyText]()) {
+		if key := f.Tag.Get("yaml"); !strings.Contains(text, "    "+key+": ") {
+			t.Errorf("the key %s is not shown", key)
+		}
 	}
 }

@@ -191,6 +191,11 @@ func showProtect(k *console, r api.Protect, asJSON bool) error {
 	if err := showDiskPlan(k, r.Plan, r.LeftOut); err != nil {
 		return err
 	}
+	for _, i := range p.Images {
+		if i.Unreadable != "" && !slices.Contains(p.Exclude, i.Name) {
+			k.say("note: disk %s (%s) is in no point that is made while the VM is off: %s", i.Name, i.Path, i.Unreadable)
+		}
+	}
 	k.printf("`holdfast backup %s` makes a recovery point\n", r.Machine.Name)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -167,8 +168,11 @@ func placeOf(info blockstore.DiskInfo, target string) (restore.PlaceSpec, error)
 	if spec.Format == "" && info.Format == "qcow2" {
 		spec.Format = "qcow2" // a raw one that looks like something else is refused
 	}
-	if spec.Path == "" {
+	switch {
+	case spec.Path == "":
 		return restore.PlaceSpec{}, usagef("where disk %s was is not known", info.Name).hinted("say --disk %s=IMAGE", info.Name)
+	case target == "" && !filepath.IsAbs(spec.Path) && !strings.Contains(spec.Path, ":"): // a file of that name in this folder may be another machine's
+		return restore.PlaceSpec{}, usagef("of disk %s only the name %s is known, not the folder", info.Name, printable(spec.Path)).hinted("say --disk %s=/FOLDER/%s", info.Name, printable(spec.Path))
 	}
 	return restore.PlaceSpec{Path: spec.Path, Format: spec.Format, Backing: spec.Backing}, nil
 }

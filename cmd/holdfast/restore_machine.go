@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/backup"
 	"github.com/holdfast-backup/holdfast/daemon/restore"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
@@ -84,14 +85,35 @@ func (o *restoreOptions) whole(ctx context.Context, k *console, v *blockstore.Va
 		}
 		w.machine.Config[c.Name] = data
 	}
-	if !w.machine.IsDomain() && !w.machine.IsCommand() {
-		if o.machine == (machineOptions{}) {
-			return nil, nil
-		}
-		return nil, usagef("point %s@%s holds no definition of the machine, only its disks", p.MachineName, p.ID).
-			hinted("restore the disks, and define a machine around them")
+	if w.machine.IsDomain() || w.machine.IsCommand() {
+		return w, w.prepare(ctx, k)
 	}
-	return w, w.prepare(ctx, k)
+	other := whereDefined(ctx, v, p)
+	switch {
+	case o.machine == (machineOptions{}) && other == "":
+		return nil, nil
+	case o.machine == (machineOptions{}):
+		k.say("note: point %s@%s holds no definition of the machine, only its disks; the newest that does is %s", p.MachineName, p.ID, other)
+		return nil, nil
+	case other == "":
+		other = "restore the disks, and define a machine around them"
+	default:
+		other = "the newest point that holds one is " + other + "; without --define, --name, --new-macs and --start the disks of this one are restored"
+	}
+	return nil, usagef("point %s@%s holds no definition of the machine, only its disks", p.MachineName, p.ID).hinted("%s", other)
+}
+
+// whereDefined names the newest point of p's machine that holds a definition of it; "": there is none.
+func whereDefined(ctx context.Context, v *blockstore.Vault, p *blockstore.Point) (point string) {
+	points, _ := v.Points(ctx) // those whose records cannot be read hold nothing that helps
+	for _, other := range points {
+		if other.Machine == p.Machine && slices.ContainsFunc(other.Config, func(c blockstore.ConfigBlob) bool {
+			return c.Name == backup.DomainXML || c.Name == backup.CommandLine
+		}) {
+			point = fmt.Sprintf("%s@%s", other.MachineName, other.ID)
+		}
+	}
+	return point
 }
 
 func (w *wholeMachine) prepare(ctx context.Context, k *console) (err error) {

@@ -233,7 +233,8 @@ func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 		}
 	}
 	y.must(exitUsage, "restore", "web1@latest", "--to", y.path("x")+"/", "--define").says(t, "no domain of libvirt")
-	y.must(exitUsage, "restore", "web1@"+y.points[0].ID, "--to", y.path("x")+"/", "--define").says(t, "holds no definition")
+	y.must(exitUsage, "restore", "web1@"+y.points[0].ID, "--to", y.path("x")+"/", "--define").says(t, "holds no definition of the machine, only its disks\nhint: the newest point that holds one is web1@p")
+	y.must(exitDone, "restore", "web1@"+y.points[0].ID, "--to", y.path("disks")+"/", "--quiet").says(t, "the newest that does is web1@p")
 }
 
 func TestADiskGoesToAnExportOfAnotherServer(t *testing.T) {
@@ -275,6 +276,20 @@ func TestADiskGoesToAnExportOfAnotherServer(t *testing.T) {
 	}
 	y.must(exitFailed, "restore", "web1@latest", "--disk", "vda", "--to", "nbds://host/x").says(t, "TLS")
 	y.must(exitFailed, "restore", "web1@latest", "--disk", "vda", "--to", "nbd://127.0.0.1:1/x").says(t, "refused")
+}
+
+// A file of that name in the folder where the command is run may be another machine's.
+func TestAnImageOfWhichTheFolderIsNotKnownIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{"web1.qcow2": "say --disk vda=/FOLDER/web1.qcow2", "": "say --disk vda=IMAGE"} {
+		_, err := placeOf(blockstore.DiskInfo{Name: "vda", Source: source}, "")
+		if _, f := explain(err); err == nil || !strings.Contains(f, want) {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+	if at, err := placeOf(blockstore.DiskInfo{Name: "vda", Source: "web1.qcow2"}, "here.qcow2"); err != nil || at.Path != "here.qcow2" {
+		t.Errorf("one that is named: %+v, %v", at, err)
+	}
 }
 
 func TestInPlaceIsConfirmedAndContradictionsAreRefused(t *testing.T) {

@@ -23,7 +23,8 @@ type shell struct {
 }
 
 func newShell(t *testing.T) *shell {
-	return &shell{t, t.Context(), map[string]string{"HOLDFAST_STATE": filepath.Join(t.TempDir(), "state")}}
+	dir := t.TempDir() // a daemon of this host is none of theirs
+	return &shell{t, t.Context(), map[string]string{"HOLDFAST_STATE": filepath.Join(dir, "state"), "HOLDFAST_RUN": filepath.Join(dir, "run")}}
 }
 
 // run obeys words.

@@ -60,6 +60,12 @@ func TestASealedVaultIsUsedByPassphraseAndByTheKeyOfItsSheet(t *testing.T) {
 	}
 	key := y.identity()
 	y.must(exitDone, "points", "--identity", key).says(t, "web1")
+	y.must(exitDone, "points", "--identity", y.path("sheet")).says(t, "web1")
+	y.must(exitFailed, "points", "--identity", y.path("vda.img")).says(t, "no line that is a key")
+	y.must(exitNotFound, "vault", "key", "remove", "1a2b3c4d", "--identity", key).says(t, "`holdfast vault key list`")
+	if sheet, _ := os.ReadFile(y.path("sheet")); !strings.Contains(string(sheet), y.path("vault")+" on ") {
+		t.Errorf("the sheet does not say where the vault is:\n%s", sheet)
+	}
 	y.must(exitDone, "restore", "web1@latest", "--to", y.path("back.raw"), "--identity", key, "--quiet")
 	back, _ := os.ReadFile(y.path("back.raw"))
 	if want, _ := os.ReadFile(y.path("vda.img")); !bytes.Equal(back, want) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 )
@@ -73,7 +74,14 @@ What to do with it, on any Linux host with holdfast
 
 // write writes the sheet, and syncs it where it goes into a file.
 func (r *recovery) write(k *console, v blockstore.VaultInfo) error {
-	text := printable(fmt.Sprintf(sheetText, v.Name, v.ID, k.moment(v.Created, false), v.Path, r.secret))
+	path := v.Path
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	if host, err := os.Hostname(); err == nil {
+		path += " on " + host
+	}
+	text := printable(fmt.Sprintf(sheetText, v.Name, v.ID, k.moment(v.Created, false), path, r.secret))
 	if r.file == nil {
 		r.written = true
 		_, err := io.WriteString(k.out, text)

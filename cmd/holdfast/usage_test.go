@@ -229,7 +229,7 @@ func TestEveryCommandIsExplainedWithAnExample(t *testing.T) {
 			t.Errorf("%v is not described", path)
 		}
 		for i, l := range strings.Split(o.out, "\n") {
-			if len(l) > 140 {
+			if len([]rune(l)) > helpWidth {
 				t.Errorf("%v: line %d of the help is long: %s", path, i+1, l)
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -162,7 +163,10 @@ survive its loss: when a key got into wrong hands, copy the points into a new va
 				return err
 			}
 			return withOwner(k, c, func(v *blockstore.Owner) error {
-				if err := v.RemoveKey(args[0]); err != nil {
+				switch err := v.RemoveKey(args[0]); {
+				case errors.Is(err, blockstore.ErrNotFound):
+					return service.Hinted(err, "`holdfast vault key list` lists the keys")
+				case err != nil:
 					return err
 				}
 				k.printf("removed key %s\n", args[0])

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
@@ -93,4 +96,51 @@ func TestABackupThatMayNotWaitForItsTurnSaysWhatIsInTheWay(t *testing.T) {
 	}
 	release()
 	h.through(exitDone, append(words, "--no-wait")...)
+}
+
+// On a host whose daemon has one vault nobody has to name it, and where it has several one has to.
+func TestTheVaultOfThisHostsDaemonNeedNotBeNamed(t *testing.T) {
+	t.Parallel()
+	s := served{&host{yard: &yard{shell: newShell(t)}}} // its console knows of daemons
+	dir := t.TempDir()
+	s.env["HOLDFAST_RUN"] = dir
+	var list []service.Announced
+	for _, name := range []string{"one", "two"} {
+		info, err := blockstore.Create(t.Context(), filepath.Join(t.TempDir(), name), blockstore.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := service.Announcement(info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, a)
+	}
+	announce := func(list ...service.Announced) {
+		t.Helper()
+		if err := service.Announce(dir, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	announce(list[0])
+	s.does(t, exitUsage, "vault", "info").says(t, "no vault is named") // nobody lives there
+	release, err := service.Live(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	s.does(t, exitDone, "vault", "info").says(t, list[0].Path)
+	s.does(t, exitDone, "vault", "info", "--vault", list[1].Path).says(t, list[1].Path)
+	announce(list...)
+	s.does(t, exitUsage, "vault", "info").says(t, list[0].Path+", "+list[1].Path)
+	s.env["HOLDFAST_DAEMON"] = "off"
+	announce(list[0])
+	s.does(t, exitUsage, "vault", "info").says(t, "no vault is named")
+	delete(s.env, "HOLDFAST_DAEMON")
+	if os.Geteuid() == 0 { // what another user announced is nobody's vault
+		if err := os.Chown(filepath.Join(dir, "vaults.json"), 4711, 4711); err != nil {
+			t.Fatal(err)
+		}
+		s.does(t, exitUsage, "vault", "info").says(t, "no vault is named")
+	}
 }

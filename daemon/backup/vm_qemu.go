@@ -89,10 +89,13 @@ func (q *qemuVM) path(name string) string {
 		return name
 	}
 	whole := filepath.Join(q.process.Folder, name)
-	if _, err := os.Stat(whole); err != nil {
-		return name // an address, or QEMU has left the folder that it was started in
+	if _, err := os.Stat(whole); err == nil {
+		return whole
 	}
-	return whole
+	if open, ok := procs.OpenFile(q.process.PID, name); ok {
+		return open // QEMU has left the folder that it was started in, as -daemonize has it
+	}
+	return name // an address
 }
 
 func (q *qemuVM) disk(d *qemu.Disk) VMDisk {
@@ -143,7 +146,7 @@ func (q *qemuVM) Remember() []blockstore.ImageDisk {
 		case image.Format != "raw" && image.Format != "qcow2":
 			image.Unreadable = fmt.Sprintf("QEMU reads it through its driver %s", d.Format)
 		case !filepath.IsAbs(image.Path):
-			image.Unreadable = "it is no file of this host"
+			image.Unreadable = "it is no file of this host, or is named without its folder"
 		}
 		if image.Unreadable != "" {
 			image.Path = cmp.Or(image.Path, d.Node)

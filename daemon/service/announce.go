@@ -68,13 +68,8 @@ const maxAnnounced = 1 << 20 // bytes
 // FindAnnounced tells whether the vault at a path is one that the daemon of a folder owns. Where nothing is
 // announced, or the vault cannot be looked at, it is not; one that this user cannot even reach goes by its path.
 func FindAnnounced(dir, path string) (a Announced, ok bool) {
-	f, err := os.Open(filepath.Join(dir, announceName))
+	list, _, err := readAnnounced(dir)
 	if err != nil {
-		return a, false
-	}
-	defer f.Close()
-	var list []Announced
-	if err := json.NewDecoder(io.LimitReader(f, maxAnnounced)).Decode(&list); err != nil {
 		return a, false
 	}
 	dev, ino, err := fileID(path)
@@ -101,6 +96,34 @@ func FindAnnounced(dir, path string) (a Announced, ok bool) {
 		}
 	}
 	return a, false
+}
+
+// Owned returns the vaults of the daemon that runs in a folder. None where none runs, and none that somebody
+// else than root and this user announced.
+func Owned(dir string) []Announced {
+	if !Alive(dir) {
+		return nil
+	}
+	list, by, err := readAnnounced(dir)
+	if err != nil || by != 0 && int(by) != os.Geteuid() {
+		return nil
+	}
+	return list
+}
+
+// readAnnounced returns what is announced in a folder, and by whom.
+func readAnnounced(dir string) (list []Announced, by uint32, err error) {
+	f, err := os.Open(filepath.Join(dir, announceName))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	err = json.NewDecoder(io.LimitReader(f, maxAnnounced)).Decode(&list)
+	return list, st.Sys().(*syscall.Stat_t).Uid, err
 }
 
 // announcedAt finds a vault by the path at which its daemon has it.

@@ -32,6 +32,40 @@ func Writes(pid int, path string) bool {
 	return false
 }
 
+// OpenFile finds the file that a process was told to open by a name relative to a folder that it
+// has left since: the one file that it holds open whose path ends so. Where there is none, or
+// several, ok is false. An address of a network disk is the path of no open file.
+func OpenFile(pid int, name string) (path string, ok bool) {
+	name = filepath.Clean(name)
+	if pid <= 0 || name == "." || filepath.IsAbs(name) || strings.HasPrefix(name, "..") {
+		return "", false
+	}
+	folder := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	open, err := os.ReadDir(folder)
+	if err != nil {
+		return "", false
+	}
+	for _, n := range open {
+		link := filepath.Join(folder, n.Name())
+		to, err := os.Readlink(link)
+		if err != nil || !strings.HasSuffix(to, "/"+name) || to == path || !same(link, to) {
+			continue
+		}
+		if path != "" {
+			return "", false
+		}
+		path = to
+	}
+	return path, path != ""
+}
+
+// same tells whether two names are of one file: what a link of /proc says may be that of another
+// by now, or be of a file system that is not seen from here.
+func same(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
+}
+
 func writable(fdinfo string) bool {
 	b, err := os.ReadFile(fdinfo)
 	if err != nil {

@@ -164,3 +164,40 @@ func TestAFileIsAProcesssOnlyIfItCanWriteToIt(t *testing.T) {
 		t.Error("who writes is not told")
 	}
 }
+
+func TestAFileIsFoundByWhatAProcessHoldsOpen(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	open := func(name string) string {
+		t.Helper()
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return path
+	}
+	web, db := open("procs-web1.qcow2"), open("vms/procs-db1.qcow2")
+	open("a/procs-two.raw")
+	open("b/procs-two.raw")
+	gone := open("procs-gone.raw")
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"procs-web1.qcow2": web, "./procs-web1.qcow2": web, "vms/procs-db1.qcow2": db, "procs-db1.qcow2": db,
+		"b1.qcow2": "", "procs-two.raw": "", "a/procs-two.raw": filepath.Join(folder, "a/procs-two.raw"), "procs-gone.raw": "",
+		"../procs-web1.qcow2": "", web: "", "": "", ".": "", "nbd://host/procs-web1.qcow2": "",
+	} {
+		if path, ok := OpenFile(os.Getpid(), name); path != want || ok != (want != "") {
+			t.Errorf("%q: %q, %v", name, path, ok)
+		}
+	}
+	if _, ok := OpenFile(-1, "procs-web1.qcow2"); ok {
+		t.Error("no process holds it open")
+	}
+}
