@@ -182,7 +182,7 @@ func buildMissing(ctx context.Context, k *console, o findAllOptions, f finder) e
 	var missing []string
 	for _, c := range all {
 		within := (o.query.Since == nil || !c.Time.Before(o.query.Since.Time)) && (o.query.Until == nil || !c.Time.After(o.query.Until.Time))
-		if !c.There && within {
+		if (!c.There || c.Error != "") && within {
 			missing = append(missing, c.Point)
 		}
 	}
@@ -262,7 +262,7 @@ func (s *findAllShower) end(d api.Searched) error {
 			n, count(n+d.Points, "point"), machine, machine))
 	}
 	for _, p := range d.Problems {
-		s.k.warn(p + "; `holdfast catalogue build " + machine + " --again` makes it anew")
+		s.k.warn(p + "; `holdfast catalogue build " + machine + "` makes it anew")
 	}
 	for i, u := range d.Unread {
 		if i == 10 {

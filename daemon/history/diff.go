@@ -73,12 +73,7 @@ type half struct {
 	look *look
 	view *guestfs.View
 	top  string // the path, without links
-	seen map[folder]struct{}
-}
-
-type folder struct {
-	volume *guestfs.Volume
-	ino    uint64
+	seen map[guestfs.Folder]struct{}
 }
 
 // node is a path of one side. rel is the path below the top.
@@ -152,7 +147,7 @@ func (d *differ) all(ctx context.Context) error {
 
 // start finds the top; nil where nothing is there.
 func (t *half) start() (*node, error) {
-	t.seen = map[folder]struct{}{}
+	t.seen = map[guestfs.Folder]struct{}{}
 	view, err := t.look.view(t.Volume)
 	if err != nil {
 		return nil, err
@@ -174,7 +169,7 @@ func (t *half) start() (*node, error) {
 
 // enter tells that a folder is looked into, or why it is not.
 func (n *node) enter(depth int) error {
-	f := folder{n.at.Volume, n.at.Ino}
+	f := n.at.Folder()
 	if _, again := n.t.seen[f]; again || depth > maxDepth || len(n.t.seen) >= maxSeen {
 		return errors.New("the folder lies in several folders, in itself, or too deep")
 	}

@@ -237,7 +237,7 @@ func (p Place) Children() iter.Seq2[Child, error] {
 			return
 		}
 		for e, err := range fs.ReadDir(p.Ino) {
-			c := Child{e.Name, e.Type, Place{Volume: p.Volume, Ino: e.Ino, Path: path.Join(p.Path, e.Name), view: p.view}}
+			c := Child{e.Name, e.Type, Place{Volume: p.Volume, Ino: e.Ino, Path: path.Join(p.Path, e.Name), view: p.view, mount: p.mount}}
 			if p.view.mounts[c.at.Path] != nil && err == nil {
 				if m, _, err := p.view.mounted(c.at.Path); m != nil || err != nil {
 					c.at.Ino = 0

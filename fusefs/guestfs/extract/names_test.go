@@ -192,3 +192,17 @@ func TestAFolderThatIsClosedToAllKeepsItsTimes(t *testing.T) {
 	}
 	os.Chmod(to+"/locked", 0o700)
 }
+
+func TestAPlaceThatLiesInAnotherIsCopiedWithBoth(t *testing.T) {
+	t.Parallel()
+	to := t.TempDir()
+	r, err := Copy(t.Context(), places(t, sample(), "/home", "/home/ann/bin"), to, Options{})
+	if err != nil || r.Damaged {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, name := range []string{"/home/ann/bin/tool", "/bin/tool"} {
+		if b, err := os.ReadFile(to + name); err != nil || string(b) != "#!/bin/sh\n" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
