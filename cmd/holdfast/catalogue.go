@@ -180,9 +180,28 @@ func showCatalogues(ctx context.Context, k *console, u use, machine string, asJS
 		if c.Error != "" {
 			k.warn(c.Error)
 		}
+	}
+	showUnread(k, all)
+	return k.table(rows, 2, 3, 4)
+}
+
+// showUnread says what could not be read, once for all points that it is so at.
+func showUnread(k *console, all []api.Catalogue) {
+	at := map[api.GuestProblem][]string{}
+	var order []api.GuestProblem
+	for _, c := range all {
 		for _, u := range c.Unread {
-			k.say("note: at %s, %s could not be read: %s", c.Point, u.Path, u.Error)
+			if at[u] == nil {
+				order = append(order, u)
+			}
+			at[u] = append(at[u], c.Point)
 		}
 	}
-	return k.table(rows, 2, 3, 4)
+	for _, u := range order {
+		where := at[u][0]
+		if n := len(at[u]); n > 1 {
+			where = fmt.Sprintf("%d points from %s to %s", n, at[u][0], at[u][n-1])
+		}
+		k.say("note: at %s, %s could not be read: %s", where, u.Path, u.Error)
+	}
 }

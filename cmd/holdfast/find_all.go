@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -264,6 +265,12 @@ func (s *findAllShower) end(d api.Searched) error {
 	for _, p := range d.Problems {
 		s.k.warn(p + "; `holdfast catalogue build " + machine + "` makes it anew")
 	}
+	d.Unread = slices.DeleteFunc(d.Unread, func(u api.GuestProblem) bool {
+		if u.Remote && !s.o.quiet {
+			s.k.say("note: %s", toldOf(u.Path, u.Error))
+		}
+		return u.Remote
+	})
 	for i, u := range d.Unread {
 		if i == 10 {
 			s.k.warn(fmt.Sprintf("%d more paths could not be read at the newest point", len(d.Unread)-i))

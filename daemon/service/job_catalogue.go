@@ -246,7 +246,13 @@ func (c *catalogueRun) one(ctx context.Context, owner *blockstore.Owner, p *bloc
 	c.out.Size += built.Size
 	c.out.Built = append(c.out.Built, api.CatalogueBuilt{PointRef: ref, Names: built.Names, New: built.Changes, Whole: built.Whole, Walked: built.Walked,
 		Size: built.Size, Unread: len(built.Unread)})
-	if n := len(built.Unread); n > 0 {
+	n := 0
+	for _, u := range built.Unread {
+		if !u.Remote {
+			n++
+		}
+	}
+	if n > 0 {
 		c.r.Note(fmt.Sprintf("point %s@%s: %s could not be read; `holdfast catalogue show %s` names them", p.MachineName, p.ID, Count(n, "path"), p.MachineName))
 	}
 	return nil

@@ -200,7 +200,7 @@ func describeSearched(s *catalogue.Searched) api.Searched {
 func describeUnread(list []catalogue.Unread) []api.GuestProblem {
 	out := []api.GuestProblem{}
 	for _, u := range list {
-		out = append(out, api.GuestProblem{Path: strings.ToValidUTF8(u.Path(), "�"), Error: u.Why})
+		out = append(out, api.GuestProblem{Path: strings.ToValidUTF8(u.Path(), "�"), Error: u.Why, Remote: u.Remote})
 	}
 	return out
 }

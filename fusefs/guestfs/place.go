@@ -156,6 +156,15 @@ func (p Place) mode() (uint32, error) {
 	return a.Mode & typeMask, err
 }
 
+// Beside is what has another name in the folder of p; links are not followed.
+func (p Place) Beside(name string) (Place, error) {
+	dir, err := p.view.steps(path.Dir(p.Path), true)
+	if err != nil {
+		return Place{}, err
+	}
+	return dir.child(name)
+}
+
 // Name is the last name of the path, "/" for the root; or what it was Called.
 func (p Place) Name() string {
 	if p.Called != "" {

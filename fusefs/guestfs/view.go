@@ -93,7 +93,7 @@ func (w *View) mounted(at string) (*mount, *Volume, error) {
 	}
 	var gone *NotInPointError
 	if errors.As(err, &gone) {
-		return m, nil, &NotInPointError{w.shownAs(at) + " (" + m.device + ")", gone.Why}
+		return m, nil, &NotInPointError{What: w.shownAs(at) + " (" + m.device + ")", Why: gone.Why, Remote: gone.Remote}
 	}
 	if err != nil {
 		return m, nil, err
@@ -129,7 +129,7 @@ func (w *View) addMounts(g *Guest, entries []fstabEntry) {
 		}
 		w.mounts[e.dir] = &mount{e, sync.OnceValues(func() (*Volume, error) {
 			if e.remote() {
-				return nil, &NotInPointError{e.device, "it lies on another machine (" + e.kind + ")"}
+				return nil, &NotInPointError{What: e.device, Why: "it lies on another machine (" + e.kind + ")", Remote: true}
 			}
 			v, err := g.device(e.device)
 			if err != nil {
