@@ -115,6 +115,36 @@ func chainOf(c Catalogue, byID map[CatalogueID]Catalogue) (chain Catalogues) {
 	}
 }
 
+// With returns some catalogues and all that build on them, which are of no use without.
+func (all Catalogues) With(some Catalogues) (list Catalogues) {
+	byID := make(map[CatalogueID]Catalogue, len(all))
+	for _, c := range all {
+		byID[c.ID] = c
+	}
+	meant := make(map[CatalogueID]bool, len(all)) // also those that are not
+	for _, c := range some {
+		meant[c.ID] = true
+	}
+	for _, c := range all {
+		var below []CatalogueID
+		is := false
+		for at, more := c, true; more && len(below) < maxChain; at, more = byID[at.Base] {
+			known, looked := meant[at.ID]
+			if is = known; looked {
+				break
+			}
+			below = append(below, at.ID)
+		}
+		for _, id := range below {
+			meant[id] = is
+		}
+		if meant[c.ID] {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // needed are the catalogues that the points which are alive take.
 func (all Catalogues) needed(alive func(PointID) bool) map[CatalogueID]bool {
 	needed := map[CatalogueID]bool{}

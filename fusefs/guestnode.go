@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -93,13 +94,21 @@ func (n *guestNode) attr(a gtree.Attr, out *fuse.Attr) error {
 	out.Size, out.Blocks = uint64(max(a.Size, 0)), uint64(max(a.Allocated, 0)+511)/512
 	out.Blksize = blockSize
 	out.Rdev = a.Minor&0xff | a.Major<<8 | a.Minor&^0xff<<12
-	out.SetTimes(&a.Atime, &a.Mtime, &a.Ctime)
+	out.SetTimes(kept(&a.Atime), kept(&a.Mtime), kept(&a.Ctime))
 	if a.Mode&unix.S_IFMT == unix.S_IFLNK && n.raw.t.o.ResolveLinks {
 		target, err := n.readlink(a.Ino)
 		out.Size = uint64(len(target))
 		return err
 	}
 	return nil
+}
+
+// kept is a time that the file system keeps; nil, for 1970, of others.
+func kept(t *time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return t
 }
 
 func (n *guestNode) lookup(name string, out *fuse.EntryOut) error {

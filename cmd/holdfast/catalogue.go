@@ -26,8 +26,8 @@ func catalogueBuildCommand(k *console) *cli.Command {
 		Usage:     "list the names at points that have no catalogue yet",
 		ArgsUsage: "[MACHINE[@POINT]]",
 		Description: `Reads the folders of the guest, not the content of its files, at each point that has no catalogue
-yet, and keeps the names in the vault: as what differs from the catalogue of the point before. Without
-MACHINE it does so for all. A daemon does it by itself (catalogue in its configuration). No restore
+yet, or one that is damaged, and keeps the names in the vault: as what differs from the catalogue of
+the point before. Without MACHINE it does so for all. A daemon does it by itself (catalogue in its configuration). No restore
 ever needs one; sweep removes those of points that are gone. Names inside encrypted volumes are
 not listed.`,
 		UsageText: "holdfast catalogue build web1 --vault /srv/vault\nholdfast catalogue build web1@latest --again",
@@ -47,7 +47,7 @@ func catalogueDropCommand(k *console) *cli.Command {
 		Name:        "drop",
 		Usage:       "remove catalogues",
 		ArgsUsage:   "MACHINE[@POINT]",
-		Description: "Removes the catalogues of a machine, or that of one point. They can be made again as long as the\npoints are there.",
+		Description: "Removes the catalogues of a machine, or that of one point and those of later points that build on it.\nThey can be made again as long as the points are there.",
 		UsageText:   "holdfast catalogue drop web1 --vault /srv/vault",
 		Flags:       append([]cli.Flag{jsonFlag()}, waitFlags()...),
 		Action: func(c *cli.Context) error {
@@ -89,7 +89,7 @@ func (k *console) catalogueJob(c *cli.Context, o api.CatalogueOptions) error {
 	if c.Bool("json") {
 		return errors.Join(k.json(done), err)
 	}
-	showCatalogueRun(k, done, o.Drop)
+	showCatalogueRun(k, done, o)
 	return err
 }
 
@@ -108,9 +108,13 @@ func (k *console) machineAndPoint(arg string, o *api.CatalogueOptions) (machine 
 	return ref.Machine, err
 }
 
-func showCatalogueRun(k *console, r *api.CatalogueRun, drop bool) {
-	if drop {
-		k.printf("%s removed, %s freed\n", count(r.Dropped, "catalogue"), formatSize(r.Freed))
+func showCatalogueRun(k *console, r *api.CatalogueRun, o api.CatalogueOptions) {
+	if o.Drop {
+		also := ""
+		if len(o.Points) == 1 && r.Dropped > 1 {
+			also = ", since those of later points build on it"
+		}
+		k.printf("%s removed%s, %s freed\n", count(r.Dropped, "catalogue"), also, formatSize(r.Freed))
 		return
 	}
 	var names, entries int64
@@ -176,9 +180,28 @@ func showCatalogues(ctx context.Context, k *console, u use, machine string, asJS
 		if c.Error != "" {
 			k.warn(c.Error)
 		}
+	}
+	showUnread(k, all)
+	return k.table(rows, 2, 3, 4)
+}
+
+// showUnread says what could not be read, once for all points that it is so at.
+func showUnread(k *console, all []api.Catalogue) {
+	at := map[api.GuestProblem][]string{}
+	var order []api.GuestProblem
+	for _, c := range all {
 		for _, u := range c.Unread {
-			k.say("note: at %s, %s could not be read: %s", c.Point, u.Path, u.Error)
+			if at[u] == nil {
+				order = append(order, u)
+			}
+			at[u] = append(at[u], c.Point)
 		}
 	}
-	return k.table(rows, 2, 3, 4)
+	for _, u := range order {
+		where := at[u][0]
+		if n := len(at[u]); n > 1 {
+			where = fmt.Sprintf("%d points from %s to %s", n, at[u][0], at[u][n-1])
+		}
+		k.say("note: at %s, %s could not be read: %s", where, u.Path, u.Error)
+	}
 }

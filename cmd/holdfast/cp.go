@@ -126,7 +126,7 @@ func reportExtract(k *console, r extract.Result) error {
 		k.say("note: %s", n)
 	}
 	for _, p := range r.Problems {
-		k.warn(p.Path + ": " + p.Err.Error())
+		k.warn(toldOf(p.Path, p.Err.Error()))
 	}
 	if more := r.Failed - int64(len(r.Problems)); more > 0 {
 		k.warn(count(int(more), "more path") + " could not be taken")

@@ -65,7 +65,7 @@ func diffFiles(ctx context.Context, k *console, t api.Timeline, vault string, o 
 			damaged = &damagedError{"not all could be compared: some of it is damaged"}
 		}
 		if f.Change == "unreadable" {
-			k.warn(f.Path + ": " + f.Error)
+			k.warn(toldOf(f.Path, f.Error))
 		}
 		return errors.Join(w.file(&f), k.failed())
 	}

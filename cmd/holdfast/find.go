@@ -80,8 +80,12 @@ func findFiles(ctx context.Context, k *console, g *guests, ref guestRef, f fileF
 	}
 	damaged := false
 	err = top.Walk(ctx, func(p guestfs.Place, a tree.Attr, err error) error {
+		if guestfs.IsRemote(err) {
+			k.say("note: %v", err) // nothing of it is in any point
+			return nil
+		}
 		if err != nil {
-			k.warn(p.Path + ": " + err.Error())
+			k.warn(toldOf(p.Path, err.Error()))
 			damaged = damaged || service.Explain(err).Exit == exitDamaged
 			return nil
 		}
@@ -98,6 +102,14 @@ func findFiles(ctx context.Context, k *console, g *guests, ref guestRef, f fileF
 		err = &damagedError{"not all could be searched: some of it is damaged"}
 	}
 	return err
+}
+
+// toldOf puts a path before an error that does not begin with it.
+func toldOf(path, err string) string {
+	if strings.HasPrefix(err, path+" ") {
+		return err
+	}
+	return path + ": " + err
 }
 
 // fileFilter is what find looks for; nil and zero fields fit everything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,7 +183,7 @@ func buildMissing(ctx context.Context, k *console, o findAllOptions, f finder) e
 	var missing []string
 	for _, c := range all {
 		within := (o.query.Since == nil || !c.Time.Before(o.query.Since.Time)) && (o.query.Until == nil || !c.Time.After(o.query.Until.Time))
-		if !c.There && within {
+		if (!c.There || c.Error != "") && within {
 			missing = append(missing, c.Point)
 		}
 	}
@@ -262,8 +263,14 @@ func (s *findAllShower) end(d api.Searched) error {
 			n, count(n+d.Points, "point"), machine, machine))
 	}
 	for _, p := range d.Problems {
-		s.k.warn(p + "; `holdfast catalogue build " + machine + " --again` makes it anew")
+		s.k.warn(p + "; `holdfast catalogue build " + machine + "` makes it anew")
 	}
+	d.Unread = slices.DeleteFunc(d.Unread, func(u api.GuestProblem) bool {
+		if u.Remote && !s.o.quiet {
+			s.k.say("note: %s", toldOf(u.Path, u.Error))
+		}
+		return u.Remote
+	})
 	for i, u := range d.Unread {
 		if i == 10 {
 			s.k.warn(fmt.Sprintf("%d more paths could not be read at the newest point", len(d.Unread)-i))

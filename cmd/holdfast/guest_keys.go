@@ -20,13 +20,21 @@ func guestKeyFlags() []cli.Flag {
 
 // guestKeys reads the files that the command line names; nil: it names none.
 func (k *console) guestKeys(c *cli.Context) (*guestfs.Keys, error) {
-	var secrets [][]byte
+	passphrases, files, err := k.guestSecrets(c)
+	if err != nil || len(passphrases)+len(files) == 0 {
+		return nil, err
+	}
+	return guestfs.NewKeys(append(passphrases, files...)...), nil
+}
+
+// guestSecrets reads them as what they are.
+func (k *console) guestSecrets(c *cli.Context) (passphrases, files [][]byte, err error) {
 	for _, name := range c.StringSlice("guest-passphrase-file") {
 		line, err := k.passphraseFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("--guest-passphrase-file: %w", err)
+			return nil, nil, fmt.Errorf("--guest-passphrase-file: %w", err)
 		}
-		secrets = append(secrets, []byte(line))
+		passphrases = append(passphrases, []byte(line))
 	}
 	for _, name := range c.StringSlice("guest-key-file") {
 		text, err := k.secretFile(name)
@@ -34,14 +42,11 @@ func (k *console) guestKeys(c *cli.Context) (*guestfs.Keys, error) {
 			err = fmt.Errorf("%s is empty", name)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("--guest-key-file: %w", err)
+			return nil, nil, fmt.Errorf("--guest-key-file: %w", err)
 		}
-		secrets = append(secrets, []byte(text))
+		files = append(files, []byte(text))
 	}
-	if secrets == nil {
-		return nil, nil
-	}
-	return guestfs.NewKeys(secrets...), nil
+	return passphrases, files, nil
 }
 
 // maxAsked is how often a person is asked for a passphrase of a guest.

@@ -137,7 +137,8 @@ func (o *historyOptions) show(k *console, h *api.FileHistory) error {
 			if h.Volume != "" {
 				volume = h.Volume + ":"
 			}
-			k.say("hint: `holdfast cp %s@%s:%s%s .` takes a version out, by its FIRST or LAST", o.ref.point.Machine, v.First.Time.Format(blockstore.LabelLayout), volume, h.Path)
+			k.say("hint: `holdfast cp %s .` takes a version out, by its FIRST or LAST",
+				quoted(fmt.Sprintf("%s@%s:%s%s", o.ref.point.Machine, v.First.Time.Format(blockstore.LabelLayout), volume, h.Path)))
 			break
 		}
 	}
@@ -152,8 +153,11 @@ func (o *historyOptions) never(h *api.FileHistory) error {
 		}
 	}
 	return service.Hinted(fmt.Errorf("%s:%s was there at none of %s: %w", o.ref.point.Machine, h.Path, count(h.Points, "point"), fs.ErrNotExist),
-		fmt.Sprintf("`holdfast find %s@all --name '%s'` finds files by their names", o.ref.point.Machine, path.Base(h.Path)))
+		fmt.Sprintf("`holdfast find %s@all --name %s` finds files by their names", o.ref.point.Machine, quoted(lastName(h.Path))))
 }
+
+// lastName is that of a path as Linux or Windows writes it.
+func lastName(p string) string { return path.Base(strings.ReplaceAll(p, `\`, "/")) }
 
 func (o *historyOptions) rows(k *console, h *api.FileHistory) [][]string {
 	rows := [][]string{{"FIRST", "LAST", "POINTS", "IS", "SIZE", "MODIFIED", "SHA256", "CHANGED"}}

@@ -67,7 +67,7 @@ func listFiles(k *console, g *guests, o lsOptions) error {
 	var damaged error
 	for _, f := range files {
 		if f.Error != "" {
-			k.warn(f.Path + ": " + f.Error)
+			k.warn(toldOf(f.Path, f.Error))
 		}
 		if f.Damaged {
 			damaged = &damagedError{"not all could be listed"}

@@ -101,6 +101,7 @@ type GuestCopy struct {
 
 // GuestProblem is a path that was not taken.
 type GuestProblem struct {
-	Path  string `json:"path"`
-	Error string `json:"error"`
+	Path   string `json:"path"`
+	Error  string `json:"error"`
+	Remote bool   `json:"remote,omitempty"` // it lies on another machine, and in no point
 }

@@ -45,6 +45,9 @@ type Mounted struct {
 type Unread struct {
 	Key []byte `json:"key"` // of it; what is below it is not read either
 	Why string `json:"why"`
+
+	// Remote: it lies on another machine, and will not be there at other points either.
+	Remote bool `json:"remote,omitempty"`
 }
 
 // maxUnread is how much of a point may be unreadable before it has no catalogue at all.

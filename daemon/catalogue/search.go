@@ -26,6 +26,11 @@ type Hit struct {
 	Deleted  bool // the newest point that was looked at does not have the path
 }
 
+// Behind tells whether the hit comes behind a path of a tree, in the order in which hits are told.
+func (h *Hit) Behind(volume, path string) bool {
+	return bytes.Compare(appendKey(nil, h.Volume, h.Path), appendKey(nil, volume, path)) > 0
+}
+
 // Version is a file as it was from one point to another.
 type Version struct {
 	Attr

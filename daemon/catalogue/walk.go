@@ -169,7 +169,7 @@ func (w *walker) unread(name, path string, why error) error {
 	if len(text) > maxWhy {
 		text = strings.ToValidUTF8(text[:maxWhy], "") + " ..."
 	}
-	w.sum.Unread = append(w.sum.Unread, Unread{Key: appendKey(nil, name, path), Why: text})
+	w.sum.Unread = append(w.sum.Unread, Unread{Key: appendKey(nil, name, path), Why: text, Remote: guestfs.IsRemote(why)})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
@@ -221,5 +222,54 @@ func TestAHistoryEndsWithItsContextAndAComparisonWithItsListener(t *testing.T) {
 	a.Path, b.Path = "/nope", "/nope"
 	if _, err := Diff(t.Context(), s.open(), a, b, DiffOptions{}, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what is on neither side: %v", err)
+	}
+}
+
+// another adds a point of the disk after a script of debugfs.
+func (s *store) another(t *testing.T, script string) {
+	t.Helper()
+	dir := scratch(t)
+	if err := writeFile(filepath.Join(dir, "image"), s.last["web1"]["vda"]); err != nil {
+		t.Fatal(err)
+	}
+	if out := sh(t, script, `cd "$1"; debugfs -w -f - image 2>&1`, dir); strings.Contains(out, "not found") || strings.Contains(out, "sage:") {
+		t.Fatal(out)
+	}
+	s.add("web1", disk{"vda", readFile(t, filepath.Join(dir, "image"))})
+}
+
+func TestANameThatAFileHadBeforeIsNotWhatItIsCalledNow(t *testing.T) {
+	s := twoDays(t, map[string]string{"etc/a": "text"}, "ln /etc/a /etc/0\nsif /etc/a links_count 2\nsymlink /etc/x y\nsymlink /etc/y x\n")
+	s.another(t, "ln /etc/a /etc/b\nunlink /etc/a\n")
+	s.another(t, "unlink /etc/b\n")
+	for path, want := range map[string][]string{"/etc/a": {"file", "absent /etc/b"}, "/etc/b": {"absent", "file", "absent"}, "/etc/x": {"absent", "link"}} {
+		h, err := File(t.Context(), s.open(), s.points, FileOptions{Volume: "vda", Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range h.Versions {
+			got = append(got, strings.TrimSpace(v.State+" "+v.Renamed))
+		}
+		if path == "/etc/a" && len(got) == 3 { // the second name changed nothing but the count of names
+			got = slices.Delete(got, 0, 1)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+		if last := h.Versions[len(h.Versions)-1]; path == "/etc/x" && last.Error != "it leads in a circle" {
+			t.Errorf("%+v", last)
+		}
+	}
+}
+
+func TestTimesThatCannotBeToldAreNot(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(1<<50, 0), time.Unix(-1<<50, 0)} {
+		if got := moment(at); got != nil {
+			t.Errorf("%d is told as %v", at.Unix(), got)
+		}
+	}
+	if got := moment(time.Unix(5, 0)); got == nil || got.Unix() != 5 {
+		t.Error(got)
 	}
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -35,6 +36,7 @@ type DiffOptions struct {
 const (
 	maxHeld  = 50_000  // differences that are kept to find out what was moved
 	maxDepth = 1024    // of folders
+	maxNames = 4 << 20 // in one folder
 	maxSeen  = 4 << 20 // folders of a side, remembered to tell one that comes twice
 )
 
@@ -73,12 +75,7 @@ type half struct {
 	look *look
 	view *guestfs.View
 	top  string // the path, without links
-	seen map[folder]struct{}
-}
-
-type folder struct {
-	volume *guestfs.Volume
-	ino    uint64
+	seen map[guestfs.Folder]struct{}
 }
 
 // node is a path of one side. rel is the path below the top.
@@ -152,7 +149,7 @@ func (d *differ) all(ctx context.Context) error {
 
 // start finds the top; nil where nothing is there.
 func (t *half) start() (*node, error) {
-	t.seen = map[folder]struct{}{}
+	t.seen = map[guestfs.Folder]struct{}{}
 	view, err := t.look.view(t.Volume)
 	if err != nil {
 		return nil, err
@@ -174,7 +171,7 @@ func (t *half) start() (*node, error) {
 
 // enter tells that a folder is looked into, or why it is not.
 func (n *node) enter(depth int) error {
-	f := folder{n.at.Volume, n.at.Ino}
+	f := n.at.Folder()
 	if _, again := n.t.seen[f]; again || depth > maxDepth || len(n.t.seen) >= maxSeen {
 		return errors.New("the folder lies in several folders, in itself, or too deep")
 	}
@@ -182,13 +179,14 @@ func (n *node) enter(depth int) error {
 	return nil
 }
 
+// entry is a name in a folder. Of large folders there are many, and little is kept of each.
+type entry struct {
+	guestfs.Child
+	err error
+}
+
 // children lists a folder by name.
-func (n *node) children(ctx context.Context) ([]*node, error) {
-	type entry struct {
-		child guestfs.Child
-		err   error
-	}
-	var list []entry
+func (n *node) children(ctx context.Context) (list []entry, err error) {
 	for c, err := range n.at.Children() {
 		if err != nil && c.Name == "" {
 			return nil, err
@@ -196,22 +194,23 @@ func (n *node) children(ctx context.Context) ([]*node, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if len(list) == maxNames {
+			return nil, fmt.Errorf("the folder has more than %d names, which are too many to compare", maxNames)
+		}
 		list = append(list, entry{c, err})
 	}
-	slices.SortFunc(list, func(x, y entry) int { return strings.Compare(x.child.Name, y.child.Name) })
-	nodes := make([]*node, len(list))
-	for i, e := range list {
-		nodes[i] = &node{t: n.t, rel: path.Join(n.rel, e.child.Name), name: e.child.Name, err: e.err}
-		if e.err == nil {
-			nodes[i].at, nodes[i].err = e.child.Place()
-		}
-	}
-	return nodes, nil
+	slices.SortFunc(list, func(x, y entry) int { return strings.Compare(x.Name, y.Name) })
+	return list, nil
 }
 
-// load reads what a node's inode says.
-func (n *node) load() {
-	if n.err == nil {
-		n.meta, n.err = metaOf(n.at)
+// node reads what the inode of an entry of n says.
+func (n *node) node(e entry) *node {
+	c := &node{t: n.t, rel: path.Join(n.rel, e.Name), name: e.Name, err: e.err}
+	if c.err == nil {
+		c.at, c.err = e.Place()
 	}
+	if c.err == nil {
+		c.meta, c.err = metaOf(c.at)
+	}
+	return c
 }

@@ -16,6 +16,8 @@ func (d *differ) pair(ctx context.Context, a, b *node, depth int) error {
 		return err
 	}
 	switch {
+	case guestfs.IsRemote(a.err) && guestfs.IsRemote(b.err):
+		return nil // of what lies on another machine neither point ever held anything
 	case a.err != nil || b.err != nil:
 		return d.unreadable(ctx, a, b)
 	case (a.Mode^b.Mode)&typeMask != 0:
@@ -105,21 +107,17 @@ func (d *differ) folders(ctx context.Context, a, b *node, depth int) error {
 		case len(bs) == 0:
 			order = -1
 		default:
-			order = strings.Compare(as[0].name, bs[0].name)
+			order = strings.Compare(as[0].Name, bs[0].Name)
 		}
 		switch {
 		case order < 0:
-			as[0].load()
-			err = d.removed(ctx, as[0], depth+1)
+			err = d.removed(ctx, a.node(as[0]), depth+1)
 			as = as[1:]
 		case order > 0:
-			bs[0].load()
-			err = d.added(ctx, bs[0], depth+1)
+			err = d.added(ctx, b.node(bs[0]), depth+1)
 			bs = bs[1:]
 		default:
-			as[0].load()
-			bs[0].load()
-			err = d.pair(ctx, as[0], bs[0], depth+1)
+			err = d.pair(ctx, a.node(as[0]), b.node(bs[0]), depth+1)
 			as, bs = as[1:], bs[1:]
 		}
 		if err != nil {
@@ -129,7 +127,7 @@ func (d *differ) folders(ctx context.Context, a, b *node, depth int) error {
 	return nil
 }
 
-func (d *differ) lists(ctx context.Context, a, b *node, depth int) (as, bs []*node, err error) {
+func (d *differ) lists(ctx context.Context, a, b *node, depth int) (as, bs []entry, err error) {
 	for _, n := range []*node{a, b} {
 		if err := n.enter(depth); err != nil {
 			return nil, nil, err
@@ -176,7 +174,7 @@ func (d *differ) single(ctx context.Context, n *node, depth int, change string, 
 // below does each to what is in a folder.
 func (d *differ) below(ctx context.Context, n *node, depth int, each func(context.Context, *node, int) error) error {
 	err := n.enter(depth)
-	var list []*node
+	var list []entry
 	if err == nil {
 		list, err = n.children(ctx)
 	}
@@ -187,9 +185,8 @@ func (d *differ) below(ctx context.Context, n *node, depth int, each func(contex
 		n.err = err
 		return d.unreadable(ctx, n)
 	}
-	for _, c := range list {
-		c.load()
-		if err := each(ctx, c, depth+1); err != nil {
+	for _, e := range list {
+		if err := each(ctx, n.node(e), depth+1); err != nil {
 			return err
 		}
 	}

@@ -88,14 +88,18 @@ func (t *timeline) find(l *look) (*state, error) {
 		return nil, err
 	}
 	at, err := view.Resolve(t.o.Path)
-	if errors.Is(err, fs.ErrNotExist) && !guestfs.IsUnreachable(err) {
+	if circle := errors.Is(err, syscall.ELOOP); circle || errors.Is(err, fs.ErrNotExist) && !guestfs.IsUnreachable(err) {
 		if link, lerr := view.ResolveLink(t.o.Path); lerr == nil { // a link that leads nowhere
-			s := &state{is: present, at: link}
+			s := &state{is: present, at: link, err: errors.New("it leads nowhere")}
+			if circle {
+				s.err = errors.New("it leads in a circle")
+			}
 			s.meta, err = metaOf(link)
-			s.err = errors.New("it leads nowhere")
 			return s, err
 		}
-		return &state{is: absent}, nil
+		if !circle {
+			return &state{is: absent}, nil
+		}
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
 		return &state{is: absent, err: err}, nil
@@ -179,7 +183,8 @@ func namesOf(ctx context.Context, at guestfs.Place) (sum [sha256.Size]byte, n in
 	return sum, n, nil
 }
 
-// seek looks, in the folder where it was, for what a file that is absent now is called.
+// seek looks, in the folder where it was, for what a file that is absent now is called. A name
+// that it had before, too, is not what it is called now.
 func (t *timeline) seek(ctx context.Context, l *look, s *state) {
 	b := t.seen
 	if b == nil || b.is != present || s.err != nil {
@@ -199,7 +204,7 @@ func (t *timeline) seek(ctx context.Context, l *look, s *state) {
 			return
 		}
 		at, err := c.Place()
-		if err != nil || at.Ino != b.Ino || c.Name == b.at.Name() {
+		if err != nil || at.Ino != b.Ino || c.Name == b.at.Name() || b.hadAlso(c.Name) {
 			continue
 		}
 		m, err := metaOf(at)
@@ -208,6 +213,15 @@ func (t *timeline) seek(ctx context.Context, l *look, s *state) {
 		}
 		return
 	}
+}
+
+// hadAlso tells whether the file had another name in its folder already.
+func (s *state) hadAlso(name string) bool {
+	if s.Nlink < 2 || s.Mode&typeMask == typeDir {
+		return false
+	}
+	at, err := s.at.Beside(name)
+	return err == nil && at.Ino == s.Ino
 }
 
 // sameAs compares the content of a file with one from before.
@@ -224,10 +238,7 @@ func (t *timeline) sameAs(ctx context.Context, l *look, at guestfs.Place, b *sta
 func (s *state) describe(v *api.FileVersion, asked string) {
 	v.Size, v.UID, v.GID, v.Inode = s.Size, s.UID, s.GID, s.Ino
 	v.Mode, v.Volume = fmt.Sprintf("%04o", s.Mode&0o7777), s.at.Volume.Name
-	if !s.Mtime.IsZero() {
-		modified := s.Mtime.UTC()
-		v.Modified = &modified
-	}
+	v.Modified = moment(s.Mtime)
 	v.SHA256, v.Entries = s.sum, s.entries
 	v.Target = strings.ToValidUTF8(s.target, "�")
 	if !strings.EqualFold(s.at.Path, strings.ReplaceAll(asked, `\`, "/")) {

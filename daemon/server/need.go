@@ -64,7 +64,7 @@ func (c *call) allow(ctx context.Context, n need) error {
 	if m == nil || !c.who.May(n.what, m.Name) {
 		return c.refuse(ctx, n)
 	}
-	c.entry.Machine = m.Name
+	c.callBy(*n.machine, m.Name)
 	if *n.machine = m.ID; n.byName {
 		*n.machine = m.Name
 	}
@@ -99,7 +99,7 @@ func (c *call) refuse(ctx context.Context, n need) error {
 		return c.who.Refuse(n.what, *n.machine)
 	}
 	if m, err := c.meant(ctx, n); err == nil && m != nil && c.who.May(access.See, m.Name) {
-		c.entry.Machine = m.Name
+		c.callBy(*n.machine, m.Name)
 		return c.who.Refuse(n.what, m.Name)
 	}
 	return c.who.Refuse(n.what, *n.machine)
@@ -112,7 +112,15 @@ func (c *call) noteName(ctx context.Context, n need) {
 		return
 	}
 	if m, err := c.meant(ctx, n); err == nil && m != nil {
-		c.entry.Machine = m.Name
+		c.callBy(*n.machine, m.Name)
+	}
+}
+
+// callBy has the audit log call the machine by its name, if it is the one that the request is about: of
+// two it is the first.
+func (c *call) callBy(asked, name string) {
+	if c.entry.Machine == asked {
+		c.entry.Machine = name
 	}
 }
 

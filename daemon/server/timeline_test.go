@@ -57,9 +57,9 @@ func TestHistoriesAndComparisonsComeLineByLine(t *testing.T) {
 	}
 	var objects []string
 	for _, e := range st.entries(t) {
-		objects = append(objects, e.Action+" "+e.Object)
+		objects = append(objects, e.Action+" "+e.Object+" of "+e.Machine)
 	}
-	if all := strings.Join(objects, "\n"); !strings.Contains(all, "file-history all vda1:/caf%E9") || !strings.Contains(all, "compare-files p1 ") || !strings.Contains(all, "with db1 latest vdb:/other") {
+	if all := strings.Join(objects, "\n"); !strings.Contains(all, "file-history all vda1:/caf%E9") || !strings.Contains(all, "compare-files p1 ") || !strings.Contains(all, "with db1 latest vdb:/other of web1") {
 		t.Errorf("the audit log says\n%s", all)
 	}
 }

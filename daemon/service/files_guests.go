@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -44,10 +45,11 @@ type guest struct {
 	*guestfs.Guest
 	point   *blockstore.Point
 	key     guestKey
-	secrets [][]byte  // that open its volumes
-	users   int       // guarded by guests.mu
-	used    time.Time // likewise
-	gone    bool      // likewise: nobody finds it any more
+	secrets [][]byte      // that open its volumes
+	keys    *guestfs.Keys // made of them
+	users   int           // guarded by guests.mu
+	used    time.Time     // likewise
+	gone    bool          // likewise: nobody finds it any more
 }
 
 // take returns the guest of a point for use until it is given back: that which a caller unlocked, if it is open.
@@ -60,7 +62,7 @@ func (gs *guests) take(v *blockstore.Vault, p *blockstore.Point, caller string) 
 	}
 	if g == nil {
 		g = &guest{point: p, key: guestKey{vault: v, point: p.ID}}
-		g.Guest = gs.openWith(g, nil)
+		g.Guest, g.keys = gs.openWith(g, nil)
 		gs.addLocked(g)
 	}
 	g.users++
@@ -68,23 +70,42 @@ func (gs *guests) take(v *blockstore.Vault, p *blockstore.Point, caller string) 
 }
 
 // openWith opens the guest of a point anew. Nothing is read by that.
-func (gs *guests) openWith(g *guest, secrets [][]byte) *guestfs.Guest {
+func (gs *guests) openWith(g *guest, secrets [][]byte) (*guestfs.Guest, *guestfs.Keys) {
 	o := guestfs.Options{Memory: volumeMemory, Shelf: gs.shelf, Formats: gs.formats}
 	if secrets != nil {
 		o.Keys = guestfs.NewKeys(secrets...)
 	}
-	return fusefs.OpenGuest(fusefs.FromVault(g.key.vault), g.point, o)
+	return fusefs.OpenGuest(fusefs.FromVault(g.key.vault), g.point, o), o.Keys
 }
 
 // keep makes an open guest that which a caller gets from now on.
-func (gs *guests) keep(was *guest, caller string, now *guestfs.Guest, secrets [][]byte) {
+func (gs *guests) keep(was *guest, caller string, now *guestfs.Guest, secrets [][]byte, keys *guestfs.Keys) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	g := &guest{Guest: now, point: was.point, key: guestKey{was.key.vault, was.key.point, caller}, secrets: secrets, used: time.Now()}
+	g := &guest{Guest: now, point: was.point, key: guestKey{was.key.vault, was.key.point, caller}, secrets: secrets, keys: keys, used: time.Now()}
 	if old := gs.open[g.key]; old != nil {
 		gs.removeLocked(old)
 	}
 	gs.addLocked(g)
+}
+
+// unlocked are the keys of what a caller unlocked at points of some machines, which are named by name or id;
+// nil: nothing. That is a use.
+func (gs *guests) unlocked(v *blockstore.Vault, caller string, machines ...string) *guestfs.Keys {
+	return guestfs.Found(gs.keysOf(v, caller, machines)...)
+}
+
+func (gs *guests) keysOf(v *blockstore.Vault, caller string, machines []string) (keys []*guestfs.Keys) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	for _, g := range gs.open {
+		if caller != "" && g.key.vault == v && g.key.caller == caller && g.keys != nil &&
+			(slices.Contains(machines, g.point.MachineName) || slices.Contains(machines, string(g.point.Machine))) {
+			g.used = time.Now()
+			keys = append(keys, g.keys)
+		}
+	}
+	return keys
 }
 
 func (gs *guests) addLocked(g *guest) {

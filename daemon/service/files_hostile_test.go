@@ -185,6 +185,20 @@ func TestEncryptedVolumesAreOpenForWhoGaveThePassphrase(t *testing.T) {
 	if b, _, err := content(bob, s, secret, ""); err == nil {
 		t.Errorf("bob reads %q", b)
 	}
+	asked := api.HistoryQuery{Machine: "web1", Volume: inside, Path: "/secret"}
+	if h, err := s.GuestHistory(ann, asked, nil); err != nil || len(h.Versions) != 1 || h.Versions[0].State != "file" || h.Versions[0].SHA256 == "" {
+		t.Errorf("its history for ann: %+v, %v", h, err)
+	}
+	both := api.DiffQuery{A: at(web1, inside+":/"), B: at(web1, inside+":/")}
+	if _, err := s.GuestDiff(ann, both, func(api.FileDiff) error { return nil }, nil); err != nil {
+		t.Errorf("ann compares: %v", err)
+	}
+	if h, err := s.GuestHistory(bob, asked, nil); err == nil && h.Versions[0].State != "unreadable" {
+		t.Errorf("its history for bob: %+v", h)
+	}
+	if _, err := s.GuestDiff(bob, both, func(api.FileDiff) error { return nil }, nil); err == nil {
+		t.Error("bob compares what is locked")
+	}
 	if v, err = s.UnlockGuest(ann, web1, api.GuestKeys{KeyFiles: []string{"AAFrZXk="}}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,13 +15,14 @@ import (
 
 var _ api.Timeline = (*Service)(nil)
 
-// GuestHistory tells what became of a path over the points of a machine.
+// GuestHistory tells what became of a path over the points of a machine. What the caller unlocked at one of
+// them is open at all.
 func (s *Service) GuestHistory(ctx context.Context, q api.HistoryQuery, progress func(done, total int64)) (h api.FileHistory, err error) {
 	if strings.ContainsRune(q.Path, 0) {
 		return h, invalidf("no name of a guest holds a zero byte")
 	}
 	err = s.acrossPoints(ctx, q.Vault, q.Machine, func(ctx context.Context, v *blockstore.Vault) error {
-		h, err = HistoryOf(ctx, v, q, nil, progress)
+		h, err = HistoryOf(ctx, v, q, s.unlocked(ctx, v, q.Machine), progress)
 		return err
 	})
 	return h, err
@@ -62,16 +63,22 @@ func DiffOf(ctx context.Context, v *blockstore.Vault, q api.DiffQuery, keys *gue
 	return *d, nil
 }
 
-// GuestDiff calls fn for each path that two places do not have alike.
+// GuestDiff calls fn for each path that two places do not have alike. What the caller unlocked is open.
 func (s *Service) GuestDiff(ctx context.Context, q api.DiffQuery, fn func(api.FileDiff) error, progress func(done int64)) (d api.FilesDiff, err error) {
 	if strings.ContainsRune(q.A.Path+q.B.Path, 0) {
 		return d, invalidf("no name of a guest holds a zero byte")
 	}
 	err = s.acrossPoints(ctx, q.A.Vault, q.A.Machine, func(ctx context.Context, v *blockstore.Vault) error {
-		d, err = DiffOf(ctx, v, q, nil, fn, progress)
+		d, err = DiffOf(ctx, v, q, s.unlocked(ctx, v, q.A.Machine, q.B.Machine), fn, progress)
 		return err
 	})
 	return d, err
+}
+
+// unlocked are the keys of what the caller unlocked; nil: nothing.
+func (s *Service) unlocked(ctx context.Context, v *blockstore.Vault, machines ...string) *guestfs.Keys {
+	caller, _ := api.CallerOf(ctx)
+	return s.files.guests.unlocked(v, caller.Name, machines...)
 }
 
 // acrossPoints calls do with a vault, in its turn, until somebody needs the vault alone. A panic of a reader is an error.

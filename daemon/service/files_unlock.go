@@ -32,7 +32,7 @@ func (s *Service) UnlockGuest(ctx context.Context, at api.GuestAt, keys api.Gues
 			return api.GuestVolumes{}, invalidf("no volume of this point waits for a passphrase or key file")
 		}
 		secrets := append(secrets, before.secrets...)
-		now := s.files.guests.openWith(before, secrets)
+		now, opener := s.files.guests.openWith(before, secrets)
 		still := lockedIn(now)
 		debug.FreeOSMemory() // of what tried them
 		if ctx.Err() != nil {
@@ -42,7 +42,7 @@ func (s *Service) UnlockGuest(ctx context.Context, at api.GuestAt, keys api.Gues
 			return api.GuestVolumes{}, still[0]
 		}
 		caller, _ := api.CallerOf(ctx)
-		s.files.guests.keep(before, caller.Name, now, secrets)
+		s.files.guests.keep(before, caller.Name, now, secrets, opener)
 		all := fusefs.DescribeVolumes(now)
 		all.Point = string(before.point.ID)
 		return all, nil

@@ -47,9 +47,18 @@ func (s *Service) catalogue(ctx context.Context, r *jobs.Report, q api.JobReques
 			return err
 		}
 		if o.Drop || o.Again {
-			if err := run.drop(owner, points); err != nil || o.Drop {
+			lost, err := run.drop(owner, points)
+			if err != nil || o.Drop {
 				return err
 			}
+			return run.build(ctx, owner, together(ctx, owner.Vault, points, lost))
+		}
+		lost, err := run.mend(ctx, owner, points)
+		if err != nil {
+			return err
+		}
+		if o.Days == 0 {
+			points = together(ctx, owner.Vault, points, lost)
 		}
 		return run.build(ctx, owner, points)
 	})
@@ -110,30 +119,90 @@ func missing(v *blockstore.Vault, points []*blockstore.Point) (list []*blockstor
 	return list, nil
 }
 
-// drop removes the catalogues of some points.
-func (c *catalogueRun) drop(owner *blockstore.Owner, points []*blockstore.Point) error {
+// drop removes the catalogues of some points, and those that build on them. It says of which points.
+func (c *catalogueRun) drop(owner *blockstore.Owner, points []*blockstore.Point) (lost blockstore.Catalogues, err error) {
 	of := map[blockstore.PointID]bool{}
-	machines := map[blockstore.MachineID]bool{}
 	for _, p := range points {
-		of[p.ID], machines[p.Machine] = true, true
+		of[p.ID] = true
 	}
-	var gone blockstore.Catalogues
-	for m := range machines {
+	for _, m := range machinesOf(points) {
 		all, err := owner.Catalogues(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, one := range all {
-			if of[one.Point] {
-				gone = append(gone, one)
+		lost = append(lost, all.With(slices.DeleteFunc(slices.Clone(all), func(one blockstore.Catalogue) bool { return !of[one.Point] }))...)
+	}
+	freed, err := owner.DropCatalogues(lost)
+	if err == nil {
+		c.out.Dropped, c.out.Freed = len(lost), freed
+	}
+	return lost, err
+}
+
+// mend removes what cannot be used of the catalogues that some points take, so that it is made again,
+// and says of which points that is. A run for points of some days, which comes each day, does not
+// read all names for that.
+func (c *catalogueRun) mend(ctx context.Context, owner *blockstore.Owner, points []*blockstore.Point) (lost blockstore.Catalogues, err error) {
+	seen := map[blockstore.CatalogueID]bool{}
+	for _, m := range machinesOf(points) {
+		all, err := owner.Catalogues(m)
+		if err != nil {
+			return nil, err
+		}
+		var bad blockstore.Catalogues
+		chains := all.Chains()
+		for _, p := range points {
+			for _, one := range chains[p.ID] {
+				if seen[one.ID] {
+					continue
+				}
+				seen[one.ID] = true
+				err := catalogue.Check(ctx, owner.Vault, one, c.o.Days == 0)
+				switch {
+				case errors.Is(err, blockstore.ErrCatalogue):
+					c.r.Note(fmt.Sprintf("%v; it is made again", err))
+					bad = append(bad, one)
+				case err != nil:
+					return nil, err
+				}
 			}
 		}
+		lost = append(lost, all.With(bad)...)
 	}
-	freed, err := owner.DropCatalogues(gone)
-	if err == nil {
-		c.out.Dropped, c.out.Freed = len(gone), freed
+	_, err = owner.DropCatalogues(lost)
+	return lost, err
+}
+
+func machinesOf(points []*blockstore.Point) (list []blockstore.MachineID) {
+	for _, p := range points {
+		if !slices.Contains(list, p.Machine) {
+			list = append(list, p.Machine)
+		}
 	}
-	return err
+	return list
+}
+
+// together are points and those that lost their catalogue, the oldest of each machine first.
+func together(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, lost blockstore.Catalogues) []*blockstore.Point {
+	if len(lost) == 0 {
+		return points
+	}
+	has, wants := map[blockstore.PointID]bool{}, map[blockstore.PointID]bool{}
+	for _, p := range points {
+		has[p.ID] = true
+	}
+	for _, one := range lost {
+		wants[one.Point] = true
+	}
+	all, _ := v.Points(ctx) // who cannot be read has none
+	both := slices.Clone(points)
+	for _, p := range all {
+		if wants[p.ID] && !has[p.ID] {
+			both = append(both, p)
+		}
+	}
+	slices.SortStableFunc(both, (*blockstore.Point).Compare)
+	return both
 }
 
 // build makes what is missing.
@@ -177,7 +246,13 @@ func (c *catalogueRun) one(ctx context.Context, owner *blockstore.Owner, p *bloc
 	c.out.Size += built.Size
 	c.out.Built = append(c.out.Built, api.CatalogueBuilt{PointRef: ref, Names: built.Names, New: built.Changes, Whole: built.Whole, Walked: built.Walked,
 		Size: built.Size, Unread: len(built.Unread)})
-	if n := len(built.Unread); n > 0 {
+	n := 0
+	for _, u := range built.Unread {
+		if !u.Remote {
+			n++
+		}
+	}
+	if n > 0 {
 		c.r.Note(fmt.Sprintf("point %s@%s: %s could not be read; `holdfast catalogue show %s` names them", p.MachineName, p.ID, Count(n, "path"), p.MachineName))
 	}
 	return nil

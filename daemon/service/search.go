@@ -33,12 +33,10 @@ func (s *Service) Search(ctx context.Context, q api.SearchQuery) (page api.Searc
 	if limit <= 0 || limit > mostHits {
 		limit = usualHits
 	}
-	past := q.After == ""
+	volume, after := splitShown(api.UnescapePath(q.After))
 	err = s.vaults.Read(ctx, q.Vault, func(v *blockstore.Vault) error {
 		searched, err := SearchNames(ctx, v, q, func(h *catalogue.Hit) error {
-			cursor := api.EscapePath(catalogue.Shown(h.Volume, h.Path))
-			if !past {
-				past = cursor == q.After
+			if q.After != "" && !h.Behind(volume, after) {
 				return nil
 			}
 			if len(page.Hits) == limit {
@@ -56,6 +54,14 @@ func (s *Service) Search(ctx context.Context, q api.SearchQuery) (page api.Searc
 		return err
 	})
 	return page, err
+}
+
+// splitShown undoes catalogue.Shown.
+func splitShown(s string) (volume, path string) {
+	if volume, path, ok := strings.Cut(s, ":"); ok && !strings.HasPrefix(s, "/") {
+		return volume, path
+	}
+	return "", s
 }
 
 // rawPath is the path of a hit in the guest's bytes.
@@ -194,7 +200,7 @@ func describeSearched(s *catalogue.Searched) api.Searched {
 func describeUnread(list []catalogue.Unread) []api.GuestProblem {
 	out := []api.GuestProblem{}
 	for _, u := range list {
-		out = append(out, api.GuestProblem{Path: strings.ToValidUTF8(u.Path(), "�"), Error: u.Why})
+		out = append(out, api.GuestProblem{Path: strings.ToValidUTF8(u.Path(), "�"), Error: u.Why, Remote: u.Remote})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,5 +100,69 @@ func TestAJobOfCataloguesThatContradictsItselfIsRefused(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(filepath.Join(y.vault, "catalogues")); len(left) != 0 {
 		t.Error(left)
+	}
+}
+
+// TestACatalogueThatIsDamagedOrDroppedIsMadeAgainWithThoseThatBuildOnIt and not only when all are made again.
+func TestACatalogueThatIsDamagedOrDroppedIsMadeAgainWithThoseThatBuildOnIt(t *testing.T) {
+	t.Parallel()
+	y, at := linuxGuest(t)
+	y.put(map[string]string{"var/mail/new": "x"})
+	y.shell("rm vdb; mke2fs -q -t ext4 -d var vdb 8M")
+	y.backupOf("web1", "vda", "vdb")
+	build := func(o *api.CatalogueOptions) (run api.CatalogueRun) {
+		t.Helper()
+		if j := y.run(api.JobRequest{Kind: api.JobCatalogue, Machine: "web1", Catalogue: o}, &run); j.State != api.JobCompleted {
+			t.Fatalf("%+v", j)
+		}
+		return run
+	}
+	missing := func() (int, int) {
+		t.Helper()
+		page, err := y.Search(t.Context(), api.SearchQuery{Machine: "web1", Name: "new", Most: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Missing), len(page.Problems)
+	}
+	if run := build(nil); len(run.Built) != 2 {
+		t.Fatalf("%+v", run)
+	}
+	files, err := filepath.Glob(filepath.Join(y.vault, "catalogues", "*", "00000001-*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	whole, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, b := range map[string][]byte{"a byte": slices.Clone(whole), "the end": whole[:len(whole)-9], "all": nil} {
+		if what == "a byte" {
+			b[len(b)/2] ^= 1 // of the names
+		}
+		if files, _ = filepath.Glob(filepath.Join(y.vault, "catalogues", "*", "00000001-*")); len(files) != 1 {
+			t.Fatal(files)
+		}
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, bad := missing(); m != 2 || bad == 0 {
+			t.Errorf("%s: %d points are missed, %d problems", what, m, bad)
+		}
+		if run := build(nil); len(run.Built) != 2 {
+			t.Errorf("%s: %+v", what, run)
+		}
+		if m, bad := missing(); m != 0 || bad != 0 {
+			t.Errorf("%s, mended: %d points are missed, %d problems", what, m, bad)
+		}
+	}
+	if run := build(&api.CatalogueOptions{Again: true, Points: []string{at.Point}}); len(run.Built) != 2 {
+		t.Errorf("made again: %+v", run)
+	}
+	if run := build(&api.CatalogueOptions{Drop: true, Points: []string{at.Point}}); run.Dropped != 2 {
+		t.Errorf("dropped: %+v", run)
+	}
+	if m, bad := missing(); m != 2 || bad != 0 {
+		t.Errorf("dropped: %d points are missed, %d problems", m, bad)
 	}
 }

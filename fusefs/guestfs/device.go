@@ -40,7 +40,7 @@ func (g *Guest) device(spec string) (*Volume, error) {
 	if damage != nil {
 		why += fmt.Sprintf(", and not all can be looked at (%v)", damage)
 	}
-	return nil, &NotInPointError{spec, joinNonEmpty("; ", why, leftOut(g.o.Missing))}
+	return nil, &NotInPointError{What: spec, Why: joinNonEmpty("; ", why, leftOut(g.o.Missing))}
 }
 
 // is tells whether v bears that tag. What holds others (LVM, LUKS) is not meant by a
@@ -99,7 +99,7 @@ func (g *Guest) byPath(dev string) (*Volume, error) {
 	}
 	for _, m := range g.o.Missing {
 		if disk, _ := diskOf(name, []string{m.Name}); disk != "" {
-			return nil, &NotInPointError{dev, leftOut([]Missing{m})}
+			return nil, &NotInPointError{What: dev, Why: leftOut([]Missing{m})}
 		}
 	}
 	var names []string

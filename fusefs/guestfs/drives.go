@@ -152,14 +152,14 @@ func (g *Guest) partition(id []byte) (*Volume, error) {
 		uuid := guid(id[len(gptDevice):])
 		is = func(v *Volume) bool { return v.Scheme == part.GPT && strings.EqualFold(v.Partition.UUID, uuid) }
 	default:
-		return nil, &NotInPointError{describeDevice(id), "it is none of the machine's disks"}
+		return nil, &NotInPointError{What: describeDevice(id), Why: "it is none of the machine's disks"}
 	}
 	for _, v := range g.Volumes() {
 		if v.Partition != nil && is(v) {
 			return g.content(v).shownBy(), nil
 		}
 	}
-	return nil, &NotInPointError{describeDevice(id), joinNonEmpty("; ", "no volume on its disks is that one", leftOut(g.o.Missing))}
+	return nil, &NotInPointError{What: describeDevice(id), Why: joinNonEmpty("; ", "no volume on its disks is that one", leftOut(g.o.Missing))}
 }
 
 // content is what lies on a volume, where that is one volume of its own: what was
@@ -236,16 +236,16 @@ func (w *View) windowsPath(name string) (string, error) {
 	case w.mounts[w.drive(letter)] != nil:
 		return w.drive(letter) + rest, nil
 	case w.noDrives != nil:
-		return "", &NotInPointError{bare[:2], fmt.Sprintf("which volume has that letter is not known (%v); name the volume instead", w.noDrives)}
+		return "", &NotInPointError{What: bare[:2], Why: fmt.Sprintf("which volume has that letter is not known (%v); name the volume instead", w.noDrives)}
 	}
-	return "", &NotInPointError{bare[:2], "the guest has no drive of that letter; it has " + strings.Join(w.Drives(), ", ")}
+	return "", &NotInPointError{What: bare[:2], Why: "the guest has no drive of that letter; it has " + strings.Join(w.Drives(), ", ")}
 }
 
 // volumePath is windowsPath of what begins with the name of a volume.
 func (w *View) volumePath(volume, rest string) (string, error) {
 	m := w.mounts["/"+volume]
 	if m == nil {
-		return "", &NotInPointError{volume, "the registry does not say which volume that is"}
+		return "", &NotInPointError{What: volume, Why: "the registry does not say which volume that is"}
 	}
 	if v, err := m.find(); err == nil && v == w.root {
 		return "/" + rest, nil

@@ -13,6 +13,9 @@ import (
 type NotInPointError struct {
 	What string // the path, or the device by the guest's name for it
 	Why  string // "vdb was left out: it is on NFS"
+
+	// Remote: it lies on another machine, so that no point of this one ever holds it.
+	Remote bool
 }
 
 func (e *NotInPointError) Error() string {
@@ -52,6 +55,12 @@ func (e *AbsentError) Unwrap() error { return fs.ErrNotExist }
 // by not being there: what is behind it is unknown, not missing.
 func IsUnreachable(err error) bool {
 	return errors.As(err, new(*NotInPointError)) || errors.As(err, new(*UnreadableError))
+}
+
+// IsRemote tells whether err says that something lies on another machine.
+func IsRemote(err error) bool {
+	var gone *NotInPointError
+	return errors.As(err, &gone) && gone.Remote
 }
 
 // leftOut is what to say where something is missing while disks were left out.

@@ -104,7 +104,7 @@ func (g *Guest) Volume(name string) (*Volume, error) {
 	}
 	for _, m := range g.o.Missing {
 		if disk, _ := diskOf(name, []string{m.Name}); disk != "" {
-			return nil, &NotInPointError{name, leftOut([]Missing{m})}
+			return nil, &NotInPointError{What: name, Why: leftOut([]Missing{m})}
 		}
 	}
 	if err := g.mayLieLocked(name); err != nil {

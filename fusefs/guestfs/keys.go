@@ -3,6 +3,7 @@ package guestfs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -35,6 +36,21 @@ func (k *Keys) Add(secret []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.secrets = append(k.secrets, slices.Clone(secret))
+}
+
+// Found are the keys of volumes that some keys opened so far, without passphrases and key files:
+// they open these volumes at other points too, and cost nothing to try. nil where there are none.
+func Found(some ...*Keys) *Keys {
+	all := NewKeys()
+	for _, k := range some {
+		k.mu.Lock()
+		maps.Copy(all.found, k.found)
+		k.mu.Unlock()
+	}
+	if len(all.found) == 0 {
+		return nil
+	}
+	return all
 }
 
 // String and GoString keep secrets out of texts.

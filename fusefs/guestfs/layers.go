@@ -108,7 +108,7 @@ func (l *layers) putArray(a *mdraid.Array) {
 	volumes := []*Volume{{Name: name, r: a}}
 	switch {
 	case errors.Is(a.Err, raid.ErrTooFew):
-		volumes[0].err = &NotInPointError{"array " + name, joinNonEmpty("; ", a.Err.Error(), leftOut(l.g.o.Missing))}
+		volumes[0].err = &NotInPointError{What: "array " + name, Why: joinNonEmpty("; ", a.Err.Error(), leftOut(l.g.o.Missing))}
 	case a.Err != nil:
 		volumes[0].err = &UnreadableError{Volume: name, Why: a.Err.Error(), Advice: adviceMD}
 	default:
@@ -173,7 +173,7 @@ func (l *layers) putGroup(group lvm.Group) {
 		kind := (*lvm.KindError)(nil)
 		switch {
 		case errors.As(lv.Err, &lacks):
-			v.err = &NotInPointError{"volume " + v.Name, joinNonEmpty("; ", lv.Err.Error(), leftOut(g.o.Missing))}
+			v.err = &NotInPointError{What: "volume " + v.Name, Why: joinNonEmpty("; ", lv.Err.Error(), leftOut(g.o.Missing))}
 		case errors.As(lv.Err, &kind):
 			v.err = &UnreadableError{Volume: v.Name, Why: fmt.Sprintf("it is a logical volume of kind %s", kind.Kind), Advice: adviceDisk}
 		}

@@ -156,6 +156,15 @@ func (p Place) mode() (uint32, error) {
 	return a.Mode & typeMask, err
 }
 
+// Beside is what has another name in the folder of p; links are not followed.
+func (p Place) Beside(name string) (Place, error) {
+	dir, err := p.view.steps(path.Dir(p.Path), true)
+	if err != nil {
+		return Place{}, err
+	}
+	return dir.child(name)
+}
+
 // Name is the last name of the path, "/" for the root; or what it was Called.
 func (p Place) Name() string {
 	if p.Called != "" {
@@ -237,7 +246,7 @@ func (p Place) Children() iter.Seq2[Child, error] {
 			return
 		}
 		for e, err := range fs.ReadDir(p.Ino) {
-			c := Child{e.Name, e.Type, Place{Volume: p.Volume, Ino: e.Ino, Path: path.Join(p.Path, e.Name), view: p.view}}
+			c := Child{e.Name, e.Type, Place{Volume: p.Volume, Ino: e.Ino, Path: path.Join(p.Path, e.Name), view: p.view, mount: p.mount}}
 			if p.view.mounts[c.at.Path] != nil && err == nil {
 				if m, _, err := p.view.mounted(c.at.Path); m != nil || err != nil {
 					c.at.Ino = 0

@@ -67,7 +67,7 @@ func (g *Guest) findRoot() (*View, error) {
 	if err := g.mayLieLocked("the guest's root"); err != nil {
 		return nil, err
 	}
-	return nil, &NotInPointError{"the guest's root", joinNonEmpty("; ", "no volume holds /etc/fstab or Windows",
+	return nil, &NotInPointError{What: "the guest's root", Why: joinNonEmpty("; ", "no volume holds /etc/fstab or Windows",
 		strings.Join(why, "; "), leftOut(g.o.Missing))}
 }
 

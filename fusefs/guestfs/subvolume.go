@@ -41,7 +41,7 @@ func mountRoot(f tree.FileSystem, options []string) (uint64, error) {
 		return 0, err
 	}
 	if path != "" || id != 0 {
-		return 0, &NotInPointError{"subvolume " + cmp.Or(path, strconv.FormatUint(id, 10)), "its file system has none of that name"}
+		return 0, &NotInPointError{What: "subvolume " + cmp.Or(path, strconv.FormatUint(id, 10)), Why: "its file system has none of that name"}
 	}
 	return f.Root(), nil
 }

@@ -35,7 +35,19 @@ type Place struct {
 	Path   string // in the view, absolute, without links
 	Called string // the name of the link that led here, if it was one; what is made of it is called so
 	view   *View
+	mount  string // the path at which the volume is mounted; "" where the view begins
 }
+
+// Folder tells the folders of a view apart, as a key of maps: no two places in a sound guest
+// have the same. A volume that is mounted twice has its folders twice.
+type Folder struct {
+	volume *Volume
+	ino    uint64
+	mount  string
+}
+
+// Folder is the place as a folder of its view.
+func (p Place) Folder() Folder { return Folder{p.Volume, p.Ino, p.mount} }
 
 // Root is the view's top folder.
 func (w *View) Root() (Place, error) {
@@ -62,7 +74,11 @@ func (w *View) top(v *Volume, m *mount, at string) (Place, error) {
 	if m != nil {
 		ino, err = mountRoot(fs, m.options)
 	}
-	return Place{Volume: v, Ino: ino, Path: at, view: w}, err
+	p := Place{Volume: v, Ino: ino, Path: at, view: w}
+	if m != nil {
+		p.mount = at
+	}
+	return p, err
 }
 
 // mounted returns what is mounted at that path: nil where nothing is.
@@ -77,7 +93,7 @@ func (w *View) mounted(at string) (*mount, *Volume, error) {
 	}
 	var gone *NotInPointError
 	if errors.As(err, &gone) {
-		return m, nil, &NotInPointError{w.shownAs(at) + " (" + m.device + ")", gone.Why}
+		return m, nil, &NotInPointError{What: w.shownAs(at) + " (" + m.device + ")", Why: gone.Why, Remote: gone.Remote}
 	}
 	if err != nil {
 		return m, nil, err
@@ -100,7 +116,7 @@ func (p Place) child(name string) (Place, error) {
 		return Place{}, err
 	}
 	ino, err := fs.Lookup(p.Ino, name)
-	return Place{Volume: p.Volume, Ino: ino, Path: at, view: p.view}, err
+	return Place{Volume: p.Volume, Ino: ino, Path: at, view: p.view, mount: p.mount}, err
 }
 
 // addMounts keeps what fstab says, but for the root itself. A device is looked for
@@ -113,7 +129,7 @@ func (w *View) addMounts(g *Guest, entries []fstabEntry) {
 		}
 		w.mounts[e.dir] = &mount{e, sync.OnceValues(func() (*Volume, error) {
 			if e.remote() {
-				return nil, &NotInPointError{e.device, "it lies on another machine (" + e.kind + ")"}
+				return nil, &NotInPointError{What: e.device, Why: "it lies on another machine (" + e.kind + ")", Remote: true}
 			}
 			v, err := g.device(e.device)
 			if err != nil {

@@ -3,7 +3,9 @@ package guestfs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -52,6 +54,85 @@ func TestAWalkOfAHostileTreeEnds(t *testing.T) {
 	})
 	if err != nil || good != 3+60 || faults != 60+3 {
 		t.Errorf("%d visited, %d faults, %v", good, faults, err)
+	}
+}
+
+// TestWhatIsMountedTwiceIsWalkedTwice since a guest that mounts the whole of its btrfs beside a subvolume is sound.
+func TestWhatIsMountedTwiceIsWalkedTwice(t *testing.T) {
+	t.Parallel()
+	fstab := "UUID=" + rootUUID + " / ext4 d\nUUID=" + varUUID + " /var ext4 d\nUUID=" + varUUID + " /mnt ext4 d\nUUID=" + rootUUID + " /boot ext4 d\n"
+	for i := range 40 {
+		fstab += fmt.Sprintf("UUID=%s /many/%d ext4 d\n", varUUID, i)
+	}
+	m, trees := linux(fstab)
+	for i := range 40 {
+		trees["root"].At(fmt.Sprintf("many/%d", i))
+	}
+	seen, refused := map[string]int{}, 0
+	top, err := m.root(t).Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = top.Walk(t.Context(), func(p Place, a tree.Attr, err error) error {
+		var shut *UnreadableError
+		if errors.As(err, &shut) {
+			refused++
+		} else if err != nil {
+			t.Errorf("%s: %v", p.Path, err)
+		}
+		seen[p.Path]++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"/which", "/var/log/syslog", "/mnt/log/syslog", "/boot/etc/fstab", "/etc/fstab"} {
+		if seen[p] != 1 {
+			t.Errorf("%s was visited %d times", p, seen[p])
+		}
+	}
+	if refused != 42-maxTwice {
+		t.Errorf("of 42 places of one volume %d were refused", refused)
+	}
+}
+
+// TestAWalkVisitsALargeFolderInTheOrderOfItsNames whatever the order in which it reads.
+func TestAWalkVisitsALargeFolderInTheOrderOfItsNames(t *testing.T) {
+	t.Parallel()
+	f := treetest.New("ext4")
+	var want []string
+	for i := range 60_000 { // more than is read ahead
+		f.File(fmt.Sprintf("many/%d", i), "")
+	}
+	n := f.At("many")
+	slices.SortFunc(n.Entries, func(a, b tree.Entry) int { return strings.Compare(a.Name[len(a.Name)/2:], b.Name[len(b.Name)/2:]) })
+	for _, e := range n.Entries {
+		want = append(want, "/many/"+e.Name)
+	}
+	w := &View{root: &Volume{fs: f, kept: true, signature: &signature{}}}
+	top, err := w.Resolve("many")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = top.Walk(t.Context(), func(p Place, a tree.Attr, err error) error {
+		if a.Ino != p.Ino || err != nil {
+			t.Fatalf("%s: inode %d is told as %d, %v", p.Path, p.Ino, a.Ino, err)
+		}
+		got = append(got, p.Path)
+		return nil
+	})
+	if err != nil || !slices.Equal(got[1:], want) {
+		t.Errorf("%d visited, %v", len(got), err)
+	}
+	few := 0
+	if err := top.Walk(t.Context(), func(Place, tree.Attr, error) error {
+		if few++; few == 3 {
+			return fs.SkipAll
+		}
+		return nil
+	}); err != nil || few != 3 {
+		t.Errorf("%d visited, %v", few, err)
 	}
 }
 

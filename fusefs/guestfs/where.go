@@ -2,8 +2,10 @@ package guestfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs/bitlocker"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/luks"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/lvm"
 )
@@ -15,7 +17,8 @@ type Span struct {
 	Off, Len int64 // bytes
 
 	// How names what is done to the bytes before they are the volume's: "" nothing. Two
-	// spans with the same bytes give the same if How is the same.
+	// spans with the same bytes give the same if How is the same. One of no bytes stands for
+	// zeros, and How for how many.
 	How string
 }
 
@@ -72,6 +75,24 @@ func where(r io.ReaderAt, off, n int64, how string, depth int, add func(Span) er
 	case *luks.Volume:
 		below, at, length, key := r.Below(off, n)
 		return where(below, at, length, how+key, depth+1, add)
+	case *bitlocker.Volume:
+		for n > 0 {
+			below, at, length, run, key, ok := r.Below(off, n)
+			switch {
+			case !ok:
+				return errNotKnown
+			case below == nil:
+				if err := add(Span{How: fmt.Sprintf("%s%d zeros;", how, run)}); err != nil {
+					return err
+				}
+			default:
+				if err := where(below, at, length, how+key, depth+1, add); err != nil {
+					return err
+				}
+			}
+			off, n = off+run, n-run
+		}
+		return nil
 	case *lvm.Volume:
 		for n > 0 {
 			below, at, run, ok := r.Below(off)

@@ -15,6 +15,7 @@ type Volume struct {
 	c        sectorCipher
 	sector   int64
 	segments []segment
+	key      string    // names key and cipher, and tells neither
 	free     sync.Pool // *[]byte of window bytes
 }
 
@@ -50,7 +51,7 @@ func (h *Header) Open(k MasterKey) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Volume{r: h.r, c: c, sector: h.sector, segments: h.segments(),
+	return &Volume{r: h.r, c: c, sector: h.sector, segments: h.segments(), key: nameKey(h.method, h.sector, key),
 		free: sync.Pool{New: func() any { b := make([]byte, window); return &b }}}, nil
 }
 
@@ -88,13 +89,18 @@ func (h *Header) segments() []segment {
 // Size is that of the plain content, in bytes.
 func (v *Volume) Size() int64 { return v.segments[len(v.segments)-1].off }
 
+// segment is the number of the one that holds a byte.
+func (v *Volume) segment(off int64) int {
+	return sort.Search(len(v.segments), func(i int) bool { return v.segments[i].off > off }) - 1
+}
+
 // ReadAt reads as io.ReaderAt does.
 func (v *Volume) ReadAt(p []byte, off int64) (done int, err error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read at offset %d", off)
 	}
 	for done < len(p) {
-		i := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].off > off }) - 1
+		i := v.segment(off)
 		s := v.segments[i]
 		if s.kind == ended {
 			return done, io.EOF

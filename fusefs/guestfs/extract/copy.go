@@ -27,7 +27,7 @@ func Copy(ctx context.Context, places []guestfs.Place, target string, o Options)
 	if err != nil {
 		return r, fmt.Errorf("open the target: %w", err)
 	}
-	c := &copier{ctx: ctx, o: o, r: &r, top: root, links: map[inode]string{}, seen: map[inode]bool{}, root: os.Geteuid() == 0}
+	c := &copier{ctx: ctx, o: o, r: &r, top: root, links: map[inode]string{}, root: os.Geteuid() == 0}
 	dir, err := newFolder(root, "")
 	if err != nil {
 		return r, err
@@ -40,6 +40,7 @@ func Copy(ctx context.Context, places []guestfs.Place, target string, o Options)
 				as = "."
 			}
 		}
+		c.seen = map[guestfs.Folder]bool{} // one place may lie in another
 		if err := c.place(dir, as, p); err != nil {
 			return r, err
 		}
@@ -84,8 +85,8 @@ type copier struct {
 	o     Options
 	r     *Result
 	top   *os.Root
-	links map[inode]string // files of several names that were copied: the first path, from top
-	seen  map[inode]bool   // folders
+	links map[inode]string        // files of several names that were copied: the first path, from top
+	seen  map[guestfs.Folder]bool // of the place that is copied
 	depth int
 	root  bool
 }
@@ -166,7 +167,7 @@ func (c *copier) named(dir *folder, name string, p guestfs.Place, a tree.Attr, d
 }
 
 func (c *copier) folder(dir *folder, name string, p guestfs.Place, a tree.Attr) error {
-	id := inode{p.Volume, p.Ino}
+	id := p.Folder()
 	if c.seen[id] || c.depth >= maxDepth || len(c.seen) >= maxFolders {
 		return &tree.CorruptError{What: "folder " + p.Path, Why: "it lies in several folders, in itself, or too deep", At: -1}
 	}

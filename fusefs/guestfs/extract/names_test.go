@@ -215,3 +215,17 @@ func TestANameInAZipLeadsNowhereOnWindows(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlaceThatLiesInAnotherIsCopiedWithBoth(t *testing.T) {
+	t.Parallel()
+	to := t.TempDir()
+	r, err := Copy(t.Context(), places(t, sample(), "/home", "/home/ann/bin"), to, Options{})
+	if err != nil || r.Damaged {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, name := range []string{"/home/ann/bin/tool", "/bin/tool"} {
+		if b, err := os.ReadFile(to + name); err != nil || string(b) != "#!/bin/sh\n" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}

@@ -42,12 +42,12 @@ func nameKey(d segment, key []byte) string {
 }
 
 // Below says in which reader a part of the plain content lies encrypted, and where: whole
-// sectors, which may be more than the part. how names what decrypts them there: the key,
-// and the number of the first sector.
+// sectors, which may be more than the part. how names what decrypts them there, and what
+// the part is of them: the key, the number of the first sector, and where in it the part begins.
 func (v *Volume) Below(off, n int64) (r io.ReaderAt, at, length int64, how string) {
 	from := off - off%v.data.sector
 	to := min((off+n+v.data.sector-1)/v.data.sector*v.data.sector, v.data.len)
-	return v.r, v.data.off + from, to - from, fmt.Sprintf("%s at %d;", v.key, uint64(from)/sector+v.data.iv)
+	return v.r, v.data.off + from, to - from, fmt.Sprintf("%s at %d+%d;", v.key, uint64(from)/sector+v.data.iv, off-from)
 }
 
 // Size is that of the plain content, in bytes.
