@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,7 +30,15 @@ func TestTheExampleOfNotificationsIsRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, ok := c.Notifications.(*notify.Config)
-	if !ok || len(n.Webhooks) != 1 || n.Heartbeat == (notify.Heartbeat{}) {
+	if !ok || len(n.Webhooks) != 2 || n.Heartbeat == (notify.Heartbeat{}) {
 		t.Errorf("%+v", c.Notifications)
+	}
+	for _, of := range []any{notify.Config{}, notify.Webhook{}, notify.Mail{}, notify.Heartbeat{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
+			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if !regexp.MustCompile(`(?m)\b` + key + `: `).MatchString(strings.ReplaceAll(section, ":\n", ": \n")) {
+				t.Errorf("the key %s is not shown", key)
+			}
+		}
 	}
 }

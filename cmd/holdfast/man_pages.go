@@ -89,7 +89,7 @@ it keeps, is not said here but by policies, which lie in the vault: see "holdfas
 
 Sizes are written 512MiB, 20GiB; times 30s, 1m, 90d; schedules as in policies: daily at 02:30, weekly on sunday at 03:00, never.
 
-A change of state, run, group, group-role, listen, memory, restore-folders or log.format counts after a restart only; "holdfast daemon --restart-when-idle" waits for its moment.`)
+vaults, jobs (without read-depth), mount and log.level count when the daemon is reloaded, the rest after a restart only, as its log says; "holdfast daemon --restart-when-idle" waits for its moment.`)
 	p.section("EXAMPLE WITH EVERY KEY")
 	p.text("What is commented out and has a value is what is usual, or an example.")
 	p.lines(example)

@@ -150,6 +150,11 @@ func TestTheExampleIsRight(t *testing.T) {
 	}
 }
 
+// secrets are files that notifications name.
+type secrets []string
+
+func (s secrets) Secrets() []string { return s }
+
 func TestWhatIsNotThereIsDoubted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -166,6 +171,13 @@ func TestWhatIsNotThereIsDoubted(t *testing.T) {
 	}
 	if strings.Count(got, "\n") != 4 {
 		t.Errorf("more is told:\n%s", got)
+	}
+	c.RestoreFolders, c.Notifications = []string{dir + "/restored"}, secrets{dir + "/slack.url", open}
+	got = strings.Join(c.Look(func(string) string { return "" }), "\n")
+	for _, want := range []string{"restored: no such file", "slack.url: no such file", "notifications: " + open + ": others may read it"} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
 	}
 	c.Mount.At = open + "/mount"
 	if got := strings.Join(c.Look(func(string) string { return "" }), "\n"); !strings.Contains(got, open+"/mount: ") {

@@ -43,6 +43,14 @@ func (c *Config) Look(getenv func(string) string) (doubts []string) {
 	if c.Listen.TCP != "" {
 		doubt(c.Listen.Certificate, certificate(c.Listen.Certificate, c.Listen.Key, time.Now()))
 	}
+	for _, folder := range c.RestoreFolders {
+		doubt(folder, there(folder))
+	}
+	if n, ok := c.Notifications.(interface{ Secrets() []string }); ok {
+		for _, f := range n.Secrets() {
+			doubt("notifications", secret(f))
+		}
+	}
 	if c.Mount.At != "" {
 		doubt(c.Mount.At, makeable(c.Mount.At))
 	}

@@ -79,6 +79,18 @@ func (c *Config) IsZero() bool {
 	return len(c.Webhooks) == 0 && c.Mail == nil && c.Heartbeat == Heartbeat{}
 }
 
+// Secrets are the files that hold what nobody else may read: URLs, tokens, a password.
+func (c *Config) Secrets() (files []string) {
+	for _, w := range c.Webhooks {
+		files = append(files, w.URLFile, w.TokenFile)
+	}
+	if c.Mail != nil {
+		files = append(files, c.Mail.PasswordFile)
+	}
+	files = append(files, c.Heartbeat.URLFile)
+	return slices.DeleteFunc(files, func(f string) bool { return f == "" })
+}
+
 // Check returns what is wrong with the configuration, as joined [*KeyError]s. It reads no files.
 func (c *Config) Check() error {
 	var wrong []error
