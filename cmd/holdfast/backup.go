@@ -262,7 +262,7 @@ func reportBackup(k *console, b api.Backup, json bool) error {
 		return k.json(b)
 	}
 	if b.Healed > 0 {
-		k.printf("healed %d damaged pieces of the vault: points that name them can be read there again\n", b.Healed)
+		k.printf("healed %s of the vault: points that name what was damaged can be read there again\n", count(b.Healed, "damaged piece"))
 	}
 	p, took := b.Point, time.Duration(b.Seconds*float64(time.Second))
 	for _, d := range b.Skipped {

@@ -77,8 +77,8 @@ func salvageVault(ctx context.Context, k *console, o vaultSalvage) error {
 		showSalvage(k, found, o.out)
 	}
 	if err == nil && report.LostAny() {
-		return service.Hinted(&damagedError{fmt.Sprintf("not everything of vault %s could be saved: %d points are harmed, %d files could not be used",
-			o.from, len(found.Harmed), len(found.Lost))}, "keep the broken vault: `holdfast restore --skip-damaged` takes out of it what harmed points still hold")
+		return service.Hinted(&damagedError{fmt.Sprintf("not everything of vault %s could be saved: %s harmed, %s unusable",
+			o.from, count(len(found.Harmed), "point"), count(len(found.Lost), "file"))}, "keep the broken vault: `holdfast restore --skip-damaged` takes out of it what harmed points still hold")
 	}
 	return err
 }

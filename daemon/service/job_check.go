@@ -57,7 +57,7 @@ func (s *Service) check(ctx context.Context, r *jobs.Report, q api.JobRequest) (
 	case report.Harmed():
 		return found, &Damaged{fmt.Sprintf("vault %s is damaged: %s", known.Path, faults)}
 	default:
-		r.Warn(fmt.Sprintf("vault %s has %s that harm no recovery point", known.Path, faults))
+		r.Warn(fmt.Sprintf("vault %s has %s, and no recovery point is harmed", known.Path, faults))
 	}
 	return found, nil
 }
