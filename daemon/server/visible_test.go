@@ -129,6 +129,7 @@ func TestAJobThatConcernsMoreThanItsMachineTakesMoreThanAGrantForIt(t *testing.T
 		`"kind":"prune","machine":"web1"`:                               false,
 		`"kind":"prune","prune":{"machines":["web1"]}`:                  true,
 		`"kind":"prune","prune":{"machines":["web1","web2"]}`:           false,
+		`"kind":"prune","machine":"db1","prune":{"machines":["web1"]}`:  false,
 		`"kind":"empty-trash"`:                                          false,
 		`"kind":"empty-trash","machine":"web1"`:                         false,
 		`"kind":"empty-trash","empty_trash":{"points":[` + point + `]}`: true,
