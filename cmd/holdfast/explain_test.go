@@ -113,3 +113,14 @@ func TestWhatWasInterruptedSaysWhatIsLeft(t *testing.T) {
 		t.Error("what was done before it was interrupted is done")
 	}
 }
+
+func TestARowOfATableStaysOneRow(t *testing.T) {
+	var out bytes.Buffer
+	k := &console{out: &out}
+	if err := k.table([][]string{{"WHO", "WHY"}, {"bert", "open /x\n2026-11-23T13:00:00Z  root  grant\tdone: no such file"}}); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], "bert") {
+		t.Errorf("a name made lines up:\n%s", out.String())
+	}
+}

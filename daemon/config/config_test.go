@@ -2,8 +2,14 @@ package config
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -217,4 +223,44 @@ func FuzzAConfigurationIsReadOrRefused(f *testing.F) {
 			v.Sweep.Schedule(v.Timezone).Next(time.Now())
 		}
 	})
+}
+
+func TestACertificateThatEndsIsDoubted(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		left time.Duration
+		mode os.FileMode
+		want string
+	}{
+		{-time.Hour, 0o600, "it expired on "}, {24 * time.Hour, 0o600, "it expires on "}, {365 * 24 * time.Hour, 0o644, "everybody may read its key"}, {365 * 24 * time.Hour, 0o600, ""},
+	} {
+		dir := t.TempDir()
+		cert, key := filepath.Join(dir, "c"), filepath.Join(dir, "k")
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(row.left)}
+		der, err := x509.CreateCertificate(rand.Reader, of, of, &k.PublicKey, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, err := x509.MarshalPKCS8PrivateKey(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+			os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600), os.Chmod(key, row.mode)); err != nil {
+			t.Fatal(err)
+		}
+		c := Config{Listen: Listen{TCP: "0.0.0.0:1", Certificate: cert, Key: key}}
+		got := strings.Join(c.Look(func(string) string { return "" }), "\n")
+		if row.want == "" && got != "" || !strings.Contains(got, row.want) {
+			t.Errorf("of one that lasts %v, with a key of mode %v: %q", row.left, row.mode, got)
+		}
+	}
+	c := Config{Listen: Listen{TCP: "0.0.0.0:1", Certificate: "/none/c", Key: "/none/k"}}
+	if got := strings.Join(c.Look(func(string) string { return "" }), "\n"); !strings.Contains(got, "/none/c: no such file") {
+		t.Errorf("of none: %q", got)
+	}
 }

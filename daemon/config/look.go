@@ -137,10 +137,11 @@ func secret(path string) error {
 
 // certificate tells whether a certificate can be used with its key, and for how long.
 func certificate(cert, key string, now time.Time) error {
-	for _, f := range []string{cert, key} {
-		if err := there(f); err != nil {
-			return fmt.Errorf("%s: %w", f, err)
-		}
+	if err := there(cert); err != nil {
+		return err
+	}
+	if err := there(key); err != nil {
+		return fmt.Errorf("its key %s: %w", key, err)
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {

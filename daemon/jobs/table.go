@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -59,6 +60,7 @@ type Options struct {
 // Spec is a job to start.
 type Spec struct {
 	Request api.JobRequest
+	Machine string // what the job says that its machine is called; "": as the request names it
 	By      string // who asks
 	Policy  string
 	Due     time.Time // when a schedule wanted it; zero: none did
@@ -205,7 +207,7 @@ func (r *record) interrupt(now time.Time) {
 func (t *Table) Start(s Spec) (api.Job, error) {
 	now := t.o.Clock()
 	j := &job{t: t, spec: s, request: s.Request, changed: make(chan struct{})}
-	j.head = api.Job{Kind: s.Request.Kind, Vault: s.Request.Vault, Machine: s.Request.Machine, State: api.JobQueued, Queued: api.At(now), By: s.By,
+	j.head = api.Job{Kind: s.Request.Kind, Vault: s.Request.Vault, Machine: cmp.Or(s.Machine, s.Request.Machine), State: api.JobQueued, Queued: api.At(now), By: s.By,
 		Policy: s.Policy, Attempt: max(s.Attempt, 1), RetryOf: s.RetryOf, Warnings: []string{}, Notes: []string{}}
 	if !s.Due.IsZero() {
 		due := api.At(s.Due)

@@ -68,6 +68,13 @@ type jobQueryIn struct {
 	Limit   int    `query:"limit" minimum:"0" maximum:"10000" doc:"At most so many, the newest; 0: 100."`
 }
 
+// Resolve refuses paths from those who may name none.
+func (in *jobQueryIn) Resolve(ctx huma.Context) []error {
+	return checkVault(ctx, in.Vault, "query.vault")
+}
+
+var _ huma.Resolver = (*jobQueryIn)(nil)
+
 func (in *jobQueryIn) query() (api.JobQuery, error) {
 	q := api.JobQuery{Vault: in.Vault, Machine: in.Machine, Kind: in.Kind, State: in.State, Limit: in.Limit}
 	if in.Since != "" {

@@ -119,7 +119,7 @@ func jobNeeds(r *api.JobRequest) []need {
 			return onMachine(what, r.Vault, &r.Machine)
 		}
 	case api.JobPrune:
-		if r.Prune != nil && len(r.Prune.Machines) > 0 {
+		if r.Prune != nil && len(r.Prune.Machines) > 0 && r.Machine == "" { // else that one is pruned, too
 			var list []need
 			for i := range r.Prune.Machines {
 				list = append(list, need{what: what, vault: r.Vault, machine: &r.Prune.Machines[i]})

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/daemon/access"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -103,6 +105,9 @@ func policiesFor(c *call, list []api.Policy) []api.Policy {
 			}
 		}
 		list[i].Machines = seen
+		list[i].Globs = slices.DeleteFunc(slices.Clone(list[i].Globs), func(glob string) bool {
+			return !strings.ContainsAny(glob, `*?[\`) && !c.who.May(access.See, glob) // it is a name
+		})
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -53,6 +54,26 @@ func TestListsHoldWhatTheCallerMaySeeAndNoMore(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAPolicyNamesNoMachineThatTheCallerMayNotSee(t *testing.T) {
+	t.Parallel()
+	st := newSite(t, nil)
+	st.c.Operations = payroll{st.fake}
+	for globs, want := range map[string]string{"*": "web* payroll db?", "web*": "web* db?", "p*": "web* payroll db?"} {
+		if got := strings.Join(get[[]api.Policy](t, st, st.secret(t, "viewer", globs), "/vaults/main/policies")[0].Globs, " "); got != want {
+			t.Errorf("a viewer of %s sees that a policy is for %s, not %s", globs, got, want)
+		}
+	}
+}
+
+// payroll has a policy that names a machine.
+type payroll struct{ *fake }
+
+func (payroll) Policies(context.Context, string) ([]api.Policy, error) {
+	p := examplePolicy
+	p.Globs = []string{"web*", "payroll", "db?"}
+	return []api.Policy{p}, nil
 }
 
 func TestAStatusIsOfWhatTheCallerMaySee(t *testing.T) {
@@ -129,6 +150,7 @@ func TestAJobThatConcernsMoreThanItsMachineTakesMoreThanAGrantForIt(t *testing.T
 		`"kind":"prune","machine":"web1"`:                               false,
 		`"kind":"prune","prune":{"machines":["web1"]}`:                  true,
 		`"kind":"prune","prune":{"machines":["web1","web2"]}`:           false,
+		`"kind":"prune","machine":"db1","prune":{"machines":["web1"]}`:  false,
 		`"kind":"empty-trash"`:                                          false,
 		`"kind":"empty-trash","machine":"web1"`:                         false,
 		`"kind":"empty-trash","empty_trash":{"points":[` + point + `]}`: true,

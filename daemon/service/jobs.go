@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"regexp"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -70,10 +71,26 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (j api.J
 	kept := q // what is handed over is the body's alone
 	kept.HandOver(nil)
 	return s.jobs.Start(jobs.Spec{
-		Request: kept, Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone, Patience: patience,
+		Request: kept, Machine: s.called(ctx, q), Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone, Patience: patience,
 		Do: func(ctx context.Context, r *jobs.Report) (any, error) { return do(ctx, r, q) },
 	})
 }
+
+// called is what a machine that a request names by its id is called, so that a job tells it to who reads it, and to
+// grants, which go by names; "" where that is not known.
+func (s *Service) called(ctx context.Context, q api.JobRequest) (name string) {
+	if !machineID.MatchString(q.Machine) {
+		return ""
+	}
+	s.vaults.Read(ctx, q.Vault, func(v *blockstore.Vault) error { // where it cannot be read, the job says so
+		m, err := v.Machine(ctx, q.Machine)
+		name = m.Name
+		return err
+	})
+	return name
+}
+
+var machineID = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // patienceOf is how long a job may wait for its turn, as its table wants it.
 func patienceOf(seconds *int64) time.Duration {
@@ -195,6 +212,9 @@ func (s *Service) RetryJob(ctx context.Context, id string) (api.Job, error) {
 	}
 	if q.TakesHanded() {
 		return api.Job{}, Hinted(invalidf("job %s read images that %s had opened, and they are closed", id, old.By), "whoever may read them starts it again with `holdfast backup`")
+	}
+	if now := s.called(ctx, q); now != "" && now != old.Machine { // whoever may retry the job may nothing with that
+		return api.Job{}, invalidf("the machine of job %s is not called %s any more: start another job", id, old.Machine)
 	}
 	return s.StartAs(ctx, q, How{By: callerName(ctx), Policy: old.Policy, Attempt: old.Attempt + 1, RetryOf: id})
 }

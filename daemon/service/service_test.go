@@ -260,3 +260,31 @@ func TestACancelledBackupSaysWhatItLeaves(t *testing.T) {
 		t.Errorf("after %v", took)
 	}
 }
+
+func TestAJobCallsItsMachineByNameAndIsNotRetriedUnderAnother(t *testing.T) {
+	y := newYard(t)
+	y.backup()
+	machines, err := y.Machines(t.Context(), "")
+	if err != nil || len(machines) != 1 {
+		t.Fatal(machines, err)
+	}
+	q := api.JobRequest{Kind: api.JobCatalogue, Machine: machines[0].ID, Catalogue: &api.CatalogueOptions{Points: []string{"p0000000000000000"}}}
+	j := y.run(q, nil)
+	if j.Machine != machines[0].Name || j.State != api.JobFailed {
+		t.Fatalf("the job is of %s, not %s: %s %v", j.Machine, machines[0].Name, j.State, j.Error)
+	}
+	again, err := y.RetryJob(t.Context(), j.ID)
+	if err != nil || again.Machine != j.Machine {
+		t.Fatalf("retried it is of %s: %v", again.Machine, err)
+	}
+	if err := y.Follow(t.Context(), again.ID, func(api.JobEvent) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := y.RenameMachine(t.Context(), "", j.Machine, "other"); err != nil {
+		t.Fatal(err)
+	}
+	var invalid *service.Invalid
+	if _, err := y.RetryJob(t.Context(), j.ID); !errors.As(err, &invalid) {
+		t.Errorf("it was started for a machine that is called otherwise by now: %v", err)
+	}
+}
