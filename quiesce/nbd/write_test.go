@@ -12,17 +12,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // serveWith starts a server that listens on the socket it is to be given, and waits for it.
 func serveWith(t *testing.T, name string, args func(socket string) []string) string {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(name + " is not installed")
-	}
+	needs.Tools(t, name)
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command(name, args(socket)...)
 	cmd.Stderr = os.Stderr

@@ -11,12 +11,13 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // made is an image that mkfs.btrfs fills by itself, without a kernel.
 func made(t testing.TB, options ...string) []byte {
 	t.Helper()
-	treetest.Need(t, "mkfs.btrfs")
+	needs.Tools(t, "mkfs.btrfs")
 	root := treetest.Scratch(t)
 	p := fill(t, root, 4)
 	p.must(os.MkdirAll(p.path("folder/below"), 0o755))
