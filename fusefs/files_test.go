@@ -93,7 +93,7 @@ func expect(t *testing.T, m, script, want string) {
 }
 
 func TestGuestFilesLookAsTheyDidInTheGuest(t *testing.T) {
-	needs.Root(t, "mount") // who else may have trusted attributes
+	needs.Root(t) // who else may have trusted attributes
 	set := &treetest.Set{}
 	root, srv := guestTrees()
 	m, _ := mount(t, guestVault(set, root, srv), withGuests(quick(), set))
@@ -190,7 +190,7 @@ func TestAbsoluteLinksLeadIntoTheMountWhenAsked(t *testing.T) {
 }
 
 func TestCopiesOfGuestFilesAreWhatTheGuestHad(t *testing.T) {
-	needs.Root(t, "mount")
+	needs.Root(t)
 	for _, tool := range []string{"rsync", "tar", "setfattr"} {
 		needs.Tools(t, tool)
 	}
@@ -218,7 +218,7 @@ func TestCopiesOfGuestFilesAreWhatTheGuestHad(t *testing.T) {
 }
 
 func TestOwnersOfTheGuestHoldForOtherUsersOfTheHost(t *testing.T) {
-	needs.Root(t, "mount")
+	needs.Root(t)
 	needs.Tools(t, "setpriv")
 	set := &treetest.Set{}
 	root, srv := guestTrees()

@@ -184,7 +184,7 @@ func TestAttributesTellSizeHolesTimeAndThatOnlyTheOwnerMayRead(t *testing.T) {
 }
 
 func TestAGroupGetsInAndNobodyElse(t *testing.T) {
-	needs.Root(t, "mount")
+	needs.Root(t)
 	needs.Tools(t, "setpriv")
 	v := newFakeVault()
 	v.add("web", day, holey(1<<20, 1))

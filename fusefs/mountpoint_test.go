@@ -187,7 +187,7 @@ func TestFusermountMountsWhatMount2MayNot(t *testing.T) {
 }
 
 func TestAUserWhoIsNotRootMountsReadsAndUnmounts(t *testing.T) {
-	needs.Root(t, "mount") // to become somebody else
+	needs.Root(t) // to become somebody else
 	needs.Tools(t, "fusermount3")
 	needs.That(t, !otherAllowed("/etc/fuse.conf"), "an /etc/fuse.conf without user_allow_other")
 	if info, err := os.Stat("/dev/fuse"); err != nil || info.Mode()&0o006 != 0o006 {

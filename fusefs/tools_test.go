@@ -115,7 +115,7 @@ func ext4Image(t *testing.T) *fakeDisk {
 }
 
 func TestAGuestsFileSystemMountsThroughALoopDevice(t *testing.T) {
-	needs.Root(t, "mount")
+	needs.Root(t)
 	needs.Tools(t, "losetup")
 	v := newFakeVault()
 	v.add("web", day, ext4Image(t))

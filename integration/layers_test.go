@@ -109,7 +109,7 @@ var arrows = map[string][]string{
 		"blockstore", "blockstore/content", "blockstore/pack", "daemon/api"},
 	"integration/bench/slowfs":  {},
 	"integration/bench/memfs":   {},
-	"integration/guest":         {"integration/guest/journal"},
+	"integration/guest":         {"integration/guest/journal", "integration/needs"},
 	"integration/guest/journal": {},
 	"integration/guest/writer":  {"integration/guest/journal"},
 	"integration/power":         {},

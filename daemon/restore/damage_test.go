@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // damagedDisk has all its blocks, and cannot read some of them.
@@ -39,7 +40,7 @@ func TestADamagedBlockStopsTheRestoreWithItsAddress(t *testing.T) {
 
 func TestSkippedDamageBecomesZerosAndIsListed(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	d := damagedDisk(0, 1, 15, 16, 17, 40, 80) // across a window; the last one is short
 	want := []span{{0, 2 * 65536}, {15 * 65536, 18 * 65536}, {40 * 65536, 41 * 65536}, {80 * 65536, d.size}}
 	folder := t.TempDir()

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // Options of Start. The zero value starts a guest with new disks.
@@ -38,7 +40,7 @@ type VM struct {
 func Start(t testing.TB, o Options) *VM {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		Missing(t, err)
+		needs.Missing(t, "%v", err)
 	}
 	files := Get(t)
 	if o.Dir == "" {

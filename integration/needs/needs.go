@@ -3,30 +3,33 @@
 package needs
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"sync"
 	"testing"
 )
 
+// Missing says what the test lacks.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("HOLDFAST_CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 // That needs something that is there or is not.
 func That(t testing.TB, have bool, format string, args ...any) {
 	t.Helper()
-	if have {
-		return
+	if !have {
+		Missing(t, "it needs "+format, args...)
 	}
-	what := "it needs " + fmt.Sprintf(format, args...)
-	if os.Getenv("HOLDFAST_CI") != "" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
-// Root needs the rights of root, for something.
-func Root(t testing.TB, to string) {
+// Root needs the rights of root.
+func Root(t testing.TB) {
 	t.Helper()
-	That(t, os.Geteuid() == 0, "root, to %s", to)
+	That(t, os.Geteuid() == 0, "root")
 }
 
 // Tools needs programs.

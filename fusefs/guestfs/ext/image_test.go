@@ -31,7 +31,7 @@ func mkfs(t testing.TB, size int64, options ...string) string {
 // unmounted when the test ends, or before by the function returned.
 func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 	t.Helper()
-	needs.Root(t, "mounts images")
+	needs.Root(t)
 	needs.Tools(t, "losetup", "mount")
 	dir = filepath.Join(treetest.Scratch(t), "mount")
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -53,7 +53,7 @@ func loop(t *testing.T, size int64) (device, file string) {
 // two disks and say where each segment is.
 func TestVolumesThatLVMMadeAreReadWhereLVMSaysThatTheyLie(t *testing.T) {
 	needs.Tools(t, "lvm", "losetup")
-	needs.Root(t, "make loop devices")
+	needs.Root(t)
 	t.Parallel()
 	devices, files := make([]string, 2), make([]string, 2)
 	for i := range devices {

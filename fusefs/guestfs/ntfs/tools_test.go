@@ -17,7 +17,7 @@ import (
 func makeNTFS(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
 	needs.Tools(t, "mkntfs", "ntfs-3g", "umount")
-	needs.Root(t, "mount through ntfs-3g")
+	needs.Root(t)
 	_, err := os.Stat("/dev/fuse")
 	needs.That(t, err == nil, "/dev/fuse")
 	image := filepath.Join(t.TempDir(), "ntfs.img")

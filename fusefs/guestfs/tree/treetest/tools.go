@@ -16,7 +16,7 @@ import (
 // NeedMount requires that the kernel can mount images of a kind of file system.
 func NeedMount(t testing.TB, kind string) {
 	t.Helper()
-	needs.Root(t, "mount")
+	needs.Root(t)
 	needs.Tools(t, "mount", "losetup")
 	_, err := os.Stat("/dev/loop-control")
 	needs.That(t, err == nil, "loop devices")
