@@ -117,16 +117,7 @@ func TestAnExportIsReachedByTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		s := &server{conn, t}
+	serveOn(t, l, func(s *server) {
 		s.shake()
 		r := s.request()
 		if got := s.take(int(r.length)); r.kind != cmdWrite || string(got) != "hello" {
@@ -134,8 +125,7 @@ func TestAnExportIsReachedByTCP(t *testing.T) {
 		}
 		s.send(uint32(magicSimple), uint32(0), r.cookie) // allowed where nothing was read
 		s.take(28)
-	}()
-	defer func() { l.Close(); <-done }()
+	})
 	a, err := ParseURI("nbd://" + l.Addr().String() + "/a%20b")
 	if err != nil || a.Export != "a b" {
 		t.Fatal(a, err)
