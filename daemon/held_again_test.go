@@ -54,3 +54,9 @@ func TestAVaultThatIsNamedAgainWhileAJobRunsThereIsHeldAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func (h *heldVault) isGone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
+}

@@ -32,7 +32,7 @@ func TestARawFileHoldsTheDiskByteForByte(t *testing.T) {
 			}
 			sameFile(t, file, d.bytes())
 			wantNames(t, filepath.Dir(file), "vda.raw")
-			if r := res.Disks[0]; !r.Done || !r.Verified || r.Target != file || res.Damaged() {
+			if r := res.Disks[0]; !r.Done || !r.Verified || r.Target != file || res.damaged() {
 				t.Errorf("result is %+v", r)
 			}
 			whole()
