@@ -30,12 +30,6 @@ func (o *Owner) dropAll(points []*Point, early func(*Point) bool, now time.Time)
 	return gone, nil
 }
 
-// drop is dropAll of one point, and tells whether it is gone.
-func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
-	gone, err := o.dropGroup([]*Point{p}, func(*Point) bool { return early }, now)
-	return len(gone) > 0, err
-}
-
 func (o *Owner) dropGroup(points []*Point, early func(*Point) bool, now time.Time) (due []*Point, err error) {
 	o.attributing.Lock()
 	defer o.attributing.Unlock()

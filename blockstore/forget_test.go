@@ -275,3 +275,9 @@ func TestAPointWithALostAttributeIsNotDropped(t *testing.T) {
 		t.Errorf("dropped %v, %v", r.Dropped, err)
 	}
 }
+
+// drop is dropAll of one point, and tells whether it is gone.
+func (o *Owner) drop(p *Point, early bool, now time.Time) (bool, error) {
+	gone, err := o.dropGroup([]*Point{p}, func(*Point) bool { return early }, now)
+	return len(gone) > 0, err
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // nobody is a user without rights.
@@ -16,7 +18,7 @@ const nobody = 65534
 // as a user who is not root, to whom modes mean something.
 func TestAVaultWhosePermissionsAreTakenAwayIsWholeWhenTheyAreBack(t *testing.T) {
 	if os.Getuid() != 0 {
-		refuse(t, "becoming another user needs root")
+		needs.Missing(t, "becoming another user needs root")
 	}
 	for _, folder := range []string{packsDir, segmentsDir, pointsDir, writersDir, indexDir, "."} {
 		t.Run(folder, func(t *testing.T) {

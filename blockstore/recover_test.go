@@ -14,19 +14,26 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/content"
 )
 
+// vaultOfOnePoint makes a vault whose owner has made a point and ended well.
+func vaultOfOnePoint(t *testing.T) (dir string, o *Owner) {
+	t.Helper()
+	dir = vaultIn(t, 16<<10)
+	o = ownVault(t, dir, OwnOptions{})
+	if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, o
+}
+
 func TestATornOwnerFileLocksNobodyOut(t *testing.T) {
 	for _, text := range []string{"", "garbage", "holdfast owner 1 plain\nmac ", strings.Repeat("\x00", 5000)} {
 		t.Run(fmt.Sprintf("%.20q", text), func(t *testing.T) {
 			t.Parallel()
-			dir := vaultIn(t, 16<<10)
-			o := ownVault(t, dir, OwnOptions{})
-			if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 0)); err != nil {
-				t.Fatal(err)
-			}
+			dir, o := vaultOfOnePoint(t)
 			writer := o.claim.owner.Writer
-			if err := o.Close(); err != nil {
-				t.Fatal(err)
-			}
 			if err := os.WriteFile(filepath.Join(dir, ownerPath(writer)), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -47,15 +54,8 @@ func TestATornOwnerFileLocksNobodyOut(t *testing.T) {
 }
 
 func TestALostFolderOfWritersDoesNotMakeAnotherWriter(t *testing.T) {
-	dir := vaultIn(t, 16<<10)
-	o := ownVault(t, dir, OwnOptions{})
-	if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 0)); err != nil {
-		t.Fatal(err)
-	}
+	dir, o := vaultOfOnePoint(t)
 	writer := o.claim.owner.Writer
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.RemoveAll(filepath.Join(dir, writersDir)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,14 +122,7 @@ func TestWhatAnOwnerThatDiedLeftUnfinishedIsRemovedEverywhere(t *testing.T) {
 }
 
 func TestStrangeFilesInAVaultAreInNobodysWay(t *testing.T) {
-	dir := vaultIn(t, 16<<10)
-	o := ownVault(t, dir, OwnOptions{})
-	if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir, o := vaultOfOnePoint(t)
 	for _, d := range []string{"", vaultDir, packsDir, packsDir + "/" + string(o.claim.owner.Writer), segmentsDir, pointsDir, attrsDir, damagedDir, machinesDir, policiesDir, writersDir} {
 		if err := os.WriteFile(filepath.Join(dir, d, "desktop.ini"), []byte("hello"), 0o600); err != nil {
 			t.Fatal(err)
@@ -172,14 +165,7 @@ func changeVersion(t *testing.T, keys *content.Keys, name string, b []byte) []by
 }
 
 func TestAVaultOfALaterVersionIsRefusedAndADamagedVersionIsNot(t *testing.T) {
-	dir := vaultIn(t, 16<<10)
-	o := ownVault(t, dir, OwnOptions{})
-	if _, err := backUpSelfTold(t.Context(), o, "vm0", crashDisk(1, 0, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir, o := vaultOfOnePoint(t)
 	file := filepath.Join(dir, o.name)
 	plain, err := os.ReadFile(file)
 	if err != nil {

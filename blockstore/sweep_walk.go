@@ -73,7 +73,7 @@ type walkList struct {
 	spill *spill
 }
 
-// walkPage is where a page lies: pack, as its table and its place there, offset,
+// walkPageSize is how many bytes tell where a page lies: pack, as its table and its place there, offset,
 // length, ID.
 const walkPageSize = 4 + 4 + 4 + 4 + content.IDSize
 

@@ -6,9 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/config"
-	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
 // TestAVaultThatIsNamedAgainWhileAJobRunsThereIsHeldAtOnce has the configuration forget a vault and think better of it.
@@ -20,16 +18,7 @@ func TestAVaultThatIsNamedAgainWhileAJobRunsThereIsHeldAtOnce(t *testing.T) {
 	t.Cleanup(cancel)
 	both, one := []config.Vault{{Path: a}, {Path: b}}, []config.Vault{{Path: a}}
 	vs.set(all, both)
-	using, left, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- vs.Own(context.Background(), b, service.ToStore, func(o *blockstore.Owner) error {
-			close(using)
-			<-left
-			_, err := o.SetPolicy(context.Background(), blockstore.Policy{Name: "p"})
-			return err
-		})
-	}()
-	<-using
+	leave := jobIn(t, vs, b)
 	h, err := vs.find(b)
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +41,7 @@ func TestAVaultThatIsNamedAgainWhileAJobRunsThereIsHeldAtOnce(t *testing.T) {
 	if err := owning(t, vs, b); err != nil && !strings.Contains(err.Error(), "none of this daemon's") {
 		t.Fatal(err)
 	}
-	close(left)
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	leave()
 	vs.set(all, one)
 	for !h.isGone() {
 		time.Sleep(time.Millisecond)
@@ -67,4 +53,10 @@ func TestAVaultThatIsNamedAgainWhileAJobRunsThereIsHeldAtOnce(t *testing.T) {
 	if err := owning(t, vs, b); err != nil {
 		t.Error(err)
 	}
+}
+
+func (h *heldVault) isGone() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gone
 }

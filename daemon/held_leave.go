@@ -40,12 +40,6 @@ func (h *heldVault) isClosed() bool {
 	}
 }
 
-func (h *heldVault) isGone() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.gone
-}
-
 // quit leaves a vault that is not to be held any more, and tells whether it has. Jobs that a reload of the
 // configuration finds there go on to their end; once all ends they have some time. One that is to be held again
 // meanwhile is not closed.

@@ -69,16 +69,7 @@ func TestAJobGoesOnInAVaultThatTheConfigurationNamesNoMore(t *testing.T) {
 	all, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	vs.set(all, []config.Vault{{Path: a}, {Path: b}})
-	using, left, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- vs.Own(context.Background(), b, service.ToStore, func(o *blockstore.Owner) error {
-			close(using)
-			<-left
-			_, err := o.SetPolicy(context.Background(), blockstore.Policy{Name: "p"})
-			return err
-		})
-	}()
-	<-using
+	leave := jobIn(t, vs, b)
 	h, err := vs.find(b)
 	if err != nil {
 		t.Fatal(err)
@@ -87,9 +78,28 @@ func TestAJobGoesOnInAVaultThatTheConfigurationNamesNoMore(t *testing.T) {
 	for h.takes() {
 		time.Sleep(time.Millisecond)
 	}
-	close(left)
-	if err := <-done; err != nil {
-		t.Error(err)
+	leave()
+}
+
+// jobIn uses a vault until leave is called, which changes it once more first.
+func jobIn(t *testing.T, vs *vaults, vault string) (leave func()) {
+	t.Helper()
+	using, left, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- vs.Own(context.Background(), vault, service.ToStore, func(o *blockstore.Owner) error {
+			close(using)
+			<-left
+			_, err := o.SetPolicy(context.Background(), blockstore.Policy{Name: "p"})
+			return err
+		})
+	}()
+	<-using
+	return func() {
+		t.Helper()
+		close(left)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	gtree "github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const guestMode = 0o100000
@@ -92,7 +93,7 @@ func expect(t *testing.T, m, script, want string) {
 }
 
 func TestGuestFilesLookAsTheyDidInTheGuest(t *testing.T) {
-	needRoot(t) // who else may have trusted attributes
+	needs.Root(t) // who else may have trusted attributes
 	set := &treetest.Set{}
 	root, srv := guestTrees()
 	m, _ := mount(t, guestVault(set, root, srv), withGuests(quick(), set))
@@ -115,7 +116,7 @@ drwxr-xr-x 0 0 0 1 2026-11-01 02:03:04.567890123 +0000`)
 }
 
 func TestExtendedAttributesOfGuestsAreShown(t *testing.T) {
-	needTool(t, "getfattr")
+	needs.Tools(t, "getfattr")
 	set := &treetest.Set{}
 	root, srv := guestTrees()
 	m, _ := mount(t, guestVault(set, root, srv), withGuests(quick(), set))
@@ -189,9 +190,9 @@ func TestAbsoluteLinksLeadIntoTheMountWhenAsked(t *testing.T) {
 }
 
 func TestCopiesOfGuestFilesAreWhatTheGuestHad(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	for _, tool := range []string{"rsync", "tar", "setfattr"} {
-		needTool(t, tool)
+		needs.Tools(t, tool)
 	}
 	set := &treetest.Set{}
 	root, srv := guestTrees()
@@ -217,8 +218,8 @@ func TestCopiesOfGuestFilesAreWhatTheGuestHad(t *testing.T) {
 }
 
 func TestOwnersOfTheGuestHoldForOtherUsersOfTheHost(t *testing.T) {
-	needRoot(t)
-	needTool(t, "setpriv")
+	needs.Root(t)
+	needs.Tools(t, "setpriv")
 	set := &treetest.Set{}
 	root, srv := guestTrees()
 	o := withGuests(quick(), set)

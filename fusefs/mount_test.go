@@ -14,31 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
-
-// need skips a test where something that it uses is missing, or fails it on a
-// machine that promised to have everything.
-func need(t testing.TB, have bool, what string) {
-	t.Helper()
-	if have {
-		return
-	}
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("needs %s", what)
-	}
-	t.Skipf("needs %s", what)
-}
-
-func needTool(t testing.TB, name string) {
-	t.Helper()
-	_, err := exec.LookPath(name)
-	need(t, err == nil, name)
-}
-
-func needRoot(t testing.TB) {
-	t.Helper()
-	need(t, os.Geteuid() == 0, "root")
-}
 
 // lines gathers what is logged.
 type lines struct {
@@ -69,7 +47,7 @@ func quick() Options { return Options{Refresh: 50 * time.Millisecond} }
 func mount(t testing.TB, v Vault, o Options) (string, *Server) {
 	t.Helper()
 	_, err := os.Stat("/dev/fuse")
-	need(t, err == nil, "/dev/fuse")
+	needs.That(t, err == nil, "/dev/fuse")
 	dir := t.TempDir()
 	s, err := Mount(context.Background(), dir, v, o)
 	if err != nil {
@@ -206,8 +184,8 @@ func TestAttributesTellSizeHolesTimeAndThatOnlyTheOwnerMayRead(t *testing.T) {
 }
 
 func TestAGroupGetsInAndNobodyElse(t *testing.T) {
-	needRoot(t)
-	needTool(t, "setpriv")
+	needs.Root(t)
+	needs.Tools(t, "setpriv")
 	v := newFakeVault()
 	v.add("web", day, holey(1<<20, 1))
 	open, _ := mount(t, v, Options{Group: 4242})

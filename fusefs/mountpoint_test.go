@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestMountpointsThatWillNotDoAreRefusedWithTheReason(t *testing.T) {
@@ -68,7 +70,7 @@ func TestAMountLeftByAKilledProcessIsTakenAwayByTheNext(t *testing.T) {
 func leaveStale(t *testing.T, dir string) {
 	t.Helper()
 	_, err := os.Stat("/dev/fuse")
-	need(t, err == nil, "/dev/fuse")
+	needs.That(t, err == nil, "/dev/fuse")
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
@@ -169,7 +171,7 @@ func TestALazyUnmountHidesTheMountAndServesOpenFiles(t *testing.T) {
 }
 
 func TestFusermountMountsWhatMount2MayNot(t *testing.T) {
-	needTool(t, "fusermount3")
+	needs.Tools(t, "fusermount3")
 	v := newFakeVault()
 	d := holey(1<<20, 1)
 	v.add("web", day, d)
@@ -185,9 +187,9 @@ func TestFusermountMountsWhatMount2MayNot(t *testing.T) {
 }
 
 func TestAUserWhoIsNotRootMountsReadsAndUnmounts(t *testing.T) {
-	needRoot(t) // to become somebody else
-	needTool(t, "fusermount3")
-	need(t, !otherAllowed("/etc/fuse.conf"), "an /etc/fuse.conf without user_allow_other")
+	needs.Root(t) // to become somebody else
+	needs.Tools(t, "fusermount3")
+	needs.That(t, !otherAllowed("/etc/fuse.conf"), "an /etc/fuse.conf without user_allow_other")
 	if info, err := os.Stat("/dev/fuse"); err != nil || info.Mode()&0o006 != 0o006 {
 		t.Skip("needs a /dev/fuse that is open to users")
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // scratch is a folder for large files, in memory where there is one.
@@ -102,7 +104,7 @@ func TestParallelReadersAtRandomOffsetsGetTheirBytes(t *testing.T) {
 // ext4Image makes a file system with a file in it.
 func ext4Image(t *testing.T) *fakeDisk {
 	t.Helper()
-	needTool(t, "mkfs.ext4")
+	needs.Tools(t, "mkfs.ext4")
 	dir := scratch(t)
 	sh(t, dir, `mkdir $M/d; seq 200000 > $M/d/numbers; mkfs.ext4 -q -d $M/d $M/image 32M`)
 	data, err := os.ReadFile(dir + "/image")
@@ -113,8 +115,8 @@ func ext4Image(t *testing.T) *fakeDisk {
 }
 
 func TestAGuestsFileSystemMountsThroughALoopDevice(t *testing.T) {
-	needRoot(t)
-	needTool(t, "losetup")
+	needs.Root(t)
+	needs.Tools(t, "losetup")
 	v := newFakeVault()
 	v.add("web", day, ext4Image(t))
 	m, s := mount(t, v, Options{})
@@ -133,8 +135,8 @@ func TestAGuestsFileSystemMountsThroughALoopDevice(t *testing.T) {
 }
 
 func TestQemuReadsDisksAndWritesOverlaysOnThem(t *testing.T) {
-	needTool(t, "qemu-img")
-	needTool(t, "qemu-io")
+	needs.Tools(t, "qemu-img")
+	needs.Tools(t, "qemu-io")
 	v := newFakeVault()
 	d := holey(8<<20, 1)
 	v.add("web", day, d)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // recipe is the script of the README that copies a live vault.
@@ -28,7 +30,7 @@ func recipe(t *testing.T) string {
 // again while backups go on.
 func TestACopyMadeAsTheReadmeSaysIsWholeWhateverRunsMeanwhile(t *testing.T) {
 	t.Parallel()
-	need(t, "rsync", "bash")
+	needs.Tools(t, "rsync", "bash")
 	v := newVault(t)
 	rng := newRand(t)
 	image := noisyImage(t, rng.Uint64(), 24)

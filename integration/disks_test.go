@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // tool runs a tool of the host and returns its output.
@@ -42,7 +44,7 @@ func hashFile(t *testing.T, path string) string {
 // standard library, about 60 MiB of 256.
 func ext4Image(t *testing.T) (image, file string) {
 	t.Helper()
-	need(t, "mkfs.ext4", "debugfs")
+	needs.Tools(t, "mkfs.ext4", "debugfs")
 	image = filepath.Join(t.TempDir(), "disk.raw")
 	source := filepath.Join(goRoot(t), "src")
 	tool(t, "mkfs.ext4", "-q", "-F", "-d", source, image, "256M")
@@ -53,7 +55,7 @@ func goRoot(t *testing.T) string {
 	t.Helper()
 	root := strings.TrimSpace(tool(t, "go", "env", "GOROOT"))
 	if _, err := os.Stat(filepath.Join(root, "src")); err != nil {
-		missing(t, "the source of Go's standard library: %v (%s)", err, runtime.Version())
+		needs.Missing(t, "the source of Go's standard library: %v (%s)", err, runtime.Version())
 	}
 	return root
 }

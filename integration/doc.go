@@ -6,5 +6,5 @@
 // peers (bench).
 //
 // Tests that need root, FUSE or a tool of the host skip where it is missing and
-// say so; with HOLDFAST_CI=1 they fail instead.
+// say so; with HOLDFAST_CI=1 they fail instead (package needs).
 package integration

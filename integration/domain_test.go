@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // ownLibvirt says, in the environment, that the process has its own view of libvirt's folders,
@@ -24,8 +26,8 @@ func inOwnLibvirt(t *testing.T) bool {
 		startLibvirt(t)
 		return true
 	}
-	needRoot(t)
-	need(t, "unshare", "mount", "virsh", "libvirtd", "qemu-system-x86_64", "qemu-img", "qemu-nbd")
+	needs.Root(t)
+	needs.Tools(t, "unshare", "mount", "virsh", "libvirtd", "qemu-system-x86_64", "qemu-img", "qemu-nbd")
 	folder, err := os.MkdirTemp("/dev/shm", "hfl")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // Users of the host who are not root. None has an entry in the system's directory of users.
@@ -38,8 +40,8 @@ type farHost struct {
 
 func newFarHost(t *testing.T) *farHost {
 	t.Helper()
-	needRoot(t)
-	need(t, "mkfs.ext4")
+	needs.Root(t)
+	needs.Tools(t, "mkfs.ext4")
 	dir, err := os.MkdirTemp("", "hf")
 	if err == nil {
 		err = os.Chmod(dir, 0o755)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // mountedAs has a user mount the vault, and waits until a machine is there.
@@ -75,7 +77,7 @@ func TestAUserMountsWhatWasGranted(t *testing.T) {
 	const farRestorer, farViewer = 65534, 1 // nobody, daemon
 	for uid, role := range map[int]string{farRestorer: "restore", farViewer: "view"} {
 		if _, err := user.LookupId(fmt.Sprint(uid)); err != nil {
-			missing(t, "this host knows no user %d", uid)
+			needs.Missing(t, "this host knows no user %d", uid)
 		}
 		h.must(0, "grant", fmt.Sprint(uid), role, "--machines", "web*")
 	}

@@ -9,19 +9,20 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/integration/guest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // kernelReads mounts an image by the kernel's own driver, for comparison.
 func kernelReads(t *testing.T, image, options string) string {
 	t.Helper()
-	needRoot(t)
-	need(t, "losetup", "mount")
+	needs.Root(t)
+	needs.Tools(t, "losetup", "mount")
 	at := filepath.Join(t.TempDir(), "kernel")
 	if err := os.Mkdir(at, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("mount", "-o", "loop,"+options, image, at).CombinedOutput(); err != nil {
-		missing(t, "the kernel mounts no image here: %v: %s", err, out)
+		needs.Missing(t, "the kernel mounts no image here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
@@ -35,7 +36,7 @@ func kernelReads(t *testing.T, image, options string) string {
 // links, hard links, ACLs and extended attributes.
 func sameTree(t *testing.T, a, b string, more ...string) {
 	t.Helper()
-	need(t, "rsync")
+	needs.Tools(t, "rsync")
 	args := append([]string{"-naHAXcS", "--numeric-ids", "--delete", "-i"}, more...)
 	out, err := exec.Command("rsync", append(args, a+"/", b+"/")...).CombinedOutput()
 	if err != nil {
@@ -71,8 +72,8 @@ func TestFilesOfARealGuestAreThoseOfItsDisk(t *testing.T) {
 
 // TestFilesOfLogicalVolumesOverSeveralDisksAreRead has lvm make a group of two disks.
 func TestFilesOfLogicalVolumesOverSeveralDisksAreRead(t *testing.T) {
-	needRoot(t)
-	need(t, "lvm", "losetup", "mkfs.ext4")
+	needs.Root(t)
+	needs.Tools(t, "lvm", "losetup", "mkfs.ext4")
 	t.Parallel()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -120,8 +121,8 @@ func TestFilesOfLogicalVolumesOverSeveralDisksAreRead(t *testing.T) {
 // TestAPointOfAMountedFileSystemShowsWhatItsJournalHolds copies a disk while it is being written to, as
 // a crash-consistent backup does, and has the kernel replay the journal of another copy.
 func TestAPointOfAMountedFileSystemShowsWhatItsJournalHolds(t *testing.T) {
-	needRoot(t)
-	need(t, "mkfs.ext4", "mkfs.xfs")
+	needs.Root(t)
+	needs.Tools(t, "mkfs.ext4", "mkfs.xfs")
 	t.Parallel()
 	for kind, mkfs := range map[string][]string{"ext4": {"mkfs.ext4", "-q"}, "xfs": {"mkfs.xfs", "-q"}} {
 		t.Run(kind, func(t *testing.T) {
@@ -153,9 +154,9 @@ func TestAPointOfAMountedFileSystemShowsWhatItsJournalHolds(t *testing.T) {
 
 // TestFilesOfAWindowsGuestAreFoundByItsPaths has ntfs-3g make a disk of Windows, and mtools a FAT one.
 func TestFilesOfAWindowsGuestAreFoundByItsPaths(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	needFUSE(t)
-	need(t, "mkntfs", "ntfs-3g", "sfdisk", "mkfs.vfat", "mcopy")
+	needs.Tools(t, "mkntfs", "ntfs-3g", "sfdisk", "mkfs.vfat", "mcopy")
 	t.Parallel()
 	dir := t.TempDir()
 	script := `set -e; cd "$1"; truncate -s 60M part; mkntfs -q -F -Q -L System part >/dev/null; mkdir m; ntfs-3g part m

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestAVaultThatIsFullSaysSoAndRestoresAsBefore fills small file systems to their last
@@ -15,7 +17,7 @@ func TestAVaultThatIsFullSaysSoAndRestoresAsBefore(t *testing.T) {
 	t.Parallel()
 	for name, mount := range map[string]func(*testing.T, int) string{"tmpfs": smallTmpfs, "ext4": smallExt4} {
 		t.Run(name, func(t *testing.T) {
-			needRoot(t)
+			needs.Root(t)
 			small, large := noisyImage(t, 8, 16), noisyImage(t, 9, 160)
 			v := newVaultAt(t, filepath.Join(mount(t, 100), "vault"))
 			v.backup("web1", small, "--min-free", "none")
@@ -39,7 +41,7 @@ func TestAVaultThatIsFullSaysSoAndRestoresAsBefore(t *testing.T) {
 // TestTheFloorOfFreeSpaceEndsABackupBeforeTheDiskIsFull leaves the floor as it is.
 func TestTheFloorOfFreeSpaceEndsABackupBeforeTheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needs.Root(t)
 	folder := smallTmpfs(t, 100)
 	v := newVaultAt(t, filepath.Join(folder, "vault"))
 	v.must(7, "backup", "web1", "--disk", "vda="+noisyImage(t, 10, 160), "--min-free", "40MiB")
@@ -56,7 +58,7 @@ func smallTmpfs(t *testing.T, mib int) string {
 
 func smallExt4(t *testing.T, mib int) string {
 	t.Helper()
-	need(t, "mkfs.ext4", "losetup")
+	needs.Tools(t, "mkfs.ext4", "losetup")
 	image := filepath.Join(t.TempDir(), "small.raw")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)

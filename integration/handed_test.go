@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // stranger is a user of the host who is not root, with a folder that nobody else may enter.
@@ -25,7 +27,7 @@ const strangerGroup = 65534 // nogroup, where there is one
 // newStranger makes one who reaches the daemon of a place.
 func newStranger(s *service) *stranger {
 	s.t.Helper()
-	needRoot(s.t)
+	needs.Root(s.t)
 	u := &stranger{service: s, uid: 54321, gid: strangerGroup, home: filepath.Join(s.t.TempDir(), "home")}
 	if err := os.Mkdir(u.home, 0o700); err != nil {
 		s.t.Fatal(err)
@@ -96,7 +98,7 @@ const forStrangers = "group: nogroup\ngroup-role: none\n"
 
 func TestAUserWhoIsNotRootBacksUpImagesThatHeOpensHimself(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	s := newService(t, newVault(t), forStrangers)
 	u := newStranger(s)
 	p := s.begin()
@@ -148,7 +150,7 @@ func restoredDisk(s *service, machine, disk string) string {
 
 func TestWhatAUserMayNotReadTheDaemonDoesNotReadForHim(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	s := newService(t, newVault(t), forStrangers)
 	u := newStranger(s)
 	p := s.begin()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestAStoppedOwnerIsNamedReadersGoOnAndAKilledOneIsReplacedAtOnce stops one backup in
@@ -79,10 +81,7 @@ func (v vault) onHost(name string, args ...string) *exec.Cmd {
 	script := `touch /etc/machine-id; mount --bind "$0" /etc/machine-id && hostname "$1" && shift && exec "$@"`
 	cmd := v.command(args...)
 	cmd.Args = append([]string{"unshare", "-m", "-u", "sh", "-c", script, id, name, binary}, args...)
-	path, err := exec.LookPath("unshare")
-	if err != nil {
-		missing(v.t, "unshare is not installed: run integration/install-deps")
-	}
+	path := needs.Tool(v.t, "unshare")
 	cmd.Path = path
 	return cmd
 }
@@ -123,7 +122,7 @@ func stateOf(t *testing.T, dir string) map[string]string {
 // the vault's folder is left.
 func TestAVaultWhoseHostDiedIsReadFromAReadOnlyDiskAndTakenOver(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needs.Root(t)
 	v := newVault(t)
 	image := noisyImage(t, 14, 4)
 	v.backup("web1", image)
@@ -196,8 +195,8 @@ func TestAVaultWhoseHostDiedIsReadFromAReadOnlyDiskAndTakenOver(t *testing.T) {
 // TestAnotherUserIsToldWhoseTheVaultIsAndMayUseItOnceItIsTheirs runs the program as nobody.
 func TestAnotherUserIsToldWhoseTheVaultIsAndMayUseItOnceItIsTheirs(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
-	need(t, "setpriv")
+	needs.Root(t)
+	needs.Tools(t, "setpriv")
 	v := newVault(t)
 	image := noisyImage(t, 15, 2)
 	v.backup("web1", image)

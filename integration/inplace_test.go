@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // twoDisks are a machine that is off: a raw and a qcow2 image with a day between two points.
@@ -23,7 +25,7 @@ type twoDisks struct {
 
 func newTwoDisks(t *testing.T, mib int) *twoDisks {
 	t.Helper()
-	need(t, "qemu-img", "qemu-nbd", "qemu-io")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-io")
 	m := &twoDisks{vault: newVault(t), vda: noisyImage(t, 7, mib), vdb: filepath.Join(t.TempDir(), "vdb.qcow2")}
 	tool(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", noisyImage(t, 8, mib), m.vdb)
 	m.backUp()
@@ -113,7 +115,7 @@ func TestAMachineGoesBackInPlaceAndForthAgain(t *testing.T) {
 // TestAMachineThatRunsIsNotRestoredInPlace has a real QEMU with the images, without a guest.
 func TestAMachineThatRunsIsNotRestoredInPlace(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-system-x86_64")
+	needs.Tools(t, "qemu-system-x86_64")
 	m := newTwoDisks(t, 20)
 	stop := m.startQEMU()
 	for _, disk := range []string{"vda", "vdb"} {

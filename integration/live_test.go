@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/integration/guest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // livePoint is what these tests read of a point of a running machine.
@@ -99,7 +100,7 @@ func writes(t *testing.T, vm *guest.VM) {
 // writing: a full and an incremental point at file-system consistency, each restored and examined, a restored machine
 // started, and the first machine taken back in place.
 func TestARunningGuestComesBackFromEachOfItsPoints(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	vm := guest.Start(t, guest.Options{Name: "web one"})
 	writes(t, vm)
 	v := newVault(t)

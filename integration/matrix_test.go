@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qga/agenttest"
 )
 
@@ -238,7 +239,7 @@ func TestAHostThatWasRestartedMeansScansOfRawDisks(t *testing.T) {
 
 func TestADiskOfAnotherHostIsBackedUpLikeAnyOther(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	p := &protected{newMachine(t), newVault(t)}
 	p.image("far", "raw", "16M")
 	server := exec.Command("qemu-nbd", "-f", "raw", "-t", "-k", p.machine.path("nbd"), p.machine.path("far"))

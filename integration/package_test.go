@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // packages are those that were built, or are being, by kind and version: what a [sync.OnceValues] returns.
@@ -20,7 +22,7 @@ var packages sync.Map
 // makePackage builds a package of a version, with a program that says so; each once.
 func makePackage(t *testing.T, kind, version string) string {
 	t.Helper()
-	need(t, "go", "gzip")
+	needs.Tools(t, "go", "gzip")
 	once, _ := packages.LoadOrStore(kind+" "+version, sync.OnceValues(func() (string, error) {
 		cmd := exec.Command("integration/package/build", kind, version, filepath.Join(filepath.Dir(os.Getenv("HOLDFAST_STATE")), "packages"))
 		cmd.Dir = ".."
@@ -151,7 +153,7 @@ func (r throwaway) slowly() (p *running, job string) {
 
 func TestThePackageInstallsUpgradesAndLeavesAsItShould(t *testing.T) {
 	t.Parallel()
-	need(t, "dpkg", "dpkg-deb")
+	needs.Tools(t, "dpkg", "dpkg-deb")
 	r := newThrowaway(t)
 	first, second := r.bring(makePackage(t, "deb", "1.0.0")), r.bring(makePackage(t, "deb", "2.0.0"))
 	r.must(0, "dpkg", "--no-triggers", "-i", first)
@@ -223,7 +225,7 @@ func (r throwaway) purge() {
 
 func TestTheUnitsAreWhatSystemdUnderstands(t *testing.T) {
 	t.Parallel()
-	need(t, "systemd-analyze")
+	needs.Tools(t, "systemd-analyze")
 	r := newThrowaway(t)
 	for _, name := range []string{"holdfast.service", "holdfast-failed.service"} {
 		r.must(0, "cp", r.bring(filepath.Join("package", name)), "/usr/lib/systemd/system/"+name)
@@ -238,7 +240,7 @@ func TestTheUnitsAreWhatSystemdUnderstands(t *testing.T) {
 
 func TestTheRPMInstallsAndLeaves(t *testing.T) {
 	t.Parallel()
-	need(t, "rpm")
+	needs.Tools(t, "rpm")
 	r := newThrowaway(t)
 	file := r.bring(makePackage(t, "rpm", "1.0.0"))
 	r.must(0, "rpm", "-i", "--nodeps", file) // this host's programs are not in its list

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/integration/guest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // dataSize is the size of the second disk of the test guest, in bytes.
@@ -20,7 +21,7 @@ const dataSize = 256 << 20
 // policy, twice; a file is deleted in between; the older point's disk, as the daemon shows it, is plugged into the
 // guest, which copies the file back.
 func TestAFileThatWasDeletedComesBackFromThePointThatThePolicyMade(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	needFUSE(t)
 	vm := guest.Start(t, guest.Options{Name: "web one"})
 	writes(t, vm)

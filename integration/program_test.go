@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // binary is the program under test, built once.
@@ -59,38 +61,12 @@ func preferMemory() {
 	}
 }
 
-// missing ends a test that cannot run here: by skipping it, or in CI by failing.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// need asks for tools of the host.
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(t, "%s is not installed: run integration/install-deps", tool)
-		}
-	}
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "only root can do this")
-	}
-}
-
 func needFUSE(t *testing.T) {
 	t.Helper()
-	need(t, "fusermount3")
+	needs.Tools(t, "fusermount3")
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
-		missing(t, "FUSE: %v", err)
+		needs.Missing(t, "FUSE: %v", err)
 	}
 	f.Close()
 }

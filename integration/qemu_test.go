@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // machine is a QEMU without a guest, whose disks are written to through its monitor.
@@ -30,7 +32,7 @@ const someUUID = "6a3f0c62-8e44-4d0a-9a5c-0123456789ab"
 // newMachine starts a machine with vda, a qcow2 image, and vdb, a raw one.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	need(t, "qemu-system-x86_64", "qemu-img")
+	needs.Tools(t, "qemu-system-x86_64", "qemu-img")
 	folder, err := os.MkdirTemp("", "hf")
 	if err != nil {
 		t.Fatal(err)

@@ -5,13 +5,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestBothDaysOfADiskComeBackByteForByte is the main job: back up, change, back up,
 // restore each in every format, look through the mount, check.
 func TestBothDaysOfADiskComeBackByteForByte(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	image, file := ext4Image(t)
 	v := newVault(t)
 	v.backup("web1", image)
@@ -49,7 +51,7 @@ func TestBothDaysOfADiskComeBackByteForByte(t *testing.T) {
 // the mount with a tool that knows nothing of us, and the disk itself with another.
 func TestAFileCopiedOutOfAMountedDiskIsTheFile(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	image, file := ext4Image(t)
 	v := newVault(t)
 	v.backup("web1", image)
@@ -66,7 +68,7 @@ func TestAFileCopiedOutOfAMountedDiskIsTheFile(t *testing.T) {
 // one of them qcow2, in one point; the second costs next to nothing and both come back.
 func TestAQcow2ImageAndItsRawTwinAreStoredOnce(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	raw := noisyImage(t, 1, 40)
 	qcow2 := filepath.Join(t.TempDir(), "twin.qcow2")
 	tool(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2)

@@ -12,13 +12,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestWhoHoldsASecretTellsItsMemoryToNobody restores as a user without rights into a
 // pipe that nobody reads: the program, which holds the vault's secret then, cannot be dumped nor
 // looked into. And it mounts, which goes through another program.
 func TestWhoHoldsASecretTellsItsMemoryToNobody(t *testing.T) {
-	needRoot(t)
+	needs.Root(t)
 	needFUSE(t)
 	const nobody = 65534
 	folder := t.TempDir()

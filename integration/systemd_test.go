@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // aLife is what an operator does with the package on a host with systemd. Each step says what came
@@ -60,7 +62,7 @@ systemctl poweroff --force --force
 
 func TestUnderSystemdThePackageStartsRestartsWhenIdleAndLeaves(t *testing.T) {
 	t.Parallel()
-	need(t, "dpkg", "dpkg-deb", "systemd-nspawn", "qemu-img")
+	needs.Tools(t, "dpkg", "dpkg-deb", "systemd-nspawn", "qemu-img")
 	needFUSE(t)
 	r := bareThrowaway(t)
 	r.mount("tmpfs", r.path("/srv"), "tmpfs", 0, "mode=755")

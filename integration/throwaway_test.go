@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // throwaway is this host's root file system, to be changed at will: what is written stays in
@@ -33,7 +35,7 @@ func newThrowaway(t *testing.T) throwaway {
 // bareThrowaway has no other file systems mounted in it.
 func bareThrowaway(t *testing.T) throwaway {
 	t.Helper()
-	needRoot(t)
+	needs.Root(t)
 	dir, err := os.MkdirTemp("", "hfroot") // names of sockets are short
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +55,7 @@ func bareThrowaway(t *testing.T) throwaway {
 		}
 	}
 	if err := syscall.Mount("overlay", r.root, "overlay", 0, "lowerdir=/,upperdir="+memory+"/up,workdir="+memory+"/work"); err != nil {
-		missing(t, "no overlay of the root file system: %v", err)
+		needs.Missing(t, "no overlay of the root file system: %v", err)
 	}
 	r.ends(r.root)
 	return r
@@ -62,7 +64,7 @@ func bareThrowaway(t *testing.T) throwaway {
 func (r throwaway) mount(what, at, kind string, flags uintptr, data string) {
 	r.t.Helper()
 	if err := syscall.Mount(what, at, kind, flags, data); err != nil {
-		missing(r.t, "mount %s: %v", at, err)
+		needs.Missing(r.t, "mount %s: %v", at, err)
 	}
 	r.ends(at)
 }

@@ -43,13 +43,6 @@ func decodeHex(dst, text []byte) error {
 	return err
 }
 
-// ParseID reads what [ID.String] wrote.
-func ParseID(s string) (ID, error) {
-	var id ID
-	err := id.UnmarshalText([]byte(s))
-	return id, err
-}
-
 // Kind says what an ID names. Its values are part of the format.
 type Kind uint8
 

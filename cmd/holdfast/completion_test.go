@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestTabOffersWhatCanComeNext(t *testing.T) {
@@ -37,7 +39,7 @@ func TestTabOffersWhatCanComeNext(t *testing.T) {
 
 func TestBashCompletesWordsThatHoldAtSigns(t *testing.T) {
 	t.Parallel()
-	bash := need(t, "bash")
+	bash := needs.Tool(t, "bash")
 	dir := t.TempDir()
 	// A stand-in for the program, which answers for a vault with one machine.
 	stub := `#!/bin/sh
@@ -57,7 +59,7 @@ esac
 	if err := os.WriteFile(dir+"/rc", []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	script := need(t, "script") // gives Readline the terminal that it wants
+	script := needs.Tool(t, "script") // gives Readline the terminal that it wants
 	for typed, want := range map[string]string{
 		"web1@la\t":     "web1@latest",
 		"web1@2026\t":   "web1@2026-11-22T22-00-05Z",
@@ -94,17 +96,4 @@ func TestEveryShellAcceptsItsScript(t *testing.T) {
 			}
 		})
 	}
-}
-
-// need returns the path of a tool, and skips the test where there is none.
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	path, err := exec.LookPath(tool)
-	if err != nil && os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("%s is not installed", tool)
-	}
-	if err != nil {
-		t.Skipf("%s is not installed", tool)
-	}
-	return path
 }

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // timesYard is a vault with four points of a guest whose files changed meanwhile.
 func timesYard(t *testing.T) *yard {
 	t.Helper()
-	needTools(t, "mke2fs")
+	needs.Tools(t, "mke2fs")
 	y := &yard{shell: newShell(t), dir: t.TempDir()}
 	y.env["HOLDFAST_VAULT"] = y.path("vault")
 	y.must(exitDone, "vault", "create", y.path("vault"))
@@ -168,7 +169,7 @@ func TestCataloguesAreShownMadeAgainAndDropped(t *testing.T) {
 // TestNamesInAnEncryptedVolumeAreNotListedAndThatIsSaid has cryptsetup encrypt a root.
 func TestNamesInAnEncryptedVolumeAreNotListedAndThatIsSaid(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mke2fs", "cryptsetup")
+	needs.Tools(t, "mke2fs", "cryptsetup")
 	y := timesYard(t)
 	y.write("key", []byte("correct horse"))
 	script := `set -e; PATH=$PATH:/usr/sbin:/sbin; cd $1; truncate -s +32M vda

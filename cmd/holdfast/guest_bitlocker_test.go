@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/bitlocker/bitlockertest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestAFileOfAWindowsThatBitLockerEncryptedIsReadWithItsRecoveryPassword from an NTFS of mkntfs.
 func TestAFileOfAWindowsThatBitLockerEncryptedIsReadWithItsRecoveryPassword(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mkntfs", "ntfscp")
+	needs.Tools(t, "mkntfs", "ntfscp")
 	y := &yard{shell: newShell(t), dir: t.TempDir()}
 	y.env["HOLDFAST_VAULT"] = y.path("vault")
 	y.must(exitDone, "vault", "create", y.path("vault"))

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/extract"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // oddYard is a yard whose guest has names that a terminal obeys, and that are no UTF-8.
 func oddYard(t *testing.T) (*yard, []string) {
 	t.Helper()
-	needTools(t, "mke2fs")
+	needs.Tools(t, "mke2fs")
 	y := &yard{shell: newShell(t), dir: t.TempDir()}
 	y.env["HOLDFAST_VAULT"] = y.path("vault")
 	y.must(exitDone, "vault", "create", y.path("vault"))

@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // guestYard is a vault with a point of a guest of two disks: vda with boot and root, vdb,
 // its /var. Its /gone lies on a disk that no point holds.
 func guestYard(t *testing.T) *yard {
 	t.Helper()
-	needTools(t, "mke2fs", "sgdisk", "dd", "debugfs")
+	needs.Tools(t, "mke2fs", "sgdisk", "dd", "debugfs")
 	y := &yard{shell: newShell(t), dir: t.TempDir()}
 	y.env["HOLDFAST_VAULT"] = y.path("vault")
 	y.must(exitDone, "vault", "create", y.path("vault"))
@@ -228,7 +229,7 @@ func TestAPlaceInAGuestIsReadInAllItsForms(t *testing.T) {
 // TestAnEncryptedVolumeOfAGuestIsOpenedWithItsPassphrase has cryptsetup encrypt a root.
 func TestAnEncryptedVolumeOfAGuestIsOpenedWithItsPassphrase(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mke2fs", "cryptsetup", "dd")
+	needs.Tools(t, "mke2fs", "cryptsetup", "dd")
 	y := &yard{shell: newShell(t), dir: t.TempDir()}
 	y.env["HOLDFAST_VAULT"] = y.path("vault")
 	y.must(exitDone, "vault", "create", y.path("vault"))

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // pages are the manual's, by name.
@@ -56,7 +58,7 @@ func TestTheManualSaysNothingThatRoffTakesForItsOwn(t *testing.T) {
 
 func TestTheManualIsTypesetWithoutAWarning(t *testing.T) {
 	t.Parallel()
-	groff := need(t, "groff")
+	groff := needs.Tool(t, "groff")
 	for name, text := range pages(t) {
 		cmd := exec.CommandContext(t.Context(), groff, "-man", "-Tutf8", "-ww", "-z")
 		cmd.Stdin = strings.NewReader(text)

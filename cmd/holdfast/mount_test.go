@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // pot is a buffer that may be read while it is written.
@@ -32,7 +34,7 @@ func (p *pot) String() string {
 func TestAMountShowsThePointsUntilItIsInterrupted(t *testing.T) {
 	t.Parallel()
 	needFuse(t)
-	cmp := need(t, "cmp")
+	cmp := needs.Tool(t, "cmp")
 	y := newYard(t)
 	y.write("expected", y.vda[1])
 	at := y.path("mnt")
@@ -69,14 +71,9 @@ func TestAMountShowsThePointsUntilItIsInterrupted(t *testing.T) {
 
 func needFuse(t *testing.T) {
 	t.Helper()
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("no mount without /dev/fuse: %v", err)
-	} else {
-		f.Close()
-	}
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	needs.That(t, err == nil, "/dev/fuse: %v", err)
+	f.Close()
 }
 
 func TestASecondSignalLeavesNoStaleMount(t *testing.T) {

@@ -16,21 +16,9 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
-
-// needTools skips a test where tools are missing, or fails it where all must be there.
-func needTools(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("HOLDFAST_CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
 
 // keepMachine makes a point of vda.img and vdb.img with configuration, as a backup of a
 // protected machine does.
@@ -87,7 +75,7 @@ func TestAMachineOfLibvirtComesBack(t *testing.T) {
 		if os.Geteuid() != 0 {
 			t.Skip("only root can start a libvirtd")
 		}
-		needTools(t, "libvirtd", "virsh", "qemu-system-x86_64", "unshare", "qemu-img", "qemu-nbd")
+		needs.Tools(t, "libvirtd", "virsh", "qemu-system-x86_64", "unshare", "qemu-img", "qemu-nbd")
 		dir := t.TempDir()
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -201,7 +189,7 @@ func startLibvirtd(t *testing.T) {
 
 func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 	t.Parallel()
-	needTools(t, "qemu-system-x86_64", "qemu-img")
+	needs.Tools(t, "qemu-system-x86_64", "qemu-img")
 	y := newYard(t)
 	socket := y.path("qmp")
 	y.keepMachine(map[string]string{"qemu-command-line": strings.Join([]string{"qemu-system-x86_64", "-name", "web1", "-machine", "pc,accel=tcg", "-m", "32", "-nodefaults", "-display", "none",
@@ -239,7 +227,7 @@ func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 
 func TestADiskGoesToAnExportOfAnotherServer(t *testing.T) {
 	t.Parallel()
-	needTools(t, "qemu-nbd", "qemu-img")
+	needs.Tools(t, "qemu-nbd", "qemu-img")
 	y := newYard(t)
 	for _, format := range []string{"raw", "qcow2"} {
 		target, socket := y.path("target."+format), y.path(format+".s")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // yard is a shell with a vault and a machine of two disks, backed up twice.
@@ -236,7 +237,7 @@ func TestABackupSkipsWhatWasNotTouchedWhenAsked(t *testing.T) {
 
 func TestAQcow2ImageComesBackAsOne(t *testing.T) {
 	t.Parallel()
-	qemuImg := need(t, "qemu-img")
+	qemuImg := needs.Tool(t, "qemu-img")
 	y := newYard(t)
 	img := y.path("vda.qcow2")
 	if out, err := exec.Command(qemuImg, "convert", "-f", "raw", "-O", "qcow2", y.path("vda.img"), img).CombinedOutput(); err != nil {

@@ -59,7 +59,6 @@ func listKeys(ctx context.Context, k *console, o listing) error {
 	return k.table(rows)
 }
 
-// newKeyFlags say what a new key is.
 func newPassphraseFlag() cli.Flag {
 	return &cli.StringFlag{Name: "new-passphrase-file", Usage: "`FILE`: its first line is the new passphrase; without it you are asked"}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/backup"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce"
 )
 
@@ -78,9 +79,7 @@ func TestADiskThatCannotBeReadWhileTheVMIsOffIsNotPassedOverInSilence(t *testing
 
 func TestWhatIsOursIsTakenOutOfAVMThatIsOff(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("qemu-img"); err != nil {
-		t.Skip("qemu-img is not installed")
-	}
+	needs.Tools(t, "qemu-img")
 	path := filepath.Join(t.TempDir(), "vda.qcow2")
 	for _, args := range [][]string{{"create", "-q", "-f", "qcow2", path, "1M"}, {"bitmap", "--add", path, "hf-v1-p1"}, {"bitmap", "--add", path, "hf-v2-p1"}} {
 		if out, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {

@@ -117,7 +117,7 @@ func (t *file) summary() (s Summary, err error) {
 	return s, bad(t.c, err)
 }
 
-// fileSource of a chain: entries as records, numbered by the place in the chain.
+// chainSource is the fileSource of a chain: entries as records, numbered by the place in the chain.
 type chainSource struct {
 	t      *file
 	number uint32

@@ -13,13 +13,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // loopDevice makes a loop device full of random bytes.
 func loopDevice(t *testing.T, size int64) (device, backing string, old []byte) {
 	t.Helper()
-	needRoot(t)
-	need(t, "losetup")
+	needs.Root(t)
+	needs.Tools(t, "losetup")
 	old = make([]byte, size)
 	rng := rand.NewChaCha8([32]byte{9})
 	rng.Read(old)
@@ -29,11 +32,24 @@ func loopDevice(t *testing.T, size int64) (device, backing string, old []byte) {
 	}
 	out, err := exec.Command("losetup", "--find", "--show", backing).CombinedOutput()
 	if err != nil {
-		skip(t, fmt.Sprintf("no loop device: %v %s", err, out))
+		needs.Missing(t, "no loop device: %v %s", err, out)
 	}
 	device = strings.TrimSpace(string(out))
 	t.Cleanup(func() { command(t, "losetup", "--detach", device) })
 	return device, backing, old
+}
+
+// runOnDevice is Run, again while a losetup of other tests looks into the device, as it does into all.
+func runOnDevice(t *testing.T, jobs []Job, o Options) (res Result, err error) {
+	t.Helper()
+	for range 200 {
+		res, err = Run(t.Context(), jobs, o)
+		if err == nil || !strings.Contains(err.Error(), "losetup (pid ") {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return res, err
 }
 
 func toDevice(d Disk, path string) []Job {
@@ -45,7 +61,7 @@ func TestADeviceHoldsTheDiskAndKeepsItsTail(t *testing.T) {
 		device, _, old := loopDevice(t, 16<<20)
 		d := randomDisk("vda", size, 65536, uint64(i)+1)
 		progress, whole := steady(t)
-		res, err := Run(t.Context(), toDevice(d, device), Options{Verify: true, Progress: progress})
+		res, err := runOnDevice(t, toDevice(d, device), Options{Verify: true, Progress: progress})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +97,7 @@ func TestADeviceIsRefusedUnlessItIsAskedForAndFitsAndIsFree(t *testing.T) {
 	}
 	refused := func(what string, jobs []Job, o Options, say string) {
 		t.Helper()
-		if _, err := Run(t.Context(), jobs, o); err == nil || !strings.Contains(err.Error(), say) {
+		if _, err := runOnDevice(t, jobs, o); err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%s: error is %v, want one with %q", what, err, say)
 		}
 	}
@@ -114,14 +130,14 @@ func TestAMountedDeviceAndTheVaultsOwnAreRefused(t *testing.T) {
 	command(t, "mkfs.ext4", "-q", "-F", device)
 	mount := t.TempDir()
 	if out, err := exec.Command("mount", device, mount).CombinedOutput(); err != nil {
-		skip(t, fmt.Sprintf("cannot mount: %v %s", err, out))
+		needs.Missing(t, "cannot mount: %v %s", err, out)
 	}
 	defer command(t, "umount", mount)
 	d := randomDisk("vda", 1<<20, 65536, 1)
-	if _, err := Run(t.Context(), toDevice(d, device), Options{}); err == nil || !strings.Contains(err.Error(), "mounted on "+mount) {
+	if _, err := runOnDevice(t, toDevice(d, device), Options{}); err == nil || !strings.Contains(err.Error(), "mounted on "+mount) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := Run(t.Context(), toDevice(d, device), Options{VaultPath: mount}); err == nil || !strings.Contains(err.Error(), "holds the vault "+mount) {
+	if _, err := runOnDevice(t, toDevice(d, device), Options{VaultPath: mount}); err == nil || !strings.Contains(err.Error(), "holds the vault "+mount) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -142,7 +158,7 @@ func TestADeviceLeftHalfWrittenIsSaidToBe(t *testing.T) {
 	}
 	// A disk whose damage shows before anything is written says nothing of the kind.
 	d.onRead, d.badMap = nil, []Range{{Offset: 0, Length: 65536}}
-	if _, err := Run(t.Context(), toDevice(d, device), Options{}); err == nil || strings.Contains(err.Error(), "partly") {
+	if _, err := runOnDevice(t, toDevice(d, device), Options{}); err == nil || strings.Contains(err.Error(), "partly") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -150,7 +166,7 @@ func TestADeviceLeftHalfWrittenIsSaidToBe(t *testing.T) {
 func TestSkippedDamageIsZerosOnADeviceToo(t *testing.T) {
 	device, _, old := loopDevice(t, 8<<20)
 	d := damagedDisk(2, 3, 60)
-	if _, err := Run(t.Context(), toDevice(d, device), Options{SkipDamaged: true, Verify: true}); err != nil {
+	if _, err := runOnDevice(t, toDevice(d, device), Options{SkipDamaged: true, Verify: true}); err != nil {
 		t.Fatal(err)
 	}
 	sameDevice(t, device, append(d.bytes(), old[d.size:]...))

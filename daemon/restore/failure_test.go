@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestACancelledRestoreLeavesNothing(t *testing.T) {
@@ -203,10 +204,10 @@ func TestADiskThatFillsMidwayLeavesNoHalfFile(t *testing.T) {
 // smallFilesystem mounts 2 MiB of memory.
 func smallFilesystem(t *testing.T) string {
 	t.Helper()
-	needRoot(t)
+	needs.Root(t)
 	folder := t.TempDir()
 	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=2m"); err != nil {
-		skip(t, "cannot mount: "+err.Error())
+		needs.Missing(t, "cannot mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(folder, 0); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // fakeDisk is a disk in memory: the blocks it has, zeros elsewhere.
@@ -146,34 +147,9 @@ func (d *fakeDisk) bytes() []byte {
 	return all
 }
 
-// need skips a test that needs a tool, or fails it where all tools must be.
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	path, err := exec.LookPath(tool)
-	if err != nil {
-		skip(t, tool+" is not installed")
-	}
-	return path
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		skip(t, "needs root")
-	}
-}
-
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 func command(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(need(t, name), args...).CombinedOutput()
+	out, err := exec.Command(needs.Tool(t, name), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func pointOf(seed uint64) FolderJob {
@@ -29,7 +30,7 @@ func checkRestoredFolder(t *testing.T, f FolderJob, path string) {
 
 func TestAWholePointGoesToAFolder(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	for name, setup := range map[string]func(path string) error{
 		"new":            func(string) error { return nil },
 		"empty":          func(path string) error { return os.Mkdir(path, 0o755) },
@@ -61,7 +62,7 @@ func TestAWholePointGoesToAFolder(t *testing.T) {
 
 func TestAFolderWithSomethingInItIsRefusedUnlessForced(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	f := pointOf(3)
 	f.Path = filepath.Join(t.TempDir(), "full")
 	mine, old := filepath.Join(f.Path, "notes"), filepath.Join(f.Path, "vda.raw")

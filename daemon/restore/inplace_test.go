@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 )
 
@@ -48,7 +49,7 @@ func places(t *testing.T, content []byte) map[string]placed {
 	}
 	raw := file("vm.raw")
 	all["raw"] = placed{PlaceSpec{Path: raw}, whole(raw)}
-	need(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	qcow2 := filepath.Join(t.TempDir(), "vm.qcow2")
 	command(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", file("x"), qcow2)
 	all["qcow2"] = placed{PlaceSpec{Path: qcow2, Format: "qcow2"}, func(t *testing.T) []byte {
@@ -246,7 +247,7 @@ func TestAFileOfAnotherSizeGrowsOrKeepsZerosAtItsEnd(t *testing.T) {
 	}
 	sameFile(t, small, want)
 	sameFile(t, large, append(want, make([]byte, 1<<20)...))
-	need(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	qcow2 := filepath.Join(t.TempDir(), "q")
 	command(t, "qemu-img", "create", "-q", "-f", "qcow2", qcow2, "1M")
 	if _, _, err := inPlace(t.Context(), t, PlaceSpec{Path: qcow2, Format: "qcow2"}, d, Options{}); err == nil || !strings.Contains(err.Error(), "qemu-img resize") {

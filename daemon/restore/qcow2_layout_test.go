@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestAQcow2LayoutPutsEveryByteWhereItsTablesSay(t *testing.T) {
@@ -59,7 +60,7 @@ func TestAQcow2LayoutPutsEveryByteWhereItsTablesSay(t *testing.T) {
 
 func TestAQcow2OfManyRefcountBlocksIsClean(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	l, err := newLayout(9 << 30)
 	if err != nil {
 		t.Fatal(err)

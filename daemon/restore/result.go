@@ -47,16 +47,6 @@ type Range struct {
 
 func (r Range) end() int64 { return r.Offset + r.Length }
 
-// Damaged tells whether any disk has ranges that could not be read.
-func (r Result) Damaged() bool {
-	for _, d := range r.Disks {
-		if len(d.Damaged) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // MismatchError reports a target that does not hold what was written to it.
 type MismatchError struct {
 	Disk, Target string

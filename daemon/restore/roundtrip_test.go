@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 var oddSizes = []struct{ size, block int64 }{
@@ -30,7 +32,7 @@ func TestARawFileHoldsTheDiskByteForByte(t *testing.T) {
 			}
 			sameFile(t, file, d.bytes())
 			wantNames(t, filepath.Dir(file), "vda.raw")
-			if r := res.Disks[0]; !r.Done || !r.Verified || r.Target != file || res.Damaged() {
+			if r := res.Disks[0]; !r.Done || !r.Verified || r.Target != file || res.damaged() {
 				t.Errorf("result is %+v", r)
 			}
 			whole()
@@ -93,7 +95,7 @@ func TestHolesStayHoles(t *testing.T) {
 
 func TestAQcow2FileHoldsTheDisk(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	for i, c := range oddSizes {
 		t.Run(fmt.Sprintf("%d in blocks of %d", c.size, c.block), func(t *testing.T) {
 			d := randomDisk("vda", c.size, c.block, uint64(i))
@@ -129,7 +131,7 @@ func checkQcow2(t *testing.T, file string) {
 
 func TestAHugeSparseDiskIsQuickAndSmall(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	const size = 6 << 40
 	d := scattered(size, 500)
 	folder := t.TempDir()

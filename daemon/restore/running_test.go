@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestAnImageInUseIsNotReplacedEvenWithForce(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	folder := t.TempDir()
 	file, pidFile := filepath.Join(folder, "vda.raw"), filepath.Join(folder, "pid")
 	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {

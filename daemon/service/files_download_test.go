@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // openVault is a vault that stays open between two questions, as in a daemon.
@@ -173,7 +174,7 @@ func TestGuestsAreLetGoWhenNobodyAsksAndWhenTheirVaultIsClosed(t *testing.T) {
 
 func TestOnlySoManyGuestsAndVolumesStayOpen(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mke2fs")
+	needs.Tools(t, "mke2fs")
 	y := newYard(t)
 	y.shell("mke2fs -q -t ext2 vda 1M; for i in b c d e f g; do cp vda vd$i; done")
 	y.backupOf("many", "vda", "vdb", "vdc", "vdd", "vde", "vdf", "vdg")
@@ -265,7 +266,7 @@ func settled(t *testing.T, s *service.Service) {
 
 func TestDamageInTheVaultIsToldAndNeverSent(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mke2fs")
+	needs.Tools(t, "mke2fs")
 	y := newYard(t)
 	noise := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{9}).Read(noise)
@@ -316,7 +317,7 @@ func TestDamageInTheVaultIsToldAndNeverSent(t *testing.T) {
 
 func TestStreamsOfNTFSAreDownloadedByTheirNames(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mkntfs", "ntfscp")
+	needs.Tools(t, "mkntfs", "ntfscp")
 	y := newYard(t)
 	y.put(map[string]string{"report.docx": "the report", "mark": "[ZoneTransfer]\nZoneId=3\n"})
 	y.shell("truncate -s 8M sda; mkntfs -F -Q -q -L Data sda; ntfscp -q sda report.docx report.docx; ntfscp -q -N Zone.Identifier sda mark report.docx")

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // hostile is a file system whose reader panics or never ends, where its names say so.
@@ -146,7 +147,7 @@ func TestWhatAHostileFolderSaysIsListedOnceAndHarmsNothing(t *testing.T) {
 
 func TestEncryptedVolumesAreOpenForWhoGaveThePassphrase(t *testing.T) {
 	t.Parallel()
-	needTools(t, "cryptsetup", "mke2fs")
+	needs.Tools(t, "cryptsetup", "mke2fs")
 	y := newYard(t)
 	y.put(map[string]string{"root/secret": "the secret\n", "pass": "correct horse", "key": "\x00\x01key"})
 	y.shell(`mke2fs -q -t ext4 -d root plain 8M; truncate -s +32M plain; cp plain vda; cp plain vdb

@@ -11,19 +11,8 @@ import (
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
-
-func needTools(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("HOLDFAST_CI") == "1" {
-				t.Fatalf("%s is missing: integration/install-deps test installs it", name)
-			}
-			t.Skipf("%s is missing: integration/install-deps test installs it", name)
-		}
-	}
-}
 
 // shell runs a script in the yard's folder.
 func (y *yard) shell(script string) {
@@ -64,7 +53,7 @@ func (y *yard) backupOf(machine string, disks ...string) api.Point {
 // linuxGuest backs up a guest whose root is on vda and whose /var is on vdb; another of its disks no point holds.
 func linuxGuest(t *testing.T) (*yard, api.GuestAt) {
 	t.Helper()
-	needTools(t, "mke2fs")
+	needs.Tools(t, "mke2fs")
 	y := newYard(t)
 	y.put(map[string]string{
 		"root/etc/fstab":  "UUID=11111111-2222-3333-4444-555555555555 / ext4 d 0 1\n/dev/vdb /var ext4 d\n/dev/vdc1 /gone ext4 nofail\n",
@@ -140,7 +129,7 @@ func TestAGuestsFilesAreListedAsTheGuestHasThem(t *testing.T) {
 
 func TestALargeFolderIsListedPageByPageEachEntryOnce(t *testing.T) {
 	t.Parallel()
-	needTools(t, "mksquashfs")
+	needs.Tools(t, "mksquashfs")
 	y := newYard(t)
 	const files = 100_000
 	dir, err := os.MkdirTemp("/dev/shm", "holdfast-files-")

@@ -8,10 +8,11 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestAFileIsFollowedAndFoldersAreComparedThroughTheService(t *testing.T) {
-	needTools(t, "debugfs")
+	needs.Tools(t, "debugfs")
 	y, first := linuxGuest(t)
 	y.put(map[string]string{"new": "root:x:0\nann:x:1000\n"})
 	y.shell(`printf 'rm /etc/passwd\nwrite new /etc/passwd\nrm /home/ann/up\n' | debugfs -w -f - vda >/dev/null 2>&1`)

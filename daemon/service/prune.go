@@ -47,7 +47,7 @@ func (p *PrunePlan) Going() (going []*blockstore.Point) {
 // trash waits for a person.
 const prunePart = 5
 
-// planPrune says what is to become of every point of some machines. It fails
+// PlanPrune says what is to become of every point of some machines. It fails
 // where any record cannot be read: it may be the one that keeps a point.
 func PlanPrune(ctx context.Context, v *blockstore.Vault, o Pruning) ([]PrunePlan, error) {
 	policies, err := v.Policies(ctx)

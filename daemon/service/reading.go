@@ -208,7 +208,7 @@ func (s *Service) Trash(ctx context.Context, vault string) (all []api.Trashed, e
 	return all, err
 }
 
-// planPrune says what a prune would do now.
+// PlanPrune says what a prune would do now.
 func (s *Service) PlanPrune(ctx context.Context, vault string, o api.PruneOptions) (all []api.Prune, err error) {
 	err = s.vaults.Read(ctx, vault, func(v *blockstore.Vault) error {
 		plans, err := planPrune(ctx, v, o, time.Now())

@@ -23,11 +23,6 @@ var (
 // FS returns the view as an fs.FS.
 func (w *View) FS() FS { return FS{w} }
 
-// NewFS returns a file system by itself as an fs.FS.
-func NewFS(f tree.FileSystem) FS {
-	return FS{&View{root: &Volume{fs: f, kept: true, signature: &signature{kind: f.Info().Type}}}}
-}
-
 func (f FS) find(op, name string, follow bool) (Place, tree.Attr, error) {
 	if !fs.ValidPath(name) {
 		return Place{}, tree.Attr{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}

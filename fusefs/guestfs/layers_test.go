@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const passphrase = "correct horse battery staple"
@@ -23,12 +24,7 @@ const passphrase = "correct horse battery staple"
 func encrypt(t *testing.T, content []byte) (b []byte, uuid string) {
 	t.Helper()
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if _, err := exec.LookPath("cryptsetup"); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal("cryptsetup is missing: integration/install-deps test installs it")
-		}
-		t.Skip("cryptsetup is missing: integration/install-deps test installs it")
-	}
+	needs.Tools(t, "cryptsetup")
 	file := filepath.Join(t.TempDir(), "volume")
 	if err := os.WriteFile(file, append(bytes.Clone(content), make([]byte, 32*mib)...), 0o600); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestWhatOfficialToolsMakeIsNamedAsBlkidNamesIt is of file systems that are not read.
@@ -35,7 +35,7 @@ func TestWhatOfficialToolsMakeIsNamedAsBlkidNamesIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			treetest.Need(t, "blkid", strings.Fields(c.maker)[0])
+			needs.Tools(t, "blkid", strings.Fields(c.maker)[0])
 			dir := t.TempDir()
 			image := filepath.Join(dir, "image")
 			if err := os.MkdirAll(filepath.Join(dir, "of"), 0o755); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestFilesLieWhereTheirPlacesSay makes a volume of each kind, and puts the content of
@@ -32,7 +33,7 @@ func TestFilesLieWhereTheirPlacesSay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, tool := range c.tools {
-				needTool(t, tool)
+				needs.Tools(t, tool)
 			}
 			image := filepath.Join(t.TempDir(), "image")
 			run(t, "truncate", "-s", c.size, image)
@@ -83,17 +84,6 @@ func filesToPlace(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-func needTool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" || os.Getenv("HOLDFAST_CI") != "" {
-		t.Fatalf("%s is missing: integration/install-deps test installs it", name)
-	}
-	t.Skipf("%s is missing", name)
 }
 
 func run(t *testing.T, name string, args ...string) {

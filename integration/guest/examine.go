@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/integration/guest/journal"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // Examine takes raw images of both disks, as a restore made them, and fails the test unless their
@@ -24,16 +25,16 @@ func Examine(t testing.TB, root, data string) uint64 {
 
 func last(t testing.TB, image, path string) uint64 {
 	t.Helper()
-	fsck := exec.Command(lookSbin("e2fsck"), "-f", "-p", image)
+	fsck := exec.Command(needs.Tool(t, "e2fsck"), "-f", "-p", image)
 	if out, err := fsck.CombinedOutput(); err != nil && fsck.ProcessState.ExitCode() > 1 { // 1: the journal was replayed
 		t.Errorf("the file system in %s is damaged: %s", image, out)
 	}
 	// What replay may leave to do is nothing but that.
-	if out, err := exec.Command(lookSbin("e2fsck"), "-f", "-n", image).CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Tool(t, "e2fsck"), "-f", "-n", image).CombinedOutput(); err != nil {
 		t.Errorf("the file system in %s is damaged: %s", image, out)
 	}
 	file := t.TempDir() + "/journal"
-	if out, err := exec.Command(lookSbin("debugfs"), "-R", "dump "+path+" "+file, image).CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Tool(t, "debugfs"), "-R", "dump "+path+" "+file, image).CombinedOutput(); err != nil {
 		t.Fatalf("read %s of %s: %s", path, image, out)
 	}
 	b, err := os.ReadFile(file)

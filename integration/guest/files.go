@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 //go:embed build
@@ -43,18 +45,9 @@ func Get(t testing.TB) Files {
 	t.Helper()
 	f, err := built()
 	if err != nil {
-		Missing(t, err)
+		needs.Missing(t, "%v", err)
 	}
 	return f
-}
-
-// Missing skips a test that lacks something on this machine, and fails it in CI.
-func Missing(t testing.TB, why error) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 func find() (Files, error) {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // Options of Start. The zero value starts a guest with new disks.
@@ -37,9 +39,7 @@ type VM struct {
 // WaitAgent.
 func Start(t testing.TB, o Options) *VM {
 	t.Helper()
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		Missing(t, err)
-	}
+	needs.Tools(t, "qemu-system-x86_64")
 	files := Get(t)
 	if o.Dir == "" {
 		o.Dir = socketDir(t)
@@ -119,21 +119,9 @@ func NewData(t testing.TB, path string) {
 
 func run(t testing.TB, name string, args ...string) {
 	t.Helper()
-	c := exec.Command(name, args...)
-	c.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if name == "mkfs.ext4" {
-		c.Path = lookSbin(name)
-	}
-	if out, err := c.CombinedOutput(); err != nil {
+	if out, err := exec.Command(needs.Tool(t, name), args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", name, err, out)
 	}
-}
-
-func lookSbin(name string) string {
-	if p, err := exec.LookPath(name); err == nil {
-		return p
-	}
-	return "/usr/sbin/" + name
 }
 
 // socketDir is a folder of the test whose name is short enough for sockets in it.

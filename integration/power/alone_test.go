@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // mountImage mounts an image, or a disk, through a loop device. Unmounting
@@ -60,7 +62,7 @@ func TestNobodyElseCanCopyAMountOfThisTest(t *testing.T) {
 	for pid, want := range map[int]bool{os.Getpid(): true, os.Getppid(): false} {
 		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
 		if err != nil {
-			refuse(t, "%v", err)
+			needs.Missing(t, "%v", err)
 		}
 		if got := strings.Contains(string(info), " "+at+" "); got != want {
 			t.Errorf("process %d sees the mount: %v, want %v", pid, got, want)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/integration/alone"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // childEnv makes the test binary a process that serves a disk, or backs up.
@@ -73,29 +74,13 @@ func child(t *testing.T, order childOrder) *exec.Cmd {
 	return cmd
 }
 
-// refuse skips a test that a machine cannot run; one that reviews a change must.
-func refuse(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 func need(t *testing.T, tools ...string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		refuse(t, "mounting needs root")
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			refuse(t, "%s is missing: install its package", tool)
-		}
-	}
+	needs.Root(t)
+	needs.Tools(t, tools...)
 	for _, device := range []string{"/dev/fuse", "/dev/loop-control"} {
-		if _, err := os.Stat(device); err != nil {
-			refuse(t, "%v", err)
-		}
+		_, err := os.Stat(device)
+		needs.That(t, err == nil, "%s", device)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // kinds are those of an image's extents, for each 64 KiB.
@@ -31,7 +32,7 @@ func kinds(t *testing.T, i *Image) (list []blockstore.ExtentKind) {
 
 func TestOnlyWhatABitmapMarksIsReadOfAnImage(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-io", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-io", "qemu-nbd")
 	path := filepath.Join(t.TempDir(), "vda")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
 	run(t, "qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 512k", path)
@@ -64,7 +65,7 @@ func TestOnlyWhatABitmapMarksIsReadOfAnImage(t *testing.T) {
 
 func TestABitmapInDoubtIsNotUsed(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-io", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-io", "qemu-nbd")
 	for name, c := range map[string]struct {
 		prepare func(path string)
 		want    string
@@ -119,7 +120,7 @@ func TestABitmapInDoubtIsNotUsed(t *testing.T) {
 // TestAHeldImageTellsOfItsBitmap, as a restore in place holds one.
 func TestAHeldImageTellsOfItsBitmap(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-io", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-io", "qemu-nbd")
 	path := filepath.Join(t.TempDir(), "vda")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
 	run(t, "qemu-img", "bitmap", "--add", path, "ours")

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func sparse(t testing.TB, name string, size int64) string {
@@ -36,8 +38,8 @@ func users(t *testing.T, path string) string {
 }
 
 func TestWhoeverUsesADeviceIsNamed(t *testing.T) {
-	needRoot(t)
-	need(t, "losetup", "mkfs.ext4", "mount", "umount")
+	needs.Root(t)
+	needs.Tools(t, "losetup", "mkfs.ext4", "mount", "umount")
 	dev := loopDevice(t, sparse(t, "disk", 32<<20))
 	if got := users(t, dev); got != "" {
 		t.Fatalf("an idle device is used by %s", got)
@@ -69,7 +71,7 @@ func TestWhoeverUsesADeviceIsNamed(t *testing.T) {
 	}
 	f, err := os.OpenFile(node, os.O_RDWR, 0)
 	if err != nil {
-		missing(t, "nodes cannot be opened in the test's folder: "+err.Error())
+		needs.Missing(t, "nodes cannot be opened in the test's folder: %v", err)
 	}
 	sleep := exec.Command("sleep", "60")
 	sleep.ExtraFiles = []*os.File{f}
@@ -112,8 +114,8 @@ func TestWhoeverUsesADeviceIsNamed(t *testing.T) {
 }
 
 func TestUsersOfAPartitionUseTheWholeDevice(t *testing.T) {
-	needRoot(t)
-	need(t, "losetup", "partx")
+	needs.Root(t)
+	needs.Tools(t, "losetup", "partx")
 	file := sparse(t, "disk", 64<<20)
 	table := make([]byte, 512) // one partition of type Linux, from sector 2048, 32768 long
 	copy(table[446:], []byte{0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0x80, 0, 0})
@@ -128,12 +130,12 @@ func TestUsersOfAPartitionUseTheWholeDevice(t *testing.T) {
 	f.Close()
 	dev := loopDevice(t, file)
 	if out, err := exec.Command("partx", "-a", dev).CombinedOutput(); err != nil {
-		missing(t, "no partitions on loop devices: "+string(out))
+		needs.Missing(t, "no partitions on loop devices: %v", string(out))
 	}
 	t.Cleanup(func() { exec.Command("partx", "-d", dev).Run() })
 	b, err := os.ReadFile("/sys/class/block/" + filepath.Base(dev) + "p1/dev")
 	if err != nil {
-		missing(t, "no partitions on loop devices: "+err.Error())
+		needs.Missing(t, "no partitions on loop devices: %v", err)
 	}
 	d, _ := parseDevice(string(b))
 	folder := t.TempDir()

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // handed opens files by number, as whoever hands them over does.
@@ -30,7 +32,7 @@ func handed(t *testing.T, flags int, paths ...string) []*os.File {
 
 func TestAnImageThatAnotherOpenedReadsAsItIsWhateverItsNameLeadsTo(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	raw := disk(t, 8<<20)
 	want, err := os.ReadFile(raw)
 	if err != nil {
@@ -129,7 +131,7 @@ func TestWhatIsNoImageIsNotTakenFromWhoHandsItOver(t *testing.T) {
 
 func TestNoHeaderOfAFileThatWasHandedOverOpensAnother(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, bytes.Repeat([]byte("secret"), 10923), 0o600); err != nil {

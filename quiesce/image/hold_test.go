@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // qemuOpens says whether a QEMU can open an image for a machine, and what it says if not.
 func qemuOpens(t *testing.T, path, format string, readOnly bool) (bool, string) {
 	t.Helper()
-	need(t, "qemu-io")
+	needs.Tools(t, "qemu-io")
 	args := []string{"-f", format, "-c", "quit", path}
 	if readOnly {
 		args = append([]string{"-r"}, args...)
@@ -28,7 +29,7 @@ func qemuOpens(t *testing.T, path, format string, readOnly bool) (bool, string) 
 
 func makeImage(t *testing.T, format string, size string) string {
 	t.Helper()
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	path := filepath.Join(t.TempDir(), "vm."+format)
 	run(t, "qemu-img", "create", "-q", "-f", format, path, size)
 	return path
@@ -68,7 +69,7 @@ func TestAHeldImageIsOpenedByNoQEMU(t *testing.T) {
 
 func TestAnImageThatAQEMUHasOpenIsNotHeld(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	for _, format := range []string{"raw", "qcow2"} {
 		path := makeImage(t, format, "8M")
 		i, err := Open(t.Context(), Spec{Path: path, Format: format})
@@ -102,7 +103,7 @@ func TestAnImageThatAQEMUHasOpenIsNotHeld(t *testing.T) {
 
 func TestAnImageIsChangedInPlace(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	const size = 8 << 20
 	for _, format := range []string{"raw", "qcow2"} {
 		path := makeImage(t, format, "8M")

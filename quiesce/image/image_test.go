@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 var _ blockstore.Source = (*Image)(nil)
@@ -111,7 +112,7 @@ func TestEmptyAndHugeImagesOpen(t *testing.T) {
 	const huge = 6 << 40
 	dir, err := os.MkdirTemp("/dev/shm", "holdfast-test-") // some file systems end before
 	if err != nil {
-		missing(t, err.Error())
+		needs.Missing(t, "%v", err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	raw, qcow := filepath.Join(dir, "raw"), filepath.Join(dir, "qcow2")
@@ -119,9 +120,9 @@ func TestEmptyAndHugeImagesOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(raw, huge); err != nil {
-		missing(t, "no huge sparse files: "+err.Error())
+		needs.Missing(t, "no huge sparse files: %v", err)
 	}
-	need(t, "qemu-img", "qemu-nbd", "qemu-io")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-io")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", qcow, "6T")
 	run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 7 5T 64k", qcow)
 	for path, format := range map[string]string{raw: "", qcow: "qcow2"} {
@@ -141,7 +142,7 @@ func TestEmptyAndHugeImagesOpen(t *testing.T) {
 
 func TestQcow2ReadsAsQemuImgConvertsIt(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-io")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-io")
 	raw := disk(t, 12<<20)
 	want, _ := os.ReadFile(raw)
 	for name, options := range map[string][]string{
@@ -161,7 +162,7 @@ func TestQcow2ReadsAsQemuImgConvertsIt(t *testing.T) {
 
 func TestAnImageThatWasNotClosedCleanlyIsRead(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-io")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-io")
 	path := filepath.Join(t.TempDir(), "q")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", path, "8M")
 	run(t, "sh", "-c", `qemu-io -f qcow2 -c 'write -P 5 1M 1M' -c abort "$1" 2>/dev/null; true`, "sh", path)
@@ -182,7 +183,7 @@ func TestAnImageThatWasNotClosedCleanlyIsRead(t *testing.T) {
 
 func TestLinkedClonesReadThroughTheirChain(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-io")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-io")
 	base := disk(t, 8<<20)
 	folder := t.TempDir()
 	middle, top := filepath.Join(folder, "middle"), filepath.Join(folder, "top")
@@ -259,7 +260,7 @@ func TestBlockDevicesReadAsTheyAre(t *testing.T) {
 }
 
 func TestAQcow2ImageOnABlockDeviceIsRead(t *testing.T) {
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	raw, path := disk(t, 8<<20), filepath.Join(t.TempDir(), "q")
 	want, _ := os.ReadFile(raw)
 	run(t, "qemu-img", "convert", "-O", "qcow2", "-f", "raw", raw, path)

@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestTheReaderEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	path := filepath.Join(t.TempDir(), "q")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1G")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -33,7 +35,7 @@ func TestTheReaderEndsWithItsContext(t *testing.T) {
 }
 
 func TestTheReaderDiesWithUs(t *testing.T) {
-	need(t, "qemu-img", "qemu-nbd")
+	needs.Tools(t, "qemu-img", "qemu-nbd")
 	if path := os.Getenv("HOLDFAST_TEST_OPEN"); path != "" { // the one to be killed
 		i := open(t, Spec{Path: path, Format: "qcow2"})
 		fmt.Println(i.server.pid())

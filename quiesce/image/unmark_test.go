@@ -4,10 +4,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestBitmapsOfOneVaultAreRemovedFromAnImageAndNoOthers(t *testing.T) {
-	need(t, "qemu-img")
+	needs.Tools(t, "qemu-img")
 	path := filepath.Join(t.TempDir(), "a disk.qcow2")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", path, "1M")
 	for _, name := range []string{"hf-v1-p1", "hf-v1-p2", "hf-v2-p1", "other"} {

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // machine starts a QEMU that has the image open, halted before its first
 // instruction, and ends it with the returned function.
 func machine(t *testing.T, drive string) (stop func()) {
 	t.Helper()
-	need(t, "qemu-system-x86_64")
+	needs.Tools(t, "qemu-system-x86_64")
 	monitor := filepath.Join(t.TempDir(), "m")
 	cmd := exec.Command("qemu-system-x86_64", "-accel", "tcg", "-S", "-m", "32", "-nodefaults", "-display", "none",
 		"-qmp", "unix:"+monitor+",server=on,wait=off", "-drive", drive+",if=virtio")
@@ -79,7 +80,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func TestAnImageOfARunningMachineIsRefused(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
 	raw := disk(t, 8<<20)
 	qcow := filepath.Join(t.TempDir(), "q")
 	run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow)
@@ -111,7 +112,7 @@ func TestAnImageOfARunningMachineIsRefused(t *testing.T) {
 
 func TestAMachineThatOnlyReadsIsNoWriter(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
 	base := disk(t, 8<<20)
 	top := filepath.Join(t.TempDir(), "top")
 	run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top)
@@ -131,7 +132,7 @@ func TestAMachineThatOnlyReadsIsNoWriter(t *testing.T) {
 
 func TestAMachineStartsWhileItsImageIsReadAndTheWatchSeesIt(t *testing.T) {
 	t.Parallel()
-	need(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
+	needs.Tools(t, "qemu-img", "qemu-nbd", "qemu-system-x86_64")
 	raw := disk(t, 8<<20)
 	qcow := filepath.Join(t.TempDir(), "q")
 	run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow)
@@ -210,8 +211,8 @@ func TestAFileUnderALoopDeviceIsInUse(t *testing.T) {
 }
 
 func TestAPathOnTheDiskThatIsBackedUpIsFound(t *testing.T) {
-	needRoot(t)
-	need(t, "losetup", "mkfs.ext4", "mount", "umount")
+	needs.Root(t)
+	needs.Tools(t, "losetup", "mkfs.ext4", "mount", "umount")
 	file := sparse(t, "disk", 32<<20)
 	other := sparse(t, "other", 1<<20)
 	dev := loopDevice(t, file)

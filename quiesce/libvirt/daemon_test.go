@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 var daemon struct {
@@ -22,7 +24,7 @@ var daemon struct {
 func host(t testing.TB) *Host {
 	t.Helper()
 	if os.Getenv(inside) == "" {
-		missing(t, "needs root, libvirtd, virsh, QEMU and unshare")
+		needs.Missing(t, "needs root, libvirtd, virsh, QEMU and unshare")
 	}
 	startDaemon(t)
 	h, err := Connect(ctx(t), "qemu:///system")
@@ -30,14 +32,6 @@ func host(t testing.TB) *Host {
 		t.Fatal(err)
 	}
 	return h
-}
-
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 func ctx(t testing.TB) context.Context {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qemu"
 )
 
@@ -260,7 +261,7 @@ func TestScratchFilesThatRunShortEndTheJobBeforeTheGuestStops(t *testing.T) {
 	v.io("vda", "write -P 1 0 32M")
 	mnt := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", mnt).CombinedOutput(); err != nil {
-		missing(t, string(out))
+		needs.Missing(t, "%v", string(out))
 	}
 	t.Cleanup(func() { exec.Command("umount", "-l", mnt).Run() })
 	q := request(v, "", p1)

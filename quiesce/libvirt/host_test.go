@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qga"
 )
 
@@ -77,7 +78,7 @@ func TestTheListShowsDomainsThatRunAndThatAreOff(t *testing.T) {
 
 func TestAHostThatDoesNotAnswerIsSaidToBeSo(t *testing.T) {
 	if !installed("virsh") {
-		missing(t, "needs virsh")
+		needs.Missing(t, "needs virsh")
 	}
 	if _, err := Connect(ctx(t), "qemu+unix:///system?socket=/nonexistent"); !errors.Is(err, ErrNoHost) {
 		t.Error(err)

@@ -23,6 +23,13 @@ func serve(t *testing.T, script func(s *server)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOn(t, l, script)
+	return path
+}
+
+// serveOn lets script answer the first connection until the test ends.
+func serveOn(t *testing.T, l net.Listener, script func(s *server)) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -35,7 +42,6 @@ func serve(t *testing.T, script func(s *server)) string {
 		script(&server{conn, t})
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
-	return path
 }
 
 func (s *server) send(parts ...any) {

@@ -13,17 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // nbdkit starts a server that does what its plugin and filters say, and returns its socket.
 func nbdkit(t *testing.T, args ...string) (string, *exec.Cmd) {
 	t.Helper()
-	if _, err := exec.LookPath("nbdkit"); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal("nbdkit is missing (make deps installs it)")
-		}
-		t.Skip("nbdkit is missing")
-	}
+	needs.Tools(t, "nbdkit")
 	folder, err := os.MkdirTemp("", "nbdkit")
 	if err != nil {
 		t.Fatal(err)

@@ -13,16 +13,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func qemuNBD(t testing.TB, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath("qemu-nbd"); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("qemu-nbd is not installed (package qemu-utils)")
-	}
+	needs.Tools(t, "qemu-nbd")
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command("qemu-nbd", append([]string{"-t", "-r", "-e", "4", "-k", socket, "-x", "disk"}, args...)...)
 	cmd.Stderr = os.Stderr

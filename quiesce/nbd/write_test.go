@@ -12,17 +12,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // serveWith starts a server that listens on the socket it is to be given, and waits for it.
 func serveWith(t *testing.T, name string, args func(socket string) []string) string {
 	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(name + " is not installed")
-	}
+	needs.Tools(t, name)
 	socket := filepath.Join(t.TempDir(), "s")
 	cmd := exec.Command(name, args(socket)...)
 	cmd.Stderr = os.Stderr
@@ -120,16 +117,7 @@ func TestAnExportIsReachedByTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
-		s := &server{conn, t}
+	serveOn(t, l, func(s *server) {
 		s.shake()
 		r := s.request()
 		if got := s.take(int(r.length)); r.kind != cmdWrite || string(got) != "hello" {
@@ -137,8 +125,7 @@ func TestAnExportIsReachedByTCP(t *testing.T) {
 		}
 		s.send(uint32(magicSimple), uint32(0), r.cookie) // allowed where nothing was read
 		s.take(28)
-	}()
-	defer func() { l.Close(); <-done }()
+	})
 	a, err := ParseURI("nbd://" + l.Addr().String() + "/a%20b")
 	if err != nil || a.Export != "a b" {
 		t.Fatal(a, err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func TestACommandLineTellsOfItsMachine(t *testing.T) {
@@ -81,13 +83,7 @@ func TestOnlyQEMUIsListedAndWhatEndsIsPassedOver(t *testing.T) {
 
 func TestARunningQEMUIsFoundByItsSocket(t *testing.T) {
 	t.Parallel()
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil && os.Getenv("HOLDFAST_CI") != "" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip("qemu-system-x86_64 is not installed: run integration/install-deps test")
-	}
+	qemu := needs.Tool(t, "qemu-system-x86_64")
 	socket := filepath.Join(t.TempDir(), "qmp")
 	cmd := exec.CommandContext(t.Context(), qemu, "-machine", "none", "-display", "none", "-nodefaults", "-name", "a b@c:d", "-qmp", "unix:"+socket+",server=on,wait=off")
 	if err := cmd.Start(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
@@ -188,7 +189,7 @@ func TestAnOddSizeIsReadToItsLastByte(t *testing.T) {
 }
 
 func TestADiskThatQEMUReadsOverNBDIsLikeAnyOther(t *testing.T) {
-	needs(t, "qemu-nbd")
+	needs.Tools(t, "qemu-nbd")
 	v := boot(t, func(f string) []string {
 		run1(t, "qemu-img", "create", "-q", "-f", "raw", f+"/far.raw", "64M")
 		run1(t, "qemu-nbd", "--fork", "-f", "raw", "-k", f+"/far", "--pid-file="+f+"/far.pid", f+"/far.raw")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
@@ -25,7 +26,7 @@ func threaded(t *testing.T) func(string) []string {
 // not be asked for, and the test would pass without the rule.
 func TestADiskInAnIOThreadIsReadWithoutEndingQEMU(t *testing.T) {
 	v := boot(t, threaded(t))
-	needs(t, "fusermount3")
+	needs.Tools(t, "fusermount3")
 	v.waitForDriver("one")
 	one, two := make([]byte, 64<<20), make([]byte, 64<<20)
 	v.fill("one", 0, 3<<20, 0x11, one)
@@ -101,7 +102,7 @@ func TestWhereNothingElseIsPossibleADiskInAnIOThreadIsRefused(t *testing.T) {
 
 func TestQEMUThatDiesLeavesNoMount(t *testing.T) {
 	v := boot(t, threaded(t))
-	needs(t, "fusermount3")
+	needs.Tools(t, "fusermount3")
 	s := v.snapshot(SnapshotRequest{Disks: both(), Point: bitmapOf("p1")})
 	v.cmd.Process.Kill()
 	if err := s.Watch(t.Context()); !errors.Is(err, ErrGone) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
@@ -31,19 +32,6 @@ type vm struct {
 	m       *Machine
 	scratch ScratchOptions
 	user    *syscall.Credential // that QEMU runs as; nil: ours
-}
-
-func needs(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
-			continue
-		}
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatalf("%s is missing (make deps installs it)", tool)
-		}
-		t.Skipf("%s is missing", tool)
-	}
 }
 
 // shortFolder is a folder with a name short enough for sockets in it.
@@ -94,7 +82,7 @@ func boot(t testing.TB, arguments func(folder string) []string) *vm {
 
 func bootAs(t testing.TB, user *syscall.Credential, arguments func(folder string) []string) *vm {
 	t.Helper()
-	needs(t, "qemu-system-x86_64", "qemu-img")
+	needs.Tools(t, "qemu-system-x86_64", "qemu-img")
 	v := &vm{t: t, folder: shortFolder(t), user: user}
 	v.scratch = ScratchOptions{Folder: filepath.Join(v.folder, "scratch"), LowWater: 1}
 	v.start(arguments(v.folder)...)

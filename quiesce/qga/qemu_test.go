@@ -9,19 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/integration/needs"
 	"github.com/holdfast-backup/holdfast/quiesce/qga"
 )
 
 // port starts a QEMU without a guest, and returns the socket of its agent's port and what kills it.
 func port(t *testing.T) (socket string, kill func()) {
 	t.Helper()
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("qemu-system-x86_64 is not installed")
-	}
+	qemu := needs.Tool(t, "qemu-system-x86_64")
 	dir, err := os.MkdirTemp("", "qga-")
 	if err != nil {
 		t.Fatal(err)

@@ -13,17 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // qemu starts a QEMU without a machine and returns the paths of its monitors.
 func qemu(t *testing.T, monitors ...string) (paths []string, cmd *exec.Cmd) {
 	t.Helper()
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal("qemu-system-x86_64 is missing (make deps installs it)")
-		}
-		t.Skip("qemu-system-x86_64 is missing")
-	}
+	needs.Tools(t, "qemu-system-x86_64")
 	folder, err := os.MkdirTemp("", "qmp")
 	if err != nil {
 		t.Fatal(err)

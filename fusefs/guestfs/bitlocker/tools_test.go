@@ -9,23 +9,10 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/bitlocker/bitlockertest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const mib = 1 << 20
-
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range []string{"", "/usr/sbin/", "/sbin/"} {
-		if path, err := exec.LookPath(dir + name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("%s is missing: integration/install-deps test installs it", name)
-	}
-	t.Skipf("%s is missing: integration/install-deps test installs it", name)
-	return ""
-}
 
 // written writes a volume to a file in memory, where there is one.
 func written(t testing.TB, b []byte) string {
@@ -47,7 +34,7 @@ func byDislocker(t testing.TB, volume []byte, args ...string) ([]byte, string) {
 	t.Helper()
 	file := written(t, volume)
 	out := filepath.Join(filepath.Dir(file), "plain")
-	cmd := exec.CommandContext(t.Context(), tool(t, "dislocker-file"), append([]string{"-vvvv", "-r", "-V", file}, append(args, "--", out)...)...)
+	cmd := exec.CommandContext(t.Context(), needs.Tool(t, "dislocker-file"), append([]string{"-vvvv", "-r", "-V", file}, append(args, "--", out)...)...)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("dislocker-file: %v: %s", err, said[max(0, len(said)-2000):])
@@ -62,7 +49,7 @@ func byDislocker(t testing.TB, volume []byte, args ...string) ([]byte, string) {
 // cryptsetup runs it on a volume and returns what it says.
 func cryptsetup(t testing.TB, volume []byte, secret string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), tool(t, "cryptsetup"), append(args, written(t, volume))...)
+	cmd := exec.CommandContext(t.Context(), needs.Tool(t, "cryptsetup"), append(args, written(t, volume))...)
 	cmd.Stdin = strings.NewReader(secret)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

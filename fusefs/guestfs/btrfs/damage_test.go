@@ -11,21 +11,22 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // made is an image that mkfs.btrfs fills by itself, without a kernel.
 func made(t testing.TB, options ...string) []byte {
 	t.Helper()
-	treetest.Need(t, "mkfs.btrfs")
+	needs.Tools(t, "mkfs.btrfs")
 	root := treetest.Scratch(t)
 	p := fill(t, root, 4)
-	p.must(os.MkdirAll(p.path("folder/below"), 0o755))
-	p.file("folder/large", p.text(300000))
-	p.file("folder/small", p.text(700))
-	p.file("folder/below/other", p.noise(50000))
-	p.must(os.Symlink("folder/large", p.path("link")))
+	p.Must(os.MkdirAll(p.Path("folder/below"), 0o755))
+	p.File("folder/large", p.text(300000))
+	p.File("folder/small", p.text(700))
+	p.File("folder/below/other", p.noise(50000))
+	p.Must(os.Symlink("folder/large", p.Path("link")))
 	for i := range 120 {
-		p.file("folder/below/"+strings.Repeat("n", i+1), []byte("x"))
+		p.File("folder/below/"+strings.Repeat("n", i+1), []byte("x"))
 	}
 	b, err := os.ReadFile(mkfs(t, 1, 120, append(options, "-r", root)...)[0])
 	if err != nil {
@@ -224,7 +225,7 @@ func TestAMissingDeviceHarmsWhatLiesOnItAlone(t *testing.T) {
 	dir, unmount := mount(t, images, "")
 	p := fill(t, dir, 5)
 	for _, n := range []string{"a", "b", "c"} {
-		p.file(n, p.noise(40<<20))
+		p.File(n, p.noise(40<<20))
 	}
 	unmount()
 	lost := 0

@@ -11,19 +11,20 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // needKernel skips where btrfs cannot be mounted.
 func needKernel(t testing.TB) {
 	t.Helper()
 	treetest.NeedMount(t, "btrfs")
-	treetest.Need(t, "mkfs.btrfs", "btrfs")
+	needs.Tools(t, "mkfs.btrfs", "btrfs")
 }
 
 // mkfs makes n images of so many MiB each, one file system over all.
 func mkfs(t testing.TB, n int, size int64, options ...string) []string {
 	t.Helper()
-	treetest.Need(t, "mkfs.btrfs")
+	needs.Tools(t, "mkfs.btrfs")
 	dir := treetest.Scratch(t)
 	var images []string
 	for i := range n {

@@ -18,23 +18,23 @@ import (
 
 // sync syncs one file or folder, which writes to the log.
 func (p filler) sync(name string) {
-	p.t.Helper()
-	f, err := os.Open(p.path(name))
-	p.must(err)
+	p.T.Helper()
+	f, err := os.Open(p.Path(name))
+	p.Must(err)
 	defer f.Close()
-	p.must(f.Sync())
+	p.Must(f.Sync())
 }
 
 // load does so many things below a folder, most of them followed by a sync of what they
 // were done to.
 func (p filler) load(dir string, n int) {
 	for i := range 4 {
-		p.must(os.MkdirAll(p.path(dir, fmt.Sprintf("d%d", i)), 0o755))
+		p.Must(os.MkdirAll(p.Path(dir, fmt.Sprintf("d%d", i)), 0o755))
 	}
 	some := func() string { return fmt.Sprintf("%s/d%d/f%d", dir, p.rand.IntN(4), p.rand.IntN(25)) }
 	for range n {
 		name := some()
-		path := p.path(name)
+		path := p.Path(name)
 		switch p.rand.IntN(16) {
 		case 0, 1, 2, 3:
 			os.WriteFile(path, p.text(p.rand.IntN(300000)), 0o640)
@@ -42,10 +42,10 @@ func (p filler) load(dir string, n int) {
 			os.Remove(path)
 			name = filepath.Dir(name)
 		case 5, 6:
-			os.Rename(path, p.path(some()))
+			os.Rename(path, p.Path(some()))
 			name = filepath.Dir(name)
 		case 7:
-			os.Link(path, p.path(some()))
+			os.Link(path, p.Path(some()))
 		case 8:
 			os.Symlink(strings.Repeat("x", 1+p.rand.IntN(1000)), path)
 			name = filepath.Dir(name)
@@ -66,7 +66,7 @@ func (p filler) load(dir string, n int) {
 			}
 			f.Close()
 		}
-		if s, err := os.Lstat(p.path(name)); err == nil && s.Mode()&os.ModeType&^os.ModeDir == 0 && p.rand.IntN(3) > 0 {
+		if s, err := os.Lstat(p.Path(name)); err == nil && s.Mode()&os.ModeType&^os.ModeDir == 0 && p.rand.IntN(3) > 0 {
 			p.sync(name)
 		}
 	}
@@ -108,14 +108,14 @@ func TestTheLogIsReplayedAsTheKernelReplaysIt(t *testing.T) {
 			images := mkfs(t, 1, 300, strings.Fields(c.options)...)
 			dir, unmount := mount(t, images, strings.TrimPrefix(c.mounted+",commit=300", ","))
 			p := fill(t, dir, uint64(i))
-			treetest.Run(t, "btrfs", "-q", "subvolume", "create", p.path("sub"))
-			p.must(os.Mkdir(p.path("top"), 0o755))
+			treetest.Run(t, "btrfs", "-q", "subvolume", "create", p.Path("sub"))
+			p.Must(os.Mkdir(p.Path("top"), 0o755))
 			p.load("top", c.n)
 			p.load("sub", c.n)
 			treetest.Run(t, "btrfs", "filesystem", "sync", dir)
 			p.load("sub", c.n/3)
 			p.load("top", c.n)
-			p.file("top/last", p.text(90000))
+			p.File("top/last", p.text(90000))
 			p.sync("top/last")
 			live := filepath.Join(filepath.Dir(images[0]), "live.img")
 			treetest.Run(t, "cp", "--sparse=always", images[0], live)
@@ -139,7 +139,7 @@ func TestALogThatIsTooLargeIsLeftOutAndSaidSo(t *testing.T) {
 	dir, unmount := mount(t, images, "commit=300")
 	p := fill(t, dir, 9)
 	for i := range 500 {
-		p.attribute(p.file(fmt.Sprint(i), nil), "user.x", p.noise(3500))
+		p.Attribute(p.File(fmt.Sprint(i), nil), "user.x", p.noise(3500))
 		p.sync(fmt.Sprint(i))
 	}
 	live := filepath.Join(filepath.Dir(images[0]), "live.img")

@@ -10,12 +10,13 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // makeImage makes a volume of so many MiB.
 func makeImage(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
-	treetest.Need(t, "mkfs.exfat", "fsck.exfat", "mount.exfat-fuse", "losetup")
+	needs.Tools(t, "mkfs.exfat", "fsck.exfat", "mount.exfat-fuse", "losetup")
 	image := filepath.Join(t.TempDir(), "exfat.img")
 	treetest.Sparse(t, image, mib<<20)
 	treetest.Run(t, "mkfs.exfat", append(append([]string{"-L", "DATEN ü1"}, options...), image)...)
@@ -26,7 +27,7 @@ func makeImage(t testing.TB, mib int64, options ...string) string {
 func mounted(t testing.TB, image, options string, f func(dir string)) {
 	t.Helper()
 	_, err := os.Stat("/dev/fuse")
-	treetest.Require(t, err == nil && os.Getuid() == 0, "/dev/fuse and root")
+	needs.That(t, err == nil && os.Getuid() == 0, "/dev/fuse and root")
 	dir := t.TempDir()
 	loop := strings.TrimSpace(treetest.Run(t, "losetup", "--find", "--show", image))
 	defer treetest.Run(t, "losetup", "--detach", loop)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // mutate changes bytes as the input says, five of it for each: where (in the whole
@@ -100,7 +100,7 @@ func TestMutatedImagesNeitherCrashNorRunAway(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	treetest.Need(t, "mke2fs", "debugfs")
+	needs.Tools(t, "mke2fs", "debugfs")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestMutatedImagesNeitherCrashNorRunAway$")
 	cmd.Env = append(os.Environ(), mutantsEnv+"=1", "GOMEMLIMIT=160MiB") // what is garbage does not count
 	timer := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })

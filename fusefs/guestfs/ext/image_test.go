@@ -14,12 +14,13 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // mkfs makes an image; the last options are mke2fs's own.
 func mkfs(t testing.TB, size int64, options ...string) string {
 	t.Helper()
-	treetest.Need(t, "mke2fs", "debugfs", "e2fsck")
+	needs.Tools(t, "mke2fs", "debugfs", "e2fsck")
 	image := filepath.Join(treetest.Scratch(t), "image")
 	treetest.Sparse(t, image, size)
 	treetest.Run(t, "mke2fs", append(append([]string{"-q", "-F"}, options...), image)...)
@@ -30,8 +31,8 @@ func mkfs(t testing.TB, size int64, options ...string) string {
 // unmounted when the test ends, or before by the function returned.
 func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 	t.Helper()
-	treetest.Require(t, os.Geteuid() == 0, "root, which alone mounts images")
-	treetest.Need(t, "losetup", "mount")
+	needs.Root(t)
+	needs.Tools(t, "losetup", "mount")
 	dir = filepath.Join(treetest.Scratch(t), "mount")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -41,7 +42,7 @@ func mounted(t testing.TB, image, options string) (dir string, unmount func()) {
 	}
 	if out, err := treetest.Try("mount", "-t", "ext4", "-o", "loop"+options, image, dir); err != nil {
 		plain := mountsPlain()
-		treetest.Require(t, plain == nil, fmt.Sprintf("to mount images: %v", plain))
+		needs.That(t, plain == nil, "to mount images: %v", plain)
 		t.Skipf("this kernel lacks a feature: %s", out)
 	}
 	unmount = sync.OnceFunc(func() { treetest.Unmount(t, dir) })

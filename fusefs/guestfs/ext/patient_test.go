@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // patient is an image in memory whose structures are changed, and whose checksums
@@ -53,7 +54,7 @@ var samples [5]struct {
 // sample returns a patient; it is made once, and copied.
 func sample(t testing.TB, n int) *patient {
 	t.Helper()
-	treetest.Need(t, "mke2fs", "debugfs")
+	needs.Tools(t, "mke2fs", "debugfs")
 	s := &samples[n]
 	s.once.Do(func() { s.b = makeSample(t, n) })
 	if s.b == nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // withoutKernel are options for images that mke2fs fills itself: without root, and
@@ -175,7 +176,7 @@ func TestAFolderWithCasefoldFindsNamesInAnyCase(t *testing.T) {
 // TestHashesAreThoseOfDebugfs asks the official tool for hashes of names.
 func TestHashesAreThoseOfDebugfs(t *testing.T) {
 	t.Parallel()
-	treetest.Need(t, "debugfs")
+	needs.Tools(t, "debugfs")
 	s := super{hashSeed: [4]uint32{0x04030201, 0x08070605, 0x0c0b0a09, 0x100f0e0d}}
 	for kind, name := range []string{"legacy", "half_md4", "tea"} {
 		for _, n := range []int{1, 3, 4, 16, 17, 31, 32, 33, 255} {

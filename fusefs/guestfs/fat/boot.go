@@ -134,9 +134,6 @@ func (o *boot) lay(b []byte) string {
 // valid reports whether a cluster of this number exists.
 func (o *boot) valid(c uint32) bool { return c >= 2 && c-2 < o.clusters }
 
-// place is where a cluster lies on the volume.
-func (o *boot) place(c uint32) int64 { return o.dataAt + int64(c-2)*o.cluster }
-
 func power(v int64) bool { return v > 0 && v&(v-1) == 0 }
 
 // readBoot reads the boot sector, or where it was wiped FAT32's copy of it.

@@ -246,3 +246,6 @@ func TestAnImplausibleBootSectorIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// place is where a cluster lies on the volume.
+func (o *boot) place(c uint32) int64 { return o.dataAt + int64(c-2)*o.cluster }

@@ -7,29 +7,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const mib = 1 << 20
 
 const passphrase = "correct horse battery staple"
 
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range []string{"", "/usr/sbin/", "/sbin/"} {
-		if path, err := exec.LookPath(dir + name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatalf("%s is missing: integration/install-deps test installs it", name)
-	}
-	t.Skipf("%s is missing: integration/install-deps test installs it", name)
-	return ""
-}
-
 func run(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), tool(t, name), args...)
+	cmd := exec.CommandContext(t.Context(), needs.Tool(t, name), args...)
 	cmd.Stdin = bytes.NewReader([]byte(stdin))
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // lvmTool runs lvm without device-mapper, on the given devices only.
@@ -23,25 +25,6 @@ func lvmTool(t *testing.T, devices []string, args ...string) string {
 		t.Fatalf("lvm %v: %v\n%s", args, err, out)
 	}
 	return string(out)
-}
-
-func needTools(t *testing.T) {
-	t.Helper()
-	why := ""
-	for _, tool := range []string{"lvm", "losetup"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			why = tool + " is missing: integration/install-deps test installs it"
-		}
-	}
-	if os.Geteuid() != 0 {
-		why = "loop devices need root"
-	}
-	if why != "" && os.Getenv("HOLDFAST_CI") == "1" {
-		t.Fatal(why)
-	}
-	if why != "" {
-		t.Skip(why)
-	}
 }
 
 func loop(t *testing.T, size int64) (device, file string) {
@@ -69,7 +52,8 @@ func loop(t *testing.T, size int64) (device, file string) {
 // TestVolumesThatLVMMadeAreReadWhereLVMSaysThatTheyLie has lvm itself make a group over
 // two disks and say where each segment is.
 func TestVolumesThatLVMMadeAreReadWhereLVMSaysThatTheyLie(t *testing.T) {
-	needTools(t)
+	needs.Tools(t, "lvm", "losetup")
+	needs.Root(t)
 	t.Parallel()
 	devices, files := make([]string, 2), make([]string, 2)
 	for i := range devices {

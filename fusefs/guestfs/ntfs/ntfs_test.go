@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // TestEveryFileIsAsNtfs3gReadsIt compares volumes of all sizes of clusters and sectors, file by file.
@@ -62,7 +63,7 @@ func TestEveryFileIsAsNtfs3gReadsIt(t *testing.T) {
 // blkid is what blkid(8) prints as the volume's UUID.
 func blkid(t *testing.T, image string) string {
 	t.Helper()
-	treetest.Need(t, "blkid")
+	needs.Tools(t, "blkid")
 	out, err := exec.Command("blkid", "-p", "-s", "UUID", "-o", "value", image).Output()
 	if err != nil {
 		t.Fatal(err)

@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // makeNTFS makes an image of so many MiB.
 func makeNTFS(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
-	treetest.Need(t, "mkntfs", "ntfs-3g", "umount")
-	treetest.Require(t, os.Geteuid() == 0, "root, to mount through ntfs-3g")
+	needs.Tools(t, "mkntfs", "ntfs-3g", "umount")
+	needs.Root(t)
 	_, err := os.Stat("/dev/fuse")
-	treetest.Require(t, err == nil, "/dev/fuse")
+	needs.That(t, err == nil, "/dev/fuse")
 	image := filepath.Join(t.TempDir(), "ntfs.img")
 	treetest.Sparse(t, image, mib<<20)
 	args := append([]string{"-F", "-Q", "-q", "-L", "Daten"}, options...)

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const mib = 1 << 20
@@ -18,17 +20,7 @@ const mib = 1 << 20
 // tool runs an official tool, and skips the test where it is missing.
 func tool(t *testing.T, stdin string, name string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name)
-	}
-	if err != nil {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatalf("%s is missing: integration/install-deps test installs it", name)
-		}
-		t.Skipf("%s is missing: integration/install-deps test installs it", name)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(needs.Tool(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func must(t testing.TB, err error) {
@@ -60,7 +61,7 @@ func reading(t testing.TB, h *Hive) map[string]string {
 // official has libhivex put keys and values into a hive, and returns it and what it says of it.
 func official(t testing.TB) (hive []byte, want map[string]string) {
 	t.Helper()
-	treetest.Need(t, "hivexregedit")
+	needs.Tools(t, "hivexregedit")
 	file, text := filepath.Join(t.TempDir(), "SYSTEM"), filepath.Join(t.TempDir(), "in.reg")
 	w := treetest.NewHive()
 	must(t, os.WriteFile(file, w.Bytes(w.Key("ROOT", nowhere, 0, nowhere, 0, w.Security())), 0o600))
@@ -280,7 +281,7 @@ func FuzzHive(f *testing.F) {
 // TestWhatTestsOfDrivesUseIsAHive asks libhivex.
 func TestWhatTestsOfDrivesUseIsAHive(t *testing.T) {
 	t.Parallel()
-	treetest.Need(t, "hivexregedit")
+	needs.Tools(t, "hivexregedit")
 	file := filepath.Join(t.TempDir(), "SYSTEM")
 	must(t, os.WriteFile(file, treetest.MountedDevices(map[string][]byte{`\DosDevices\C:`: []byte("twelve bytes")}), 0o600))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 func must(t testing.TB, err error) {
@@ -72,7 +73,7 @@ func sources(t testing.TB, many int) string {
 
 func makeImage(t testing.TB, dir string, options ...string) string {
 	t.Helper()
-	treetest.Need(t, "mksquashfs", "unsquashfs")
+	needs.Tools(t, "mksquashfs", "unsquashfs")
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for devices and owners")
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 const (
@@ -33,21 +35,7 @@ func (numbered) ReadAt(p []byte, off int64) (int, error) {
 // of one block far away, volume 9 without any. mapped is volume 1 by block.
 func restored(t testing.TB) (metadata []byte, mapped map[int64]int64) {
 	t.Helper()
-	path := os.Getenv("PATH") + ":/usr/sbin:/sbin"
-	tool := ""
-	for _, dir := range filepath.SplitList(path) {
-		if p := filepath.Join(dir, "thin_restore"); tool == "" {
-			if _, err := os.Stat(p); err == nil {
-				tool = p
-			}
-		}
-	}
-	if tool == "" {
-		if os.Getenv("HOLDFAST_CI") == "1" {
-			t.Fatal("thin_restore is missing: integration/install-deps test installs it")
-		}
-		t.Skip("thin_restore is missing: integration/install-deps test installs it")
-	}
+	tool := needs.Tool(t, "thin_restore")
 	r := rand.New(rand.NewPCG(3, 3))
 	mapped = map[int64]int64{}
 	var xml strings.Builder

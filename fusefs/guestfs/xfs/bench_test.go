@@ -16,24 +16,7 @@ func BenchmarkWalk(b *testing.B) {
 	dir, unmount := mount(b, image, "")
 	treetest.MakeSmall(b, dir)
 	unmount()
-	all, err := os.ReadFile(image)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("here", func(b *testing.B) {
-		treetest.BenchWalk(b, Format, bytes.NewReader(all), int64(len(all)), treetest.Small)
-	})
-	b.Run("find", func(b *testing.B) {
-		for b.Loop() {
-			b.StopTimer()
-			dir, unmount := mount(b, image, "ro,noatime,norecovery")
-			b.StartTimer()
-			treetest.Run(b, "find", dir, "-printf", "%s")
-			b.StopTimer()
-			unmount()
-			b.StartTimer()
-		}
-	})
+	treetest.BenchWalkBesideFind(b, Format, image, func() (string, func()) { return mount(b, image, "ro,noatime,norecovery") })
 }
 
 // BenchmarkRead reads a file of 128 MiB, beside the image itself.

@@ -83,7 +83,7 @@ func fixture(t testing.TB, name string) (image, report []byte) {
 	return image, report
 }
 
-func TestFixtures(t *testing.T) {
+func TestImagesThatOtherKernelsWroteAreReadAsTheyReadThem(t *testing.T) {
 	t.Parallel()
 	for name, journal := range map[string]tree.Journal{
 		"v4": tree.Clean, "v4-plain": tree.Clean, "v4-dirty": tree.Replayed, "v4-dirty-plain": tree.Replayed, "v5-dirty": tree.Replayed, "v5-ci": tree.Clean,

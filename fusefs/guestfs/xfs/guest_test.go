@@ -25,9 +25,9 @@ func TestInsideAGuest(t *testing.T) {
 		t.Skip("makes fixtures in a guest")
 	}
 	dir := t.TempDir()
-	p := filler{t, dir, rand.New(rand.NewPCG(11, 11)), true}
-	on := func() { p.must(unix.Mount(device, dir, "xfs", unix.MS_NOATIME, "")) }
-	off := func() { p.must(unix.Unmount(dir, 0)) }
+	p := filler{treetest.Filler{T: t, Dir: dir}, rand.New(rand.NewPCG(11, 11)), true}
+	on := func() { p.Must(unix.Mount(device, dir, "xfs", unix.MS_NOATIME, "")) }
+	off := func() { p.Must(unix.Unmount(dir, 0)) }
 	on()
 	switch what {
 	case "populate":
@@ -42,7 +42,7 @@ func TestInsideAGuest(t *testing.T) {
 	}
 	off()
 	on()
-	p.must(os.WriteFile(report, digest(exact.Kernel(t, dir)), 0))
+	p.Must(os.WriteFile(report, digest(exact.Kernel(t, dir)), 0))
 	off()
 }
 

@@ -7,20 +7,21 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree/treetest"
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
 // needKernel skips where XFS cannot be mounted.
 func needKernel(t testing.TB) {
 	t.Helper()
 	treetest.NeedMount(t, "xfs")
-	treetest.Need(t, "mkfs.xfs")
+	needs.Tools(t, "mkfs.xfs")
 }
 
 // mkfs makes an image of so many MiB. Sizes under 300 MiB are for tests only,
 // which is what the option says.
 func mkfs(t testing.TB, size int64, options ...string) string {
 	t.Helper()
-	treetest.Need(t, "mkfs.xfs")
+	needs.Tools(t, "mkfs.xfs")
 	path := filepath.Join(treetest.Scratch(t), "xfs.img")
 	treetest.Sparse(t, path, size<<20)
 	treetest.Run(t, "mkfs.xfs", append(append([]string{"-q", "--unsupported"}, options...), path)...)

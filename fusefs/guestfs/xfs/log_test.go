@@ -38,14 +38,14 @@ func shutDown(t testing.TB, dir string, how uint32) {
 // load does so many things to a mounted file system, some of them followed by a
 // sync, so that the log has records of all sizes.
 func load(t testing.TB, dir string, seed uint64, n int) {
-	filler{t, dir, rand.New(rand.NewPCG(seed, 1)), false}.load(n)
+	filler{treetest.Filler{T: t, Dir: dir}, rand.New(rand.NewPCG(seed, 1)), false}.load(n)
 }
 
 func (p filler) load(n int) {
 	for i := range 8 {
-		p.must(os.MkdirAll(p.path(fmt.Sprintf("d%d", i)), 0o755))
+		p.Must(os.MkdirAll(p.Path(fmt.Sprintf("d%d", i)), 0o755))
 	}
-	any := func() string { return p.path(fmt.Sprintf("d%d", p.rand.IntN(8)), fmt.Sprintf("f%d", p.rand.IntN(120))) }
+	any := func() string { return p.Path(fmt.Sprintf("d%d", p.rand.IntN(8)), fmt.Sprintf("f%d", p.rand.IntN(120))) }
 	for range n {
 		path := any()
 		switch k := p.rand.IntN(20); {

@@ -36,8 +36,8 @@ func promiseImage(t testing.TB) (image string, one, two uint64) {
 	t.Helper()
 	image = mkfs(t, 160)
 	dir, unmount := mount(t, image, "")
-	p := filler{t, dir, rand.New(rand.NewPCG(3, 3)), false}
-	p.file("one", p.text(60000))
+	p := filler{treetest.Filler{T: t, Dir: dir}, rand.New(rand.NewPCG(3, 3)), false}
+	p.File("one", p.text(60000))
 	p.fragmented("two", 12)
 	unmount()
 	v := treetest.OpenImage(t, Format, image, tree.Options{})

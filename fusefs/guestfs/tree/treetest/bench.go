@@ -1,6 +1,7 @@
 package treetest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -62,6 +63,26 @@ func BenchWalk(b *testing.B, format tree.Format, r io.ReaderAt, size int64, entr
 			b.Fatalf("%d entries", n)
 		}
 	}
+}
+
+// BenchWalkBesideFind walks the files of [MakeSmall] in an image, beside find on a fresh mount of the kernel's.
+func BenchWalkBesideFind(b *testing.B, format tree.Format, image string, mount func() (dir string, unmount func())) {
+	b.Helper()
+	all := Load(b, image)
+	b.Run("here", func(b *testing.B) {
+		BenchWalk(b, format, bytes.NewReader(all), int64(len(all)), Small)
+	})
+	b.Run("find", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			dir, unmount := mount()
+			b.StartTimer()
+			Run(b, "find", dir, "-printf", "%s")
+			b.StopTimer()
+			unmount()
+			b.StartTimer()
+		}
+	})
 }
 
 // BenchRead reads so many bytes of a file in the root of a volume, beside the volume itself.

@@ -5,64 +5,30 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-backup/holdfast/integration/needs"
 )
-
-// Require skips a test that lacks something, or fails it on a machine that promised to have everything.
-func Require(t testing.TB, have bool, what string) {
-	t.Helper()
-	switch {
-	case have:
-	case os.Getenv("HOLDFAST_CI") == "1":
-		t.Fatalf("needs %s", what)
-	default:
-		t.Skipf("needs %s", what)
-	}
-}
-
-// Need requires tools.
-func Need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		_, err := where(tool)
-		Require(t, err == nil, tool+", which integration/install-deps installs")
-	}
-}
 
 // NeedMount requires that the kernel can mount images of a kind of file system.
 func NeedMount(t testing.TB, kind string) {
 	t.Helper()
-	Require(t, os.Geteuid() == 0, "root")
-	Need(t, "mount", "losetup")
+	needs.Root(t)
+	needs.Tools(t, "mount", "losetup")
 	_, err := os.Stat("/dev/loop-control")
-	Require(t, err == nil, "loop devices")
+	needs.That(t, err == nil, "loop devices")
 	kinds, _ := os.ReadFile("/proc/filesystems")
-	Require(t, bytes.Contains(kinds, []byte("\t"+kind+"\n")), "a kernel with "+kind)
-}
-
-// where finds a tool, also where only root's PATH leads.
-func where(tool string) (path string, err error) {
-	for _, dir := range []string{"", "/usr/sbin", "/sbin"} {
-		if path, err = exec.LookPath(filepath.Join(dir, tool)); err == nil {
-			return path, nil
-		}
-	}
-	return "", err
+	needs.That(t, bytes.Contains(kinds, []byte("\t"+kind+"\n")), "a kernel with %s", kind)
 }
 
 // Try runs a tool, which has three minutes, and returns what it says. Its settings are the same everywhere.
 func Try(tool string, args ...string) (string, error) {
-	path, err := where(tool)
-	if err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1", "MKE2FS_SKIP_CHECK_MSG=1")
 	out, err := cmd.CombinedOutput()
 	return string(out), err

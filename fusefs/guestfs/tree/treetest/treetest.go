@@ -1,5 +1,8 @@
-// Package treetest is a file system in memory, for tests of what stands above the
-// readers of fusefs/guestfs: it can hold whatever a hostile volume can.
+// Package treetest is for tests of the readers of fusefs/guestfs, and of what stands above them.
+//
+// For these there is [FS], a file system in memory that can hold whatever a hostile volume can. For the readers
+// there are images ([Sparse], [OpenImage]), the official tools ([Run], [Mount]), comparisons with what others read
+// ([Reading], [Exact], [Placed]), and damage ([Mutants], [Examine]).
 package treetest
 
 import (
