@@ -87,6 +87,9 @@ func (s *scheduler) poke(h *heldVault) {
 	}
 }
 
+// now is what the clock shows: by that, and not by the time that passed, it is seen to be set back.
+func (s *scheduler) now() time.Time { return s.clock().Round(0) }
+
 // run decides until ctx ends, and returns when nothing is being decided any more.
 func (s *scheduler) run(ctx context.Context) {
 	defer s.wait.Wait()
@@ -106,7 +109,7 @@ func (s *scheduler) run(ctx context.Context) {
 
 // turn begins to decide where that is due, and returns when to turn again.
 func (s *scheduler) turn(ctx context.Context) time.Duration {
-	now := s.clock()
+	now := s.now()
 	s.cancelWhatIsLate(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
