@@ -55,6 +55,7 @@ func (o *Owner) now() time.Time {
 
 // trust returns ErrClock for a time that cannot be now.
 func (o *Owner) trust(ctx context.Context, now time.Time) error {
+	now = now.Round(0) // what the clock shows, not the time that passed: one that is set back is to be seen
 	c := &o.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -57,7 +57,7 @@ func (l *lastJobs) get(vault, machine string) *api.Job {
 
 // jobChanged is told of each job that is asked for, begins or ends.
 func (s *scheduler) jobChanged(j api.Job) {
-	s.last.note(j, s.clock())
+	s.last.note(j, s.now())
 	s.mu.Lock()
 	if j.Over() {
 		delete(s.ends, j.ID)

@@ -294,3 +294,13 @@ func TestMachinesArePrunedOnceAfterAClockWentBack(t *testing.T) {
 		t.Errorf("again: %+v", orders)
 	}
 }
+
+// TestAScheduleGoesByWhatTheClockShows asks for times that are compared by that alone, or a clock that is set back
+// while the daemon runs would not be seen.
+func TestAScheduleGoesByWhatTheClockShows(t *testing.T) {
+	t.Parallel()
+	s := scheduler{clock: time.Now}
+	if now := s.now(); now != now.Round(0) {
+		t.Errorf("%v knows of the time that passed", now)
+	}
+}

@@ -87,6 +87,9 @@ func (s *scheduler) poke(h *heldVault) {
 	}
 }
 
+// now is what the clock shows: by that, and not by the time that passed, it is seen to be set back.
+func (s *scheduler) now() time.Time { return s.clock().Round(0) }
+
 // run decides until ctx ends, and returns when nothing is being decided any more.
 func (s *scheduler) run(ctx context.Context) {
 	defer s.wait.Wait()
@@ -106,7 +109,7 @@ func (s *scheduler) run(ctx context.Context) {
 
 // turn begins to decide where that is due, and returns when to turn again.
 func (s *scheduler) turn(ctx context.Context) time.Duration {
-	now := s.clock()
+	now := s.now()
 	s.cancelWhatIsLate(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +156,17 @@ func (s *scheduler) decide(ctx context.Context, h *heldVault, v *vaultSchedule, 
 	if err == nil {
 		var orders []order
 		orders, wake = sit.decide()
+		failed := 0
 		for _, o := range orders {
-			s.obey(ctx, h, o, now)
+			if err := s.obey(ctx, h, o, now); err != nil {
+				failed++
+				if failed == 1 { // mostly the same keeps all of them from it
+					s.log.Error("a job that is due cannot be started", "vault", h.config().Path, "kind", o.request.Kind, "machine", o.request.Machine, "error", err)
+				}
+			}
+		}
+		if failed > 1 {
+			s.log.Error("more jobs that are due cannot be started", "vault", h.config().Path, "count", failed-1)
 		}
 	} else if ctx.Err() == nil {
 		s.log.Debug("nothing is scheduled in a vault", "vault", h.config().Path, "error", err)
@@ -175,8 +187,8 @@ func (s *scheduler) decide(ctx context.Context, h *heldVault, v *vaultSchedule, 
 	}
 }
 
-// obey starts a job.
-func (s *scheduler) obey(ctx context.Context, h *heldVault, o order, now time.Time) {
+// obey starts a job; an error is why it could not, while ctx lasts.
+func (s *scheduler) obey(ctx context.Context, h *heldVault, o order, now time.Time) error {
 	known := h.known()
 	o.request.Vault = known.Key()
 	by := "schedule"
@@ -185,11 +197,11 @@ func (s *scheduler) obey(ctx context.Context, h *heldVault, o order, now time.Ti
 	}
 	log := s.log.With("vault", known.Name, "kind", o.request.Kind, "machine", o.request.Machine)
 	j, err := s.jobs.StartAs(ctx, o.request, service.How{By: by, Policy: o.policy, Due: o.due, Attempt: o.attempt, RetryOf: o.retryOf, Low: o.low, Priority: o.priority, Limit: o.limit})
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			log.Error("a job that is due cannot be started", "error", err)
-		}
-		return
+		return err
 	}
 	log.Info("job is due", "job", j.ID, "due", o.due, "attempt", o.attempt, "policy", o.policy)
 	if kind := o.taskKind(); kind != "" {
@@ -202,6 +214,7 @@ func (s *scheduler) obey(ctx context.Context, h *heldVault, o order, now time.Ti
 		s.ends[j.ID] = ending{o.until, &WindowError{o.window}}
 		s.mu.Unlock()
 	}
+	return nil
 }
 
 // taskKind is as what it is remembered that something was done for a vault; "": it is not.

@@ -19,18 +19,41 @@ func (t *Table) ended(j *job) {
 		j.impatient.Stop()
 	}
 	if t.store != nil {
-		slim := &job{t: t, head: j.now(), request: j.request, slim: true, over: true}
-		slim.head.Result = nil
-		t.jobs[j.head.ID] = slim
+		t.unkept = append(t.unkept, j)
 	}
 	t.writes++
 	due := t.writes >= cutEvery
 	t.mu.Unlock()
+	t.keepEnds()
 	if j.spec.Over != nil {
 		j.spec.Over()
 	}
 	if due {
 		t.cut(t.o.Clock())
+	}
+}
+
+// keepEnds sees to it that the files of jobs that are over say so, those too whose files could not be written when
+// they ended: the folder's disk was full, perhaps. Then they need not be held in memory.
+func (t *Table) keepEnds() {
+	if t.store == nil {
+		return
+	}
+	t.mu.Lock()
+	list := slices.Clone(t.unkept)
+	t.mu.Unlock()
+	for _, j := range list {
+		if !j.keepEnd() {
+			continue
+		}
+		slim := &job{t: t, head: j.now(), request: j.request, slim: true, over: true}
+		slim.head.Result = nil
+		t.mu.Lock()
+		if t.jobs[j.head.ID] == j {
+			t.jobs[j.head.ID] = slim
+		}
+		t.unkept = slices.DeleteFunc(t.unkept, func(u *job) bool { return u == j })
+		t.mu.Unlock()
 	}
 }
 
@@ -49,6 +72,7 @@ func (t *Table) cut(now time.Time) {
 	for i, j := range over {
 		if i >= t.o.Count || now.Sub(j.head.Queued.Time) > t.o.Age {
 			delete(t.jobs, j.head.ID)
+			t.unkept = slices.DeleteFunc(t.unkept, func(u *job) bool { return u == j })
 			gone = append(gone, j.head.ID)
 		}
 	}

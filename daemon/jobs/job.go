@@ -27,7 +27,8 @@ type job struct {
 
 	giving sync.Mutex // held by who gives way
 	saving sync.Mutex // one writes its files at a time
-	final  bool       // its files say how it ended; guarded by saving
+	final  bool       // its files say how it ended, or unkept does; guarded by saving
+	unkept *record    // what its files ought to say of its end, and could not be written; guarded by saving
 	saved  int        // version that its file has; guarded by saving
 
 	mu      sync.Mutex
@@ -183,7 +184,22 @@ func (j *job) save(final func(*api.Job)) error {
 	}
 	r.Job.Log = slices.Clone(j.log)
 	j.mu.Unlock()
-	return j.t.store.save(r)
+	err := j.t.store.save(r)
+	j.t.tried(err)
+	if err != nil && final != nil {
+		j.unkept = r
+	}
+	return err
+}
+
+// keepEnd tells whether the job's files say how it ended, which it tries again where they do not.
+func (j *job) keepEnd() bool {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	if j.unkept != nil && j.t.store.save(j.unkept) == nil {
+		j.unkept = nil
+	}
+	return j.unkept == nil
 }
 
 // keep is save where nobody can do anything about its failure.

@@ -40,6 +40,7 @@ type more struct {
 const (
 	version  = 1
 	lockName = "LOCK"
+	tryName  = "TRY" // of a file that says nothing
 	aside    = ".bad" // ends the name of one that cannot be read
 	maxFile  = 64 << 20
 )
@@ -101,6 +102,16 @@ func (s *store) save(r *record) error {
 		return err
 	}
 	return s.replace(s.path(r.Job.ID), b, r.Job.Over())
+}
+
+// tryWriting tells whether files can be written, by one of the size that a job's are.
+func (s *store) tryWriting() error {
+	path := filepath.Join(s.dir, tryName)
+	err := s.replace(path, make([]byte, 4096), true)
+	if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 func (s *store) remove(id string) error {

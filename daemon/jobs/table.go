@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -91,6 +92,8 @@ type Table struct {
 
 	noting sync.WaitGroup // for noteProgress
 
+	trouble atomic.Pointer[error] // why files could not be written when that was last tried; nil: they could
+
 	mu      sync.Mutex
 	closed  bool
 	jobs    map[string]*job
@@ -100,6 +103,7 @@ type Table struct {
 	held    map[string][]*string // vaults of which no job begins, with each reason
 	moved   chan struct{}        // closed whenever queue or running changed
 	last    int64                // of ids, so that they ascend
+	unkept  []*job               // that are over, and whose files may not say so yet
 	writes  int                  // since the history was last cut
 }
 
@@ -166,7 +170,29 @@ func (t *Table) noteProgress() {
 		for _, j := range running {
 			j.keepIfNew()
 		}
+		t.keepEnds()
+		if t.Trouble() != nil {
+			t.tried(t.store.tryWriting())
+		}
 	}
+}
+
+// Trouble is why jobs cannot be kept now, so that none begins: the folder's disk is full, perhaps. Nil: they can, as
+// far as is known.
+func (t *Table) Trouble() error {
+	if err := t.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// tried notes whether files could be written.
+func (t *Table) tried(err error) {
+	if err == nil {
+		t.trouble.Store(nil)
+		return
+	}
+	t.trouble.Store(&err)
 }
 
 // load reads what was kept, and ends what its process could not.
@@ -367,6 +393,7 @@ func (t *Table) Close(ctx context.Context) error {
 	}
 	if t.store != nil && !again {
 		t.noting.Wait() // root has ended
+		t.keepEnds()
 		return t.store.close()
 	}
 	return nil

@@ -38,6 +38,9 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 			f.Vaults[i].Vault.Name = k.Name
 		}
 		unowned(&f.Vaults[i], k.Unowned)
+		if err := s.jobs.Trouble(); err != nil && f.Vaults[i].Unowned == "" {
+			f.Vaults[i].Unowned = fmt.Sprintf("no job begins, since it cannot be kept: %v", err)
+		}
 	}
 	distinguish(f.Vaults)
 	if err := ctx.Err(); err != nil {
