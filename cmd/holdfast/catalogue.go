@@ -27,9 +27,9 @@ func catalogueBuildCommand(k *console) *cli.Command {
 		ArgsUsage: "[MACHINE[@POINT]]",
 		Description: `Reads the folders of the guest, not the content of its files, at each point that has no catalogue
 yet, or one that is damaged, and keeps the names in the vault: as what differs from the catalogue of
-the point before. Without MACHINE it does so for all. A daemon does it by itself (catalogue in its configuration). No restore
-ever needs one; sweep removes those of points that are gone. Names inside encrypted volumes are
-not listed.`,
+the point before. Without MACHINE it does so for all. A daemon does it by itself (catalogue in its
+configuration). No restore ever needs one; sweep removes those of points that are gone. Names inside
+encrypted volumes are not listed.`,
 		UsageText: "holdfast catalogue build web1 --vault /srv/vault\nholdfast catalogue build web1@latest --again",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "again", Usage: "make those anew that are there"},
