@@ -142,6 +142,9 @@ func (n *guestNode) readlink(ino uint64) (string, error) {
 
 func (n *guestNode) xattr(name string, dest []byte) (uint32, syscall.Errno) {
 	v, err := n.fsys.Xattr(n.ino, name)
+	if errors.Is(err, iofs.ErrNotExist) && name == selinux && !n.raw.t.guests.labels(n.s, n.fsys) {
+		return 0, syscall.ENOTSUP
+	}
 	if err != nil {
 		return 0, n.errno(noData(err))
 	}

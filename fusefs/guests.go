@@ -33,6 +33,8 @@ type guests struct {
 	byName  map[volumeName]*shown
 	slots   []slot
 	bySlot  map[slot]uint64 // their numbers
+
+	labelled map[*shown]bool // whether the guest labels files for SELinux, once that was asked
 }
 
 type volumeName struct {
@@ -65,7 +67,7 @@ type slot struct {
 
 func newGuests(v Vault, formats []gtree.Format, keys *guestfs.Keys) *guests {
 	return &guests{vault: v, formats: formats, keys: keys, now: time.Now, points: map[blockstore.PointID]*guestfs.Guest{},
-		byName: map[volumeName]*shown{}, bySlot: map[slot]uint64{}}
+		byName: map[volumeName]*shown{}, bySlot: map[slot]uint64{}, labelled: map[*shown]bool{}}
 }
 
 // guest returns the guest of a point. No file system is opened by that.

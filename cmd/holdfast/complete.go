@@ -150,6 +150,13 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	case strings.HasPrefix(name, "MACHINE:"):
 		return t.pathsOfAll(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE@") && strings.Contains(name, "PATH") && strings.Contains(last, ":"):
+		if machine, rest, ok := strings.Cut(last, "@"+allPoints+":"); ok && t.command.Name == "find" {
+			words := t.pathsOfAll(ctx, k, machine+":"+rest)
+			for i, w := range words {
+				words[i] = machine + "@" + allPoints + strings.TrimPrefix(w, machine)
+			}
+			return words
+		}
 		return t.guestPaths(ctx, k, last)
 	case strings.HasPrefix(name, "MACHINE"):
 		points := t.points(ctx, k)
@@ -159,6 +166,9 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 		}
 		// Times are what people choose by; ids are offered once their p is typed.
 		words := []string{machine + "@latest"}
+		if t.command.Name == "find" {
+			words = append(words, machine+"@"+allPoints)
+		}
 		for _, p := range points {
 			if p.MachineName == machine && strings.HasPrefix(ref, "p") {
 				words = append(words, machine+"@"+string(p.ID))

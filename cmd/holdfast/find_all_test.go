@@ -155,8 +155,12 @@ func TestCataloguesAreShownMadeAgainAndDropped(t *testing.T) {
 	y.must(exitDone, "find", "web1@all", "--name", "report-1*").says(t, "it is made again")
 	y.must(exitDone, "check").says(t, "no faults")
 	y.must(exitDone, "catalogue", "build", "web1", "--again").says(t, "at 4 points")
-	y.must(exitDone, "find", "web1@all", "--name", "report-1*")
 	y.must(exitDone, "check", "--data").says(t, "no faults")
+	for words, want := range map[string]string{"find web1@a": "web1@all", "find web1@all:/ho": "web1@all:/home/", "ls web1@a": ""} {
+		if o := y.must(exitDone, append([]string{completeWord}, strings.Fields(words)...)...); strings.TrimSpace(o.out) != want {
+			t.Errorf("%q is completed to %q", words, o.out)
+		}
+	}
 	y.must(exitDone, "catalogue", "drop", "web1").says(t, "4 catalogues removed")
 	y.must(exitDone, "catalogue", "show", "web1").says(t, "none")
 	var run api.CatalogueRun
