@@ -129,7 +129,7 @@ func (o *historyOptions) show(k *console, h *api.FileHistory) error {
 	if o.quiet {
 		return damaged
 	}
-	k.say("%s, %s; %s were looked into: %s of %s read", count(len(h.Versions), "version"), count(h.Points, "point"),
+	k.say("%s, %s; looked into %s: %s of %s read", count(len(h.Versions), "version"), count(h.Points, "point"),
 		count(h.Cost.Opened, "point"), count(int(h.Cost.Blocks), "block"), fmt.Sprint(h.Cost.DiskBlocks))
 	for i := len(h.Versions) - 1; i >= 0; i-- {
 		if v := h.Versions[i]; v.State == "file" && v.Error == "" && len(h.Versions) > 1 {

@@ -1,5 +1,8 @@
 package api
 
+// KindMachineHeld is the kind of a problem: somebody keeps hands off the machine.
+const KindMachineHeld = "machine-held"
+
 // Problem is why something failed, for people and for programs. It travels as
 // application/problem+json (RFC 9457) with members of our own.
 type Problem struct {

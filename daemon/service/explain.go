@@ -96,7 +96,7 @@ func classify(err error) (kind string, exit int, hint string) {
 	case errors.As(err, &refused):
 		return "not-allowed", exitRefused, refused.Hint
 	case errors.Is(err, blockstore.ErrMachineHeld):
-		return "machine-held", exitRefused, "it ends by itself; `holdfast hold MACHINE --release` ends it now, `holdfast hold --all --release` one of all machines"
+		return api.KindMachineHeld, exitRefused, "it ends by itself; `holdfast hold MACHINE --release` ends it now, `holdfast hold --all --release` one of all machines"
 	case errors.As(err, &another):
 		return "another-vm", exitRefused, fmt.Sprintf("`holdfast protect %s ... --new-vm` lets the machine go on with this VM; `holdfast protect NEW-NAME ...` makes it a machine of its own", another.Machine)
 	case errors.Is(err, blockstore.ErrHeld):

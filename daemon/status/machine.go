@@ -205,7 +205,8 @@ func (d *deciding) job() {
 	if j.Error != nil {
 		words += ": " + j.Error.Detail
 	}
-	if j.State == api.JobFailed && d.Objective == 0 && d.facts.Policy != nil {
+	held := j.Error != nil && j.Error.Kind == api.KindMachineHeld // somebody wanted that
+	if j.State == api.JobFailed && !held && d.Objective == 0 && d.facts.Policy != nil {
 		d.risk("%s", words)
 	} else {
 		d.warn("%s", words)

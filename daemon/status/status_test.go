@@ -37,6 +37,7 @@ func wellVault(machines ...MachineFacts) VaultFacts {
 func TestAMachineIsAtRiskForAReason(t *testing.T) {
 	t.Parallel()
 	failed := &api.Job{State: api.JobFailed, Ended: maybe(now.Add(-time.Hour)), Error: &api.Problem{Detail: "the vault is full"}}
+	refused := &api.Job{State: api.JobFailed, Ended: failed.Ended, Error: &api.Problem{Detail: "hands off", Kind: api.KindMachineHeld}}
 	held := api.At(now.Add(time.Hour))
 	for _, c := range []struct {
 		name    string
@@ -76,6 +77,7 @@ func TestAMachineIsAtRiskForAReason(t *testing.T) {
 		{"two policies", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Policy, m.Ambiguous = nil, "a and b" }, "policies a and b claim it alike", ""},
 		{"the last run failed, in time", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Job = failed }, "", "its last backup failed: the vault is full"},
 		{"the last run failed, and nobody set an objective", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Job, m.Policy.RPO = failed, 0 }, "its last backup failed", ""},
+		{"the last run was refused by a hold", func(m *MachineFacts, _ *VaultFacts, _ *Facts) { m.Job, m.Policy.RPO = refused, 0 }, "", "its last backup failed: hands off"},
 		{"a run failed before the last point", func(m *MachineFacts, _ *VaultFacts, _ *Facts) {
 			m.Job, m.Points = failed, append(m.Points, ago(time.Minute))
 		}, "", ""},
