@@ -40,7 +40,7 @@ type more struct {
 const (
 	version  = 1
 	lockName = "LOCK"
-	tryName  = "TRY" // of a file that says nothing
+	tryName  = "TRY"  // of a file that says nothing
 	aside    = ".bad" // ends the name of one that cannot be read
 	maxFile  = 64 << 20
 )
