@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
 // TestTheREADMESaysWhatToDoAboutEachKindOfProblem holds its table and the kinds of Explain
@@ -22,7 +24,7 @@ func TestTheREADMESaysWhatToDoAboutEachKindOfProblem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`return "([a-z-]+)", exit([A-Za-z]+)`).FindAllStringSubmatch(string(source), -1) {
+		for _, m := range regexp.MustCompile(`return "([a-z-]+)", exit([A-Za-z]+)`).FindAllStringSubmatch(strings.ReplaceAll(string(source), "api.KindMachineHeld", strconv.Quote(api.KindMachineHeld)), -1) {
 			if kinds[m[1]] = exits[m[2]]; kinds[m[1]] == 0 {
 				t.Errorf("exit code exit%s is not known here", m[2])
 			}
