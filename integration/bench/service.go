@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,7 +67,7 @@ func (h *host) begin(ctx context.Context) (float64, error) {
 	}
 	h.peak = watchAnon(h.cmd.Process.Pid)
 	for time.Since(start) < time.Minute {
-		if told, err := os.ReadFile(filepath.Join(h.dir, "r", "vaults.json")); err == nil && strings.Contains(string(told), h.v.path) {
+		if told, err := os.ReadFile(filepath.Join(h.dir, "r", "vaults.json")); err == nil && strings.Contains(string(told), h.v.path) && h.answers() {
 			return time.Since(start).Seconds(), nil
 		}
 		if anonOf(h.cmd.Process.Pid) == 0 {
@@ -76,6 +77,14 @@ func (h *host) begin(ctx context.Context) (float64, error) {
 	}
 	_, err = h.end()
 	return 0, errors.Join(errors.New("the daemon did not begin"), err)
+}
+
+func (h *host) answers() bool {
+	c, err := net.Dial("unix", h.socket())
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
 }
 
 // end ends the daemon, and returns the peak of its anonymous memory in bytes.
