@@ -49,11 +49,16 @@ func (t *tree) enterMount(p *blockstore.Point, root *guestfs.View, at string, ou
 	case err != nil:
 		return t.guestErrno(err, t.guests.show(p, root.Volume().Name, at))
 	}
-	s := t.guests.show(p, top.Volume.Name, at)
+	return t.enter(t.guests.mounted(p, root, at, top), top.Ino, out)
+}
+
+// mounted shows what is mounted at a path of the guest's root.
+func (g *guests) mounted(p *blockstore.Point, root *guestfs.View, at string, top guestfs.Place) *shown {
+	s := g.show(p, top.Volume.Name, at)
 	if root.LeadsToMounts(at) {
-		t.guests.lead(s, top.Ino, at)
+		g.lead(s, top.Ino, at)
 	}
-	return t.enter(s, top.Ino, out)
+	return s
 }
 
 // lead keeps the path of a folder below which something is mounted.
@@ -105,11 +110,7 @@ func (n *guestNode) crossed(name string) (*guestNode, error) {
 	if !ok || err != nil {
 		return nil, err
 	}
-	s := t.guests.show(n.s.point, top.Volume.Name, at)
-	if root.LeadsToMounts(at) {
-		t.guests.lead(s, top.Ino, at)
-	}
-	other, errno := n.raw.inode(s, top.Ino)
+	other, errno := n.raw.inode(t.guests.mounted(n.s.point, root, at, top), top.Ino)
 	if errno != 0 {
 		return nil, errno
 	}
