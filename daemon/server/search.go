@@ -111,9 +111,9 @@ func searchObject(in *searchIn) string {
 	if in.Volume != "" {
 		at = in.Volume + ":" + at
 	}
-	for name, text := range map[string]string{"in": at, "name": in.Name, "path": in.Pattern} {
-		if text != "" {
-			parts = append(parts, name+" "+text)
+	for _, part := range [][2]string{{"in", at}, {"name", in.Name}, {"path", in.Pattern}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+" "+part[1])
 		}
 	}
 	text := strings.Join(parts, " ")
