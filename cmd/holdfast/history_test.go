@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
@@ -34,6 +35,10 @@ func TestFilesAreFollowedAndComparedOverPoints(t *testing.T) {
 		t.Errorf("%+v, %v", h, err)
 	}
 	y.must(exitWarnings, "history", "web1:/gone/x").says(t, "unreadable")
+	last := h.Versions[0].Last.Time.Format(time.RFC3339) // as it is shown
+	if err := json.Unmarshal([]byte(y.must(exitDone, "history", "web1:/home/ann/big", "--until", last, "--json").out), &h); err != nil || h.Points != 2 {
+		t.Errorf("until the last point there are %d points, %v", h.Points, err)
+	}
 	y.must(exitNotFound, "history", "web9:/x")
 	y.must(exitNotFound, "history", "web1:/home/ann/never").says(t, "at none of 2 points")
 	y.must(exitNotFound, "history", "web1:/x", "--until", "2000-01-01")

@@ -39,3 +39,12 @@ func (t *Time) UnmarshalText(b []byte) error {
 	*t = At(parsed)
 	return nil
 }
+
+// Moment is a time that a guest wrote, as it can be told, in UTC with its fractions; nil where its file system keeps
+// none, and where RFC 3339 has none: guests write what they like.
+func Moment(t time.Time) *time.Time {
+	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
+		return nil
+	}
+	return &t
+}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
@@ -27,4 +28,15 @@ func FuzzATimeIsReadAsItWasWrittenOrRefused(f *testing.F) {
 			t.Errorf("%s was read as %v, written as %s and read as %v, %v", text, first, b, second, err)
 		}
 	})
+}
+
+func TestTimesThatCannotBeToldAreNot(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(1<<50, 0), time.Unix(-1<<50, 0)} {
+		if got := api.Moment(at); got != nil {
+			t.Errorf("%d is told as %v", at.Unix(), got)
+		}
+	}
+	if got := api.Moment(time.Unix(5, 0)); got == nil || got.Unix() != 5 {
+		t.Error(got)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
@@ -105,15 +104,6 @@ func put(h hash.Hash, name string, n int64) {
 	binary.LittleEndian.PutUint64(b[8:], uint64(n))
 	h.Write(b[:])
 	h.Write([]byte(name))
-}
-
-// moment is a time as it can be told; nil where the file system keeps none, and where RFC 3339
-// has none: guests write what they like.
-func moment(t time.Time) *time.Time {
-	if t = t.UTC(); t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
-		return nil
-	}
-	return &t
 }
 
 // kind is the type of an inode in a word of daemon/api.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
@@ -260,16 +259,5 @@ func TestANameThatAFileHadBeforeIsNotWhatItIsCalledNow(t *testing.T) {
 		if last := h.Versions[len(h.Versions)-1]; path == "/etc/x" && last.Error != "it leads in a circle" {
 			t.Errorf("%+v", last)
 		}
-	}
-}
-
-func TestTimesThatCannotBeToldAreNot(t *testing.T) {
-	for _, at := range []time.Time{{}, time.Unix(1<<50, 0), time.Unix(-1<<50, 0)} {
-		if got := moment(at); got != nil {
-			t.Errorf("%d is told as %v", at.Unix(), got)
-		}
-	}
-	if got := moment(time.Unix(5, 0)); got == nil || got.Unix() != 5 {
-		t.Error(got)
 	}
 }

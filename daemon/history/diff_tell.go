@@ -116,7 +116,7 @@ func (d *differ) lines(ctx context.Context, a, b *node) (string, bool) {
 // facts are what a side says of a node.
 func facts(n *node) *api.FileFacts {
 	return &api.FileFacts{Type: n.kind(), Size: n.Size, Mode: fmt.Sprintf("%04o", n.Mode&0o7777), UID: n.UID, GID: n.GID,
-		Target: text(n.target), Modified: moment(n.Mtime)}
+		Target: text(n.target), Modified: api.Moment(n.Mtime)}
 }
 
 // text is a name as it can be told.

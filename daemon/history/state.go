@@ -238,7 +238,7 @@ func (t *timeline) sameAs(ctx context.Context, l *look, at guestfs.Place, b *sta
 func (s *state) describe(v *api.FileVersion, asked string) {
 	v.Size, v.UID, v.GID, v.Inode = s.Size, s.UID, s.GID, s.Ino
 	v.Mode, v.Volume = fmt.Sprintf("%04o", s.Mode&0o7777), s.at.Volume.Name
-	v.Modified = moment(s.Mtime)
+	v.Modified = api.Moment(s.Mtime)
 	v.SHA256, v.Entries = s.sum, s.entries
 	v.Target = strings.ToValidUTF8(s.target, "�")
 	if !strings.EqualFold(s.at.Path, strings.ReplaceAll(asked, `\`, "/")) {

@@ -36,9 +36,7 @@ func fillFile(f *api.GuestFile, p guestfs.Place) error {
 	}
 	f.Type, f.Mode, f.Links, f.UID, f.GID = api.FileType(a.Mode), fmt.Sprintf("%04o", a.Mode&0o7777), a.Nlink, a.UID, a.GID
 	f.Size, f.Volume, f.Inode = a.Size, p.Volume.Name, a.Ino
-	if at := a.Mtime.UTC(); !at.IsZero() && at.Year() >= 0 && at.Year() <= 9999 { // what RFC 3339 can say
-		f.Modified = &at
-	}
+	f.Modified = api.Moment(a.Mtime)
 	switch f.Type {
 	case "link":
 		f.Target, err = p.Readlink()

@@ -181,20 +181,37 @@ func (b *bounded) piece(p []byte, off int64) (int, error) {
 	}
 }
 
-// contained calls do. A panic of a reader is an error, and the guest is opened anew afterwards: nobody
-// knows what it left locked.
-func (s *Service) contained(g *guest, do func() error) (err error) {
+// contained calls do. After a panic of a reader the guest is opened anew: nobody knows what it left locked.
+func (s *Service) contained(g *guest, do func() error) error {
+	err := s.survived(do, "machine", g.point.MachineName, "point", string(g.point.ID))
+	if errors.Is(err, errReader) || errors.As(err, new(*blockstore.HangError)) {
+		s.files.guests.forget(g)
+	}
+	return err
+}
+
+// survived calls do. A panic of a reader is an error, and is logged with what it is about.
+func (s *Service) survived(do func() error, about ...any) (err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it", "machine", g.point.MachineName, "point", string(g.point.ID),
-				"panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+			s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it",
+				append(about, "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))...)
 			err = errReader
-		}
-		if errors.Is(err, errReader) || errors.As(err, new(*blockstore.HangError)) {
-			s.files.guests.forget(g)
 		}
 	}()
 	return do()
+}
+
+// lasting calls do with a vault until somebody needs it alone. What fails once its context has ended fails for the
+// reason of that, whatever it kept from being found.
+func (s *Service) lasting(ctx context.Context, vault string, do func(context.Context, *blockstore.Vault) error) error {
+	return s.vaults.Lasting(ctx, vault, func(ctx context.Context, v *blockstore.Vault) error {
+		err := do(ctx, v)
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return err
+	})
 }
 
 // whileOpen calls do with what open makes of a guest, which stays open until do has returned, or its context has
@@ -207,12 +224,7 @@ func whileOpen[T any](ctx context.Context, s *Service, at api.GuestAt, open func
 	ready, over, finished := make(chan opened, 1), make(chan error, 1), make(chan struct{})
 	defer close(finished)
 	go func() { // as in askGuest
-		over <- s.vaults.Lasting(ctx, at.Vault, func(ctx context.Context, v *blockstore.Vault) (err error) {
-			defer func() {
-				if err != nil && ctx.Err() != nil {
-					err = context.Cause(ctx) // whatever that kept from being found
-				}
-			}()
+		over <- s.lasting(ctx, at.Vault, func(ctx context.Context, v *blockstore.Vault) error {
 			return s.inGuest(ctx, v, at.PointRef, func(g *guest) error {
 				t, wait, err := open(ctx, g)
 				if err != nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -31,9 +31,12 @@ func (s *Service) GuestHistory(ctx context.Context, q api.HistoryQuery, progress
 // HistoryOf tells what became of a path over the points of a machine in a vault. Keys, which may be nil, open
 // encrypted volumes.
 func HistoryOf(ctx context.Context, v *blockstore.Vault, q api.HistoryQuery, keys *guestfs.Keys, progress func(done, total int64)) (api.FileHistory, error) {
-	points, unread, err := PointsBetween(ctx, v, q.Machine, q.Since, q.Until)
+	points, unread, err := pointsBetween(ctx, v, q.Machine, q.Since, q.Until)
 	if err != nil {
 		return api.FileHistory{}, err
+	}
+	if len(points) == 0 {
+		return api.FileHistory{}, fmt.Errorf("machine %s has no point in that time: %w", q.Machine, blockstore.ErrNotFound)
 	}
 	h, err := history.File(ctx, v, points, history.FileOptions{Volume: q.Volume, Path: q.Path, NoSums: q.NoSums, Keys: keys, Progress: progress})
 	if err != nil {
@@ -87,36 +90,25 @@ func (s *Service) acrossPoints(ctx context.Context, vault, machine string, do fu
 		return err
 	}
 	defer s.files.leave()
-	return s.vaults.Lasting(ctx, vault, func(ctx context.Context, v *blockstore.Vault) (err error) {
-		defer func() {
-			if err != nil && ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			if fault := recover(); fault != nil {
-				s.files.log.Error("a reader of guests' files failed in a way that nobody expected, please report it", "machine", machine,
-					"panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
-				err = errReader
-			}
-		}()
-		return do(ctx, v)
+	return s.lasting(ctx, vault, func(ctx context.Context, v *blockstore.Vault) error {
+		return s.survived(func() error { return do(ctx, v) }, "machine", machine)
 	})
 }
 
-// PointsBetween picks the points of a machine, by its name or id, within bounds of time, oldest first.
-// unread says which points of the vault cannot be read.
-func PointsBetween(ctx context.Context, v *blockstore.Vault, machine string, since, until *api.Time) (points []*blockstore.Point, unread, err error) {
+// pointsBetween are the points of a machine, by its name or id, within bounds of time to the second, as points are
+// shown, oldest first. unread says which points of the vault cannot be read.
+func pointsBetween(ctx context.Context, v *blockstore.Vault, machine string, since, until *api.Time) (points []*blockstore.Point, unread, err error) {
 	all, unread := v.Points(ctx)
-	mine, _, err := PointsOf(ctx, v, all, machine)
+	of, _, err := PointsOf(ctx, v, all, machine)
 	if err != nil {
 		return nil, unread, errors.Join(err, unread)
 	}
-	for _, p := range mine {
-		if (since == nil || !p.Time.Before(since.Time)) && (until == nil || !p.Time.After(until.Time)) {
+	for _, p := range of {
+		at := api.At(p.Time)
+		if (since == nil || !at.Before(api.At(since.Time).Time)) && (until == nil || !at.After(until.Time)) {
 			points = append(points, p)
 		}
 	}
-	if len(points) == 0 {
-		err = fmt.Errorf("machine %s has no point in that time: %w", machine, blockstore.ErrNotFound)
-	}
-	return points, unread, err
+	slices.SortFunc(points, (*blockstore.Point).Compare)
+	return points, unread, nil
 }

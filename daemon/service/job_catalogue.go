@@ -101,16 +101,8 @@ func cataloguePoints(ctx context.Context, v *blockstore.Vault, machine string, o
 
 // missing are those of some points that have no catalogue.
 func missing(v *blockstore.Vault, points []*blockstore.Point) (list []*blockstore.Point, err error) {
-	by := map[blockstore.MachineID][]*blockstore.Point{}
-	var order []blockstore.MachineID
-	for _, p := range points {
-		if by[p.Machine] == nil {
-			order = append(order, p.Machine)
-		}
-		by[p.Machine] = append(by[p.Machine], p)
-	}
-	for _, m := range order {
-		look, err := catalogue.Look(v, m, by[m])
+	for _, mine := range byMachine(points) {
+		look, err := catalogue.Look(v, mine[0].Machine, mine)
 		if err != nil {
 			return nil, err
 		}
@@ -125,8 +117,8 @@ func (c *catalogueRun) drop(owner *blockstore.Owner, points []*blockstore.Point)
 	for _, p := range points {
 		of[p.ID] = true
 	}
-	for _, m := range machinesOf(points) {
-		all, err := owner.Catalogues(m)
+	for _, mine := range byMachine(points) {
+		all, err := owner.Catalogues(mine[0].Machine)
 		if err != nil {
 			return nil, err
 		}
@@ -144,14 +136,14 @@ func (c *catalogueRun) drop(owner *blockstore.Owner, points []*blockstore.Point)
 // read all names for that.
 func (c *catalogueRun) mend(ctx context.Context, owner *blockstore.Owner, points []*blockstore.Point) (lost blockstore.Catalogues, err error) {
 	seen := map[blockstore.CatalogueID]bool{}
-	for _, m := range machinesOf(points) {
-		all, err := owner.Catalogues(m)
+	for _, mine := range byMachine(points) {
+		all, err := owner.Catalogues(mine[0].Machine)
 		if err != nil {
 			return nil, err
 		}
 		var bad blockstore.Catalogues
 		chains := all.Chains()
-		for _, p := range points {
+		for _, p := range mine {
 			for _, one := range chains[p.ID] {
 				if seen[one.ID] {
 					continue
@@ -173,13 +165,18 @@ func (c *catalogueRun) mend(ctx context.Context, owner *blockstore.Owner, points
 	return lost, err
 }
 
-func machinesOf(points []*blockstore.Point) (list []blockstore.MachineID) {
+// byMachine puts points of one machine together, in their order.
+func byMachine(points []*blockstore.Point) (groups [][]*blockstore.Point) {
+	at := map[blockstore.MachineID]int{}
 	for _, p := range points {
-		if !slices.Contains(list, p.Machine) {
-			list = append(list, p.Machine)
+		i, ok := at[p.Machine]
+		if !ok {
+			i = len(groups)
+			at[p.Machine], groups = i, append(groups, nil)
 		}
+		groups[i] = append(groups[i], p)
 	}
-	return list
+	return groups
 }
 
 // together are points and those that lost their catalogue, the oldest of each machine first.

@@ -80,14 +80,14 @@ func SearchNames(ctx context.Context, v *blockstore.Vault, q api.SearchQuery, fo
 	if err != nil {
 		return none, err
 	}
-	points, unread, err := pointsBetween(ctx, v, q)
+	points, unread, err := pointsBetween(ctx, v, q.Machine, q.Since, q.Until)
 	if err != nil {
 		return none, err
 	}
 	if unread != nil {
 		none.Problems = append(none.Problems, unread.Error())
 	}
-	if len(points) == 0 {
+	if points = ofNewest(points); len(points) == 0 {
 		return none, nil
 	}
 	look, err := catalogue.Look(v, points[0].Machine, points)
@@ -100,27 +100,14 @@ func SearchNames(ctx context.Context, v *blockstore.Vault, q api.SearchQuery, fo
 	return told, err
 }
 
-// pointsBetween are the points of a machine that a search is about, the oldest first. Unread is why
-// there may be others.
-func pointsBetween(ctx context.Context, v *blockstore.Vault, q api.SearchQuery) (points []*blockstore.Point, unread, err error) {
-	all, unread := v.Points(ctx)
-	of, _, err := PointsOf(ctx, v, all, q.Machine)
-	if err != nil {
-		return nil, nil, errors.Join(err, unread)
+// ofNewest are those points, oldest first, that are of the newest one's machine: points of one name may be of several,
+// and each machine has catalogues of its own.
+func ofNewest(points []*blockstore.Point) []*blockstore.Point {
+	if len(points) == 0 {
+		return nil
 	}
-	for _, p := range of {
-		at := p.Time.Truncate(time.Second) // as it is shown
-		if (q.Since == nil || !at.Before(q.Since.Truncate(time.Second))) && (q.Until == nil || !at.After(q.Until.Time)) {
-			points = append(points, p)
-		}
-	}
-	slices.SortFunc(points, (*blockstore.Point).Compare)
-	// Points of one name may be of several machines; those of the newest's are meant.
-	if n := len(points); n > 0 {
-		id := points[n-1].Machine
-		points = slices.DeleteFunc(points, func(p *blockstore.Point) bool { return p.Machine != id })
-	}
-	return points, unread, nil
+	id := points[len(points)-1].Machine
+	return slices.DeleteFunc(points, func(p *blockstore.Point) bool { return p.Machine != id })
 }
 
 var fileTypes = map[string]uint32{"f": 0o100000, "d": 0o040000, "l": 0o120000, "b": 0o060000, "c": 0o020000, "p": 0o010000, "s": 0o140000}
@@ -219,12 +206,9 @@ func DescribeHit(h *catalogue.Hit) api.SearchHit {
 		out.Name = "/"
 	}
 	for _, v := range h.Versions {
-		one := api.SearchVersion{Type: api.FileType(v.Mode), Mode: fmt.Sprintf("%04o", v.Mode&0o7777), Permissions: permissions(v.Mode), UID: v.UID, GID: v.GID,
-			Size: v.Size, Inode: v.Ino, First: searchPoint(v.First), Last: searchPoint(v.Last), Points: v.Points}
-		if at := v.Modified(); !at.IsZero() && at.Year() >= 0 && at.Year() <= 9999 { // what RFC 3339 can say
-			one.Modified = &at
-		}
-		out.Versions = append(out.Versions, one)
+		out.Versions = append(out.Versions, api.SearchVersion{Type: api.FileType(v.Mode), Mode: fmt.Sprintf("%04o", v.Mode&0o7777), Permissions: permissions(v.Mode), UID: v.UID, GID: v.GID,
+			Size: v.Size, Inode: v.Ino, First: searchPoint(v.First), Last: searchPoint(v.Last), Points: v.Points,
+			Modified: api.Moment(v.Modified())})
 	}
 	return out
 }
@@ -240,8 +224,8 @@ func (s *Service) Catalogues(ctx context.Context, vault, machine string) (all []
 
 // DescribeCatalogues says of each point of a machine whether it has a catalogue, the oldest first.
 func DescribeCatalogues(ctx context.Context, v *blockstore.Vault, machine string) ([]api.Catalogue, error) {
-	points, unread, err := pointsBetween(ctx, v, api.SearchQuery{Machine: machine})
-	if err != nil || len(points) == 0 {
+	points, unread, err := pointsBetween(ctx, v, machine, nil, nil)
+	if points = ofNewest(points); err != nil || len(points) == 0 {
 		return nil, err
 	}
 	look, err := catalogue.Look(v, points[0].Machine, points)
