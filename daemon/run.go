@@ -68,7 +68,8 @@ func (d *Daemon) conf() *config.Config { return d.current.Load() }
 
 // Run is a daemon from its start to its end, which comes after ctx has ended: what runs is given
 // as long as the configuration says, then cancelled, and everything that this process holds is let go.
-// An error is why it could not begin, or what it could not let go.
+// One that is asked to end before it has begun just ends. An error is why it could not begin, or what
+// it could not let go.
 func Run(ctx context.Context, o Options) (err error) {
 	conf, err := o.Config()
 	if err != nil {
@@ -82,7 +83,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	release, err := d.alone(ctx, conf.Run)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	defer release()

@@ -70,11 +70,11 @@ func runDaemon(ctx context.Context, k *console, path string) error {
 		default: // one that waits reads what is there by then
 		}
 	})()
-	return configHint(daemon.Run(ctx, daemon.Options{
+	return ownEnd(configHint(daemon.Run(ctx, daemon.Options{
 		Config: func() (config.Config, error) { return daemon.ReadConfig(path, k.getenv) },
 		Reload: reload, Log: k.err, Version: thisVersion(), Tool: toolName(), Host: hostSeed(), Guard: guards(), Getenv: k.getenv, Secrets: k.guardMemory,
 		Successor: successor(path),
-	}))
+	})))
 }
 
 // configHint says what to do where there is no configuration.

@@ -56,6 +56,18 @@ type interruptedError struct{ state string }
 
 func (e *interruptedError) Error() string { return "interrupted" }
 
+// ownEndError is an error of what ends by a signal as a rule, which is no reason for it.
+type ownEndError struct{ error }
+
+func (e *ownEndError) Unwrap() error { return e.error }
+
+func ownEnd(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ownEndError{err}
+}
+
 // leaving makes of the error of a command that was interrupted one that says
 // what state it left behind. Damage is not hidden by that.
 func leaving(ctx context.Context, err error, state string) error {
@@ -63,7 +75,8 @@ func leaving(ctx context.Context, err error, state string) error {
 	var told *service.Interrupted
 	var problem *api.Problem // of a job, which says what it left
 	var corrupt *blockstore.CorruptError
-	if err == nil || ctx.Err() == nil || errors.As(err, &known) || errors.As(err, &told) || errors.As(err, &problem) || errors.As(err, &corrupt) {
+	var own *ownEndError
+	if err == nil || ctx.Err() == nil || errors.As(err, &known) || errors.As(err, &own) || errors.As(err, &told) || errors.As(err, &problem) || errors.As(err, &corrupt) {
 		return err
 	}
 	return &interruptedError{state}
