@@ -22,12 +22,13 @@ func tarCommand(k *console) *cli.Command {
 		ArgsUsage: "MACHINE@POINT:PATH...",
 		Description: `Writes a tar archive of files and folders of a guest, as they are there: with owners, modes, times,
 links, devices and extended attributes. It goes to standard output as it is made, or to -o FILE.
---format zip writes a zip archive of files, folders and links instead. Holes are written as zeros: where
-files are sparse, and large, holdfast cp --as-is takes less. Where content is damaged, zeros
-stand for it, and that is listed at the end (exit code 4).`,
-		UsageText: "holdfast tar web1@latest:/etc > etc.tar\nholdfast tar web1@latest:/srv/www | ssh web2 'tar -xp -C /srv'\nholdfast tar --format zip -o docs.zip 'win1@latest:C:\\Users\\Ann\\Documents'",
+--format zip writes a zip archive of files, folders and links instead. Holes are written as zeros, so that
+every reader knows what they are; with --sparse a tar archive leaves them out, which GNU tar and bsdtar read.
+Where content is damaged, zeros stand for it, and that is listed at the end (exit code 4).`,
+		UsageText: "holdfast tar web1@latest:/etc > etc.tar\nholdfast tar web1@latest:/srv/www | ssh web2 'tar -xp -C /srv'\nholdfast tar --sparse web1@latest:/var/lib/images | ssh web2 'tar -xpS -C /var/lib'\nholdfast tar --format zip -o docs.zip 'win1@latest:C:\\Users\\Ann\\Documents'",
 		Flags: append(guestKeyFlags(),
 			&cli.StringFlag{Name: "format", Usage: "write a `FORMAT`: tar or zip", Value: "tar"},
+			&cli.BoolFlag{Name: "sparse", Aliases: []string{"S"}, Usage: "leave the holes of files out of a tar archive"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which must not exist, instead of standard output"},
 		),
 		Action: func(c *cli.Context) error {
@@ -35,10 +36,13 @@ stand for it, and that is listed at the end (exit code 4).`,
 			if err != nil {
 				return err
 			}
-			o := tarOptions{refs: refs, output: c.String("output"), write: extract.Tar, quiet: c.Bool("quiet")}
+			o := tarOptions{refs: refs, output: c.String("output"), write: extract.Tar, sparse: c.Bool("sparse"), quiet: c.Bool("quiet")}
 			switch c.String("format") {
 			case "tar":
 			case "zip":
+				if o.sparse {
+					return usagef("--sparse is for tar: a zip archive has no holes")
+				}
 				o.write = extract.Zip
 			default:
 				return usagef("--format %q is not known: use tar or zip", c.String("format"))
@@ -54,6 +58,7 @@ stand for it, and that is listed at the end (exit code 4).`,
 type tarOptions struct {
 	refs   []guestRef
 	output string // "": standard output
+	sparse bool
 	quiet  bool
 	write  func(context.Context, io.Writer, []guestfs.Place, extract.Options) (extract.Result, error)
 }
@@ -79,12 +84,17 @@ func writeArchive(ctx context.Context, k *console, g *guests, o tarOptions) erro
 	}
 	var res extract.Result
 	err = k.measure("archive", true, o.quiet, func(set func(done, total int64)) error {
-		total, err := k.contentOf(ctx, places, o.quiet, func(a tree.Attr) int64 { return a.Size })
+		total, err := k.contentOf(ctx, places, o.quiet, func(a tree.Attr) int64 {
+			if o.sparse {
+				return min(a.Size, a.Allocated)
+			}
+			return a.Size
+		})
 		if err != nil {
 			return err
 		}
 		w := bufio.NewWriterSize(out, 1<<20)
-		res, err = o.write(ctx, w, places, extract.Options{Progress: func(bytes, _ int64) { set(bytes, total) }})
+		res, err = o.write(ctx, w, places, extract.Options{Sparse: o.sparse, Progress: func(bytes, _ int64) { set(bytes, total) }})
 		if err != nil {
 			return err // a flush would only say it again
 		}

@@ -36,8 +36,9 @@ func (GuestKeys) GoString() string { return "(keys)" }
 
 // Formats of archives.
 const (
-	Tar = "tar"
-	Zip = "zip"
+	Tar       = "tar"
+	SparseTar = "sparse-tar" // without the holes of files, as GNU tar writes it
+	Zip       = "zip"
 )
 
 // GuestContent is the content of a file while it is open.

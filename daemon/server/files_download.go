@@ -23,7 +23,7 @@ type Files interface {
 	// returns or its context ends.
 	GuestContent(ctx context.Context, at api.GuestAt, stream string, do func(context.Context, api.GuestContent) error) error
 
-	// GuestArchive calls do with an archive, api.Tar or api.Zip, of a folder or file. An error of reading it says
+	// GuestArchive calls do with an archive, in a format of package api, of a folder or file. An error of reading it says
 	// that it is not whole.
 	GuestArchive(ctx context.Context, at api.GuestAt, format string, do func(context.Context, api.GuestArchive) error) error
 }
@@ -36,7 +36,7 @@ type contentIn struct {
 
 type archiveIn struct {
 	GuestIn
-	Format string `query:"format" enum:"tar,zip" doc:"Missing: tar, which keeps owners, links and attributes."`
+	Format string `query:"format" enum:"tar,sparse-tar,zip" doc:"Missing: tar, which keeps owners, links and attributes; sparse-tar leaves holes of files out, which GNU tar and bsdtar read."`
 }
 
 // registerDownloads adds what of guests' files is no JSON.

@@ -17,17 +17,19 @@ import (
 // largestZip is how many entries a zip archive may have: it keeps all of them in memory until its end.
 const largestZip = 100_000
 
-// GuestArchive calls do with an archive, tar or zip, of a folder or file, which is made as do reads it. What cannot
+// GuestArchive calls do with an archive, of one of the formats of package api, of a folder or file, which is made as do reads it. What cannot
 // be taken is told by a file at the archive's end, and counted; zeros stand for content that is damaged. Reading it fails
 // soon after somebody needs the vault alone, and when the context ends that do is given.
 func (s *Service) GuestArchive(ctx context.Context, at api.GuestAt, format string, do func(context.Context, api.GuestArchive) error) error {
 	write, o := extract.Tar, extract.Options{}
 	switch format {
 	case api.Tar:
+	case api.SparseTar:
+		format, o.Sparse = api.Tar, true
 	case api.Zip:
 		write, o.Entries = extract.Zip, largestZip
 	default:
-		return invalidf("%.20q is no format of archives: tar and zip are", format)
+		return invalidf("%.20q is no format of archives: tar, sparse-tar and zip are", format)
 	}
 	return whileOpen(ctx, s, at, func(ctx context.Context, g *guest) (a api.GuestArchive, wait func(), err error) {
 		p, err := g.find(at)

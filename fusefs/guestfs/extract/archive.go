@@ -21,17 +21,17 @@ import (
 // archiver is what tar and zip do differently.
 type archiver interface {
 	// add begins an entry; what it returns takes the content of a file, also beside an
-	// error that concerns something else.
-	add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error)
+	// error that concerns something else: of the parts of it in order, all else being holes.
+	add(name string, p guestfs.Place, a tree.Attr, target string, parts []tree.Extent) (io.Writer, error)
 	// text adds a file that the guest does not have.
 	text(name string, content []byte) error
 	io.Closer
 }
 
-// Tar writes a tar archive (PAX) of places as they are in the guest, in one pass. Holes are
-// written as zeros. Where a file's content is damaged, its rest is zeros, and a problem.
+// Tar writes a tar archive (PAX) of places as they are in the guest, in one pass. Holes are written as zeros,
+// unless [Options.Sparse]. Where a file's content is damaged, its rest is zeros, and a problem.
 func Tar(ctx context.Context, w io.Writer, places []guestfs.Place, o Options) (Result, error) {
-	return archive(ctx, &tarArchive{w: tar.NewWriter(w), r: &Result{}, links: map[inode]string{}}, places, o)
+	return archive(ctx, &tarArchive{w: tar.NewWriter(w), out: w, links: map[inode]string{}}, places, o)
 }
 
 // Zip writes a zip archive of files, folders and links, with permissions and times.
@@ -107,127 +107,49 @@ func (r *Result) archived(ctx context.Context, to archiver, name string, p guest
 	if err != nil {
 		return err
 	}
-	w, err := to.add(name, p, a, target)
+	parts := whole(a.Size)
+	if o.Sparse && content != nil {
+		parts = dataOf(content, a.Size)
+	}
+	w, err := to.add(name, p, a, target, parts)
 	if w == nil || content == nil {
 		return err
 	}
-	return errors.Join(r.pour(ctx, w, content, a.Size, o), err)
+	return errors.Join(r.pour(ctx, w, content, parts, o), err)
 }
 
-// pour writes a file's content, and zeros from where it cannot be read on: its size is
+// whole is a file of so many bytes that is taken without regard to its holes.
+func whole(size int64) []tree.Extent { return []tree.Extent{{Off: 0, Len: size}} }
+
+// pour writes parts of a file's content, and zeros from where it cannot be read on: how long they are is
 // written already.
-func (r *Result) pour(ctx context.Context, w io.Writer, content tree.File, size int64, o Options) error {
-	buf := r.buffer(size)
+func (r *Result) pour(ctx context.Context, w io.Writer, content tree.File, parts []tree.Extent, o Options) error {
 	var failed error
-	for off := int64(0); off < size; {
-		if err := ctx.Err(); err != nil {
-			return err
+	for _, part := range parts {
+		buf := r.buffer(part.Len)
+		for off, end := part.Off, part.Off+part.Len; off < end; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b := buf[:min(end-off, int64(len(buf)))]
+			if failed == nil {
+				failed = readAll(content, b, off)
+			}
+			if failed != nil {
+				clear(b)
+			}
+			if _, err := w.Write(b); err != nil {
+				return &fatalError{fmt.Errorf("write the archive: %w", err)}
+			}
+			off += int64(len(b))
+			r.Bytes += int64(len(b))
+			o.progress(r)
 		}
-		part := buf[:min(size-off, int64(len(buf)))]
-		if failed == nil {
-			failed = readAll(content, part, off)
-		}
-		if failed != nil {
-			clear(part)
-		}
-		if _, err := w.Write(part); err != nil {
-			return &fatalError{fmt.Errorf("write the archive: %w", err)}
-		}
-		off += int64(len(part))
-		r.Bytes += int64(len(part))
-		o.progress(r)
 	}
 	if failed != nil {
 		failed = fmt.Errorf("zeros stand for what cannot be read of it: %w", failed)
 	}
 	return failed
-}
-
-type tarArchive struct {
-	w     *tar.Writer
-	r     *Result
-	links map[inode]string
-}
-
-func (t *tarArchive) Close() error { return t.w.Close() }
-
-func (t *tarArchive) text(name string, content []byte) error {
-	err := t.w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content)), ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
-	if err == nil {
-		_, err = t.w.Write(content)
-	}
-	return err
-}
-
-func (t *tarArchive) add(name string, p guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
-	h := &tar.Header{Name: name, Linkname: target, Mode: int64(a.Mode & 0o7777), Uid: int(a.UID), Gid: int(a.GID),
-		ModTime: a.Mtime, Format: tar.FormatPAX, Devmajor: int64(a.Major), Devminor: int64(a.Minor)}
-	content := false
-	id := inode{p.Volume, p.Ino}
-	first, again := t.links[id]
-	switch kind := a.Mode & unix.S_IFMT; {
-	case again:
-		h.Typeflag, h.Linkname, h.Devmajor, h.Devminor = tar.TypeLink, first, 0, 0
-	case kind == unix.S_IFDIR:
-		h.Typeflag, h.Name = tar.TypeDir, name+"/"
-	case kind == unix.S_IFLNK:
-		h.Typeflag = tar.TypeSymlink
-	case kind == unix.S_IFBLK:
-		h.Typeflag = tar.TypeBlock
-	case kind == unix.S_IFCHR:
-		h.Typeflag = tar.TypeChar
-	case kind == unix.S_IFIFO:
-		h.Typeflag = tar.TypeFifo
-	case kind == unix.S_IFREG:
-		h.Typeflag, h.Size, content = tar.TypeReg, a.Size, true
-	default:
-		return nil, errors.New("tar has no sockets")
-	}
-	attributes := xattrsInto(h, p) // damage in them costs nothing else
-	if err := t.w.WriteHeader(h); err != nil {
-		if errors.Is(err, tar.ErrHeader) {
-			return nil, err
-		}
-		return nil, &fatalError{fmt.Errorf("write the archive: %w", err)}
-	}
-	if !again && a.Nlink > 1 && h.Typeflag != tar.TypeDir && len(t.links) < maxLinked {
-		t.links[id] = name
-	}
-	if !content {
-		return nil, attributes
-	}
-	return t.w, attributes
-}
-
-// xattrsInto adds extended attributes as GNU tar and bsdtar keep them.
-func xattrsInto(h *tar.Header, p guestfs.Place) error {
-	fsys, err := p.Volume.FS()
-	if err != nil {
-		return err
-	}
-	names, err := fsys.Xattrs(p.Ino)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		v, err := fsys.Xattr(p.Ino, name)
-		if err != nil {
-			return err
-		}
-		if strings.ContainsAny(name, "=\x00") || strings.Contains(string(v), "\x00") && strings.HasPrefix(name, "GNU.sparse") {
-			continue
-		}
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords["SCHILY.xattr."+name] = string(v)
-		if key := aclKeys[name]; key != "" {
-			if text, ok := aclText(v); ok {
-				h.PAXRecords[key] = text
-			}
-		}
-	}
-	return nil
 }
 
 type zipArchive struct {
@@ -245,7 +167,7 @@ func (z *zipArchive) text(name string, content []byte) error {
 	return err
 }
 
-func (z *zipArchive) add(name string, _ guestfs.Place, a tree.Attr, target string) (io.Writer, error) {
+func (z *zipArchive) add(name string, _ guestfs.Place, a tree.Attr, target string, _ []tree.Extent) (io.Writer, error) {
 	if name == "." {
 		return nil, nil
 	}

@@ -20,6 +20,9 @@ type Options struct {
 	// Replace lets files that exist be replaced. A folder is never.
 	Replace bool
 
+	// Sparse has a tar archive leave holes out, in a form that not every reader knows (GNU tar and bsdtar do).
+	Sparse bool
+
 	// Entries is how many an archive may have; what is more is a problem. 0: any number.
 	// A zip archive keeps some 500 bytes of each in memory until its end.
 	Entries int64
@@ -41,7 +44,7 @@ func (o *Options) progress(r *Result) {
 // Result is what was taken.
 type Result struct {
 	Files, Folders, Links int64 // Links: symbolic and hard ones
-	Bytes                 int64 // of content, holes not counted
+	Bytes                 int64 // of content; holes count where they were written as zeros
 
 	Problems []Problem // what was not taken; at most maxProblems of them
 	Failed   int64     // how many there were
