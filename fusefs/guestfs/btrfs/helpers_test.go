@@ -50,10 +50,10 @@ func mount(t testing.TB, images []string, options string) (dir string, unmount f
 			treetest.Unmount(t, dir)
 		}
 		for _, l := range loops {
+			if len(images) > 1 {
+				treetest.Try("btrfs", "device", "scan", "--forget", l) // this one: others may be just being mounted
+			}
 			treetest.Try("losetup", "-d", l)
-		}
-		if len(images) > 1 {
-			treetest.Try("btrfs", "device", "scan", "--forget") // what is not mounted
 		}
 	})
 	t.Cleanup(unmount)
