@@ -82,8 +82,9 @@ func (v vault) owedOne(name string) {
 	if _, err := o.Protect(v.t.Context(), name, protection); err != nil {
 		v.t.Fatal(err)
 	}
-	due := time.Now().UTC().Add(-30 * time.Minute)
-	_, err = o.SetPolicy(v.t.Context(), blockstore.Policy{Name: "all", Machines: []string{"*"}, Schedule: "daily at " + due.Format("15:04"), Zone: "UTC", Keep: blockstore.Keep{Last: 5}})
+	p := blockstore.Policy{Name: "all", Machines: []string{"*"}, Keep: blockstore.Keep{Last: 5}}
+	p.Schedule, p.Zone = halfAnHourAgo()
+	_, err = o.SetPolicy(v.t.Context(), p)
 	if err != nil {
 		v.t.Fatal(err)
 	}
