@@ -106,11 +106,20 @@ func (s *service) launch() *running {
 	return p
 }
 
-// end stops the daemon as systemd does.
+// end stops the daemon as systemd does, and returns when all is heard that it told systemd.
 func (s *service) end(p *running) string {
 	s.t.Helper()
 	p.signal(syscall.SIGTERM)
-	return p.expect(0).err
+	said := p.expect(0).err
+	c, err := net.Dial("unixgram", s.sock)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	before := s.heard("LAST=1")
+	fmt.Fprint(c, "LAST=1")
+	eventually(s.t, "all is heard that the daemon told", func() bool { return s.heard("LAST=1") > before })
+	return said
 }
 
 func (s *service) must(code int, args ...string) outcome {
