@@ -38,7 +38,7 @@ func TestAFileThatWasDeletedComesBackFromThePointThatThePolicyMade(t *testing.T)
 	s.madeByPolicy(1)
 	vm.Exec(t, "rm /data/precious && sync")
 
-	due := time.Now().UTC().Add(5 * time.Second).Truncate(time.Minute).Add(time.Minute)
+	due := time.Now().UTC().Add(20 * time.Second).Truncate(time.Minute).Add(time.Minute) // the policy is to be there by then
 	s.must(0, "policy", "set", "all", "--schedule", "daily at "+due.Format("15:04"), "--quiet")
 	s.madeByPolicy(2)
 	points := v.livePoints("web1")
