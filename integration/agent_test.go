@@ -66,22 +66,25 @@ func TestAGuestWithAnAgentIsBackedUpConsistentlyUnlessToldOtherwise(t *testing.T
 
 func TestABackupThatIsKilledWhileTheGuestIsFrozenLeavesItThawed(t *testing.T) {
 	t.Parallel()
-	var victim atomic.Int64
+	var kills atomic.Bool
+	victim := make(chan *running, 1)
 	p, a := withAgent(t, agenttest.Script{Raw: func(command string) []byte {
-		if pid := victim.Swap(0); command == "guest-fsfreeze-thaw" && pid != 0 {
-			syscall.Kill(int(pid), syscall.SIGKILL)
-			time.Sleep(50 * time.Millisecond) // what it said is heard by nobody
-			return []byte{}
-		} else if pid != 0 {
-			victim.Store(pid)
+		if command != "guest-fsfreeze-thaw" || !kills.CompareAndSwap(true, false) {
+			return nil
 		}
-		return nil
+		if b := <-victim; b != nil {
+			for b.cmd.Process.Signal(syscall.SIGKILL); !b.ended(); time.Sleep(time.Millisecond) {
+			}
+		}
+		return []byte{} // what it said is heard by nobody
 	}})
+	defer close(victim)
 	p.protect("--qga", a.Socket)
 	p.backUp(0)
 	p.write("vda", 9, 33<<20, "64k")
+	kills.Store(true)
 	b := p.vault.start("backup", "web-1", "--min-free", "none")
-	victim.Store(int64(b.cmd.Process.Pid))
+	victim <- b
 	if o := b.wait(); o.code != -1 || !slices.Contains(a.Said(), "guest-fsfreeze-freeze") {
 		t.Fatalf("exit code %d: %s", o.code, o.err)
 	}

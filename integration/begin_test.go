@@ -43,7 +43,10 @@ func TestADaemonThatIsStoppedWhileItBeginsEndsWell(t *testing.T) {
 	for after := time.Duration(0); after < 150*time.Millisecond; after += 5 * time.Millisecond {
 		stopped(after)
 	}
-	another, err := os.Open(filepath.Join(s.run, "daemon.lock"))
+	if err := os.MkdirAll(s.run, 0o755); err != nil { // none of them came so far, perhaps
+		t.Fatal(err)
+	}
+	another, err := os.OpenFile(filepath.Join(s.run, "daemon.lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,5 +54,7 @@ func TestADaemonThatIsStoppedWhileItBeginsEndsWell(t *testing.T) {
 	if err := syscall.Flock(int(another.Fd()), syscall.LOCK_SH); err != nil {
 		t.Fatal(err)
 	}
-	stopped(time.Second) // it waits for the other one to end
+	p := s.launch()
+	eventually(t, "it waits for the other one to end", func() bool { return heldOpen(p.cmd.Process.Pid, another.Name()) > 0 || p.ended() })
+	s.end(p)
 }

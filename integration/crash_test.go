@@ -62,7 +62,7 @@ func TestCtrlCEndsABackupAndTheNextOneGoesOn(t *testing.T) {
 	t.Parallel()
 	image := noisyImage(t, 3, 300)
 	v := newVault(t)
-	p := v.start("backup", "web1", "--disk", "vda="+image)
+	p := v.start("backup", "web1", "--disk", "vda="+image, "--rate", "16MiB") // it would take 16 seconds
 	eventually(t, "a pack has been begun", func() bool { return packsOf(v) > 0 })
 	p.signal(syscall.SIGINT)
 	o := p.expect(130)

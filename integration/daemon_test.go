@@ -106,11 +106,20 @@ func (s *service) launch() *running {
 	return p
 }
 
-// end stops the daemon as systemd does.
+// end stops the daemon as systemd does, and returns when all is heard that it told systemd.
 func (s *service) end(p *running) string {
 	s.t.Helper()
 	p.signal(syscall.SIGTERM)
-	return p.expect(0).err
+	said := p.expect(0).err
+	c, err := net.Dial("unixgram", s.sock)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	before := s.heard("LAST=1")
+	fmt.Fprint(c, "LAST=1")
+	eventually(s.t, "all is heard that the daemon told", func() bool { return s.heard("LAST=1") > before })
+	return said
 }
 
 func (s *service) must(code int, args ...string) outcome {
@@ -156,9 +165,9 @@ func (s *service) jobs(kind string) (of []aJob) {
 	return of
 }
 
-// owed protects a machine whose image is at a path, and makes a policy for it, an hour ago: a run
-// is owed when the daemon starts.
-func (v vault) owed(p blockstore.Policy, images map[string]string) {
+// owed protects machines whose images are at paths, and makes a policy for them, an hour ago: a run is owed when
+// the daemon starts, and the next one is due tomorrow. It returns the policy.
+func (v vault) owed(p blockstore.Policy, images map[string]string) blockstore.Policy {
 	v.t.Helper()
 	hour := func() time.Time { return time.Now().Add(-time.Hour) }
 	o, err := blockstore.Own(v.t.Context(), v.path, blockstore.OwnOptions{MinFree: -1, Clock: hour})
@@ -171,7 +180,10 @@ func (v vault) owed(p blockstore.Policy, images map[string]string) {
 			v.t.Fatal(err)
 		}
 	}
-	p.Name, p.Schedule = "all", "every 30m"
+	p.Name = "all"
+	if p.Schedule == "" {
+		p.Schedule, p.Zone = halfAnHourAgo()
+	}
 	if p.Machines == nil {
 		p.Machines = []string{"*"}
 	}
@@ -181,6 +193,12 @@ func (v vault) owed(p blockstore.Policy, images map[string]string) {
 	if err := o.Close(); err != nil {
 		v.t.Fatal(err)
 	}
+	return p
+}
+
+// halfAnHourAgo is a schedule by which a run was due then, and none will be soon.
+func halfAnHourAgo() (schedule, zone string) {
+	return "daily at " + time.Now().UTC().Add(-30*time.Minute).Format("15:04"), "UTC"
 }
 
 // randomImage makes a raw image of so many KiB.
@@ -268,7 +286,7 @@ func TestMachinesAreBackedUpByTheirPolicyOnce(t *testing.T) {
 func TestAJobThatAStopCutShortIsTriedAgainAtTheNextStart(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
-	v.owed(blockstore.Policy{ReadRate: 64 << 10}, map[string]string{"web1": randomImage(t, "a.raw", 4<<10)})
+	policy := v.owed(blockstore.Policy{ReadRate: 64 << 10}, map[string]string{"web1": randomImage(t, "a.raw", 4<<10)})
 	s := newService(t, v, "jobs: {shutdown-limit: 0s}\n")
 	runs := func() bool {
 		list := s.jobs("backup")
@@ -287,7 +305,8 @@ func TestAJobThatAStopCutShortIsTriedAgainAtTheNextStart(t *testing.T) {
 			s.end(p)
 		}
 	}
-	v.owed(blockstore.Policy{}, nil)
+	policy.ReadRate = 0
+	v.owed(policy, nil)
 	p := s.begin()
 	eventually(t, "the backup is made", func() bool { return s.jobs("backup")[0].State == "completed" })
 	list := s.jobs("backup")

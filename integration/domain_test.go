@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/integration/needs"
 )
@@ -66,6 +67,16 @@ func startLibvirt(t *testing.T) {
 	}
 	cmd := exec.Command("libvirtd", "-f", "/etc/libvirt/libvirtd.conf")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	log, err := os.Create(filepath.Join(t.TempDir(), "libvirtd.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	said := func() string {
+		b, _ := os.ReadFile(log.Name())
+		return string(b)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +84,23 @@ func startLibvirt(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
-	eventually(t, "libvirtd answers", func() bool { return exec.Command("virsh", "-q", "version").Run() == nil })
+	eventually(t, "libvirtd listens", func() bool {
+		if over(cmd) {
+			t.Fatalf("libvirtd has ended: %s", said())
+		}
+		_, err := os.Stat("/run/libvirt/libvirt-sock")
+		return err == nil
+	})
+	// It asks every emulator of the host what it can do before it answers.
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := virsh("version")
+		if err == nil {
+			return
+		}
+		if over(cmd) || time.Now().After(end) {
+			t.Fatalf("libvirtd does not answer: %s%s", out, said())
+		}
+	}
 }
 
 // domain is a domain without a guest, with vda (qcow2) and vdb (raw).

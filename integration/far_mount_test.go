@@ -34,7 +34,7 @@ func (h *farHost) mountedAs(uid int) (at string, p *running) {
 		exec.Command("umount", "-l", at).Run() // only after a failure there is something to do
 	})
 	eventually(h.t, "the mount shows points", func() bool {
-		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)); err != nil || strings.Contains(string(state), ") Z ") {
+		if p.ended() {
 			h.t.Fatalf("the mount has ended: %s", p.wait().err)
 		}
 		return h.shell(uid, "test -d "+at+"/web1/latest/disks") == nil

@@ -21,11 +21,13 @@ func TestAStoppedOwnerIsNamedReadersGoOnAndAKilledOneIsReplacedAtOnce(t *testing
 	v := newVault(t)
 	small := noisyImage(t, 11, 2)
 	v.backup("web1", small)
-	stopped := v.start("backup", "web2", "--disk", "vda="+noisyImage(t, 12, 300))
 	before := packsOf(v)
+	stopped := v.start("backup", "web2", "--disk", "vda="+noisyImage(t, 12, 300), "--rate", "16MiB") // it would take 16 seconds
 	eventually(t, "the backup writes", func() bool { return packsOf(v) > before })
-	stopped.signal(syscall.SIGSTOP)
 	defer stopped.signal(syscall.SIGKILL)
+	if !stopped.stop() {
+		t.Fatalf("the backup is over: %s", stopped.wait().err)
+	}
 
 	v.must(0, "points")
 	v.must(0, "point", "show", "web1@latest")
@@ -64,8 +66,8 @@ func TestAStoppedReaderHoldsNoWriterUp(t *testing.T) {
 	v.backup("web1", image)
 	at, mount := v.mounted()
 	hashFile(t, filepath.Join(at, "web1", "latest", "disks", "vda.raw"))
-	mount.signal(syscall.SIGSTOP)
 	defer mount.signal(syscall.SIGCONT)
+	mount.stop()
 	v.backup("web1", image, "--no-wait")
 	v.must(0, "vault", "rebuild-index", "--no-wait")
 	v.must(0, "check", "--data")

@@ -156,7 +156,7 @@ func (m *twoDisks) tryQEMU() (*exec.Cmd, string, error) {
 		m.t.Fatal(err)
 	}
 	m.t.Cleanup(func() { cmd.Process.Kill() })
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.SetDeadline(deadline)
 			n, _ := conn.Read(make([]byte, 1))
@@ -165,7 +165,7 @@ func (m *twoDisks) tryQEMU() (*exec.Cmd, string, error) {
 				return cmd, "", nil
 			}
 		}
-		if state, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/stat"); strings.Contains(string(state), ") Z") {
+		if over(cmd) {
 			err := cmd.Wait()
 			return nil, said.String(), errors.Join(errors.New("it ended"), err)
 		}
@@ -197,8 +197,7 @@ func TestARestoreInPlaceThatIsKilledIsFinishedByTheNext(t *testing.T) {
 		p := m.start(words...)
 		eventually(t, "it is under way, or over", func() bool {
 			hidden, _ := filepath.Glob(filepath.Dir(m.vdb) + "/*.holdfast-restoring")
-			state, err := os.ReadFile("/proc/" + itoa(p.cmd.Process.Pid) + "/stat")
-			return len(hidden) > 0 || err != nil || strings.Contains(string(state), ") Z")
+			return len(hidden) > 0 || p.ended()
 		})
 		if len(left) > 0 {
 			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
@@ -241,8 +240,7 @@ func TestAnInterruptedRestoreSaysSoAndLatestMeansWhatItDid(t *testing.T) {
 		p := m.start("restore", "web1@latest", "--in-place", "--yes", "--min-free=none")
 		eventually(t, "it is under way, or over", func() bool {
 			hidden, _ := filepath.Glob(filepath.Dir(m.vdb) + "/*.holdfast-restoring")
-			state, err := os.ReadFile("/proc/" + itoa(p.cmd.Process.Pid) + "/stat")
-			return len(hidden) > 0 || err != nil || strings.Contains(string(state), ") Z")
+			return len(hidden) > 0 || p.ended()
 		})
 		time.Sleep(time.Duration(rng.IntN(5)) * time.Millisecond)
 		p.signal(syscall.SIGINT)

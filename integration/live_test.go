@@ -81,6 +81,12 @@ func thawed(t *testing.T, vm *guest.VM) {
 	if err != nil || string(status) != `"thawed"` {
 		t.Errorf("the guest is %s, %v", status, err)
 	}
+	writesOn(t, vm)
+}
+
+// writesOn waits until the guest has written something more.
+func writesOn(t *testing.T, vm *guest.VM) {
+	t.Helper()
 	before := strings.TrimSpace(vm.Exec(t, "stat -c %s /data/journal.b"))
 	eventually(t, "the guest writes", func() bool {
 		return strings.TrimSpace(vm.Exec(t, "stat -c %s /data/journal.b")) != before
@@ -114,7 +120,7 @@ func TestARunningGuestComesBackFromEachOfItsPoints(t *testing.T) {
 	if full.Consistency != "filesystem" || slices.Contains(full.modes(), "bitmap") {
 		t.Errorf("the first point is %+v", full)
 	}
-	time.Sleep(2 * time.Second)
+	writesOn(t, vm)
 	v.must(0, "backup", "web1")
 	second := v.newest("web1")
 	if second.Consistency != "filesystem" || slices.ContainsFunc(second.modes(), func(m string) bool { return m != "bitmap" }) {
@@ -162,8 +168,8 @@ func TestARunningGuestComesBackFromEachOfItsPoints(t *testing.T) {
 	})
 }
 
-// killedAtAnyMoment kills backups of a running guest at random moments. The guest must run a
-// second later, and the next backup must be right and leave nothing.
+// killedAtAnyMoment kills backups of a running guest at random moments. The guest must run soon
+// after, and the next backup must be right and leave nothing.
 func killedAtAnyMoment(t *testing.T, v vault, vm *guest.VM) {
 	v.t = t
 	started := time.Now()
@@ -178,7 +184,10 @@ func killedAtAnyMoment(t *testing.T, v vault, vm *guest.VM) {
 		time.Sleep(time.Duration(rng.Int64N(int64(full))))
 		p.signal(syscall.SIGKILL)
 		p.wait()
-		time.Sleep(time.Second)
+		eventually(t, "the guest is thawed", func() bool {
+			status, err := vm.Agent("guest-fsfreeze-status", nil)
+			return err == nil && string(status) == `"thawed"`
+		})
 		thawed(t, vm)
 	}
 	o := v.run("backup", "web1")

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,29 +17,28 @@ import (
 	"github.com/holdfast-backup/holdfast/quiesce/qga/agenttest"
 )
 
-// powersOff is a boot sector of a guest that waits for a key, and then powers itself off by ACPI.
+// powersOff is a boot sector of a guest that notes in its memory that it runs, waits for a key, and then powers itself
+// off by ACPI.
 var powersOff = append(append([]byte{
+	0x31, 0xc0, 0x8e, 0xd8, 0xc6, 0x06, 0x00, 0x05, 0x77, // xor ax,ax; mov ds,ax; mov byte [500h],77h
 	0x30, 0xe4, 0xcd, 0x16, // xor ah,ah; int 16h
 	0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, // mov dx,604h; mov ax,2000h; out dx,ax
 	0xeb, 0xfe, // jmp $
-}, make([]byte, 497)...), 0x55, 0xaa)
+}, make([]byte, 488)...), 0x55, 0xaa)
 
-// paused runs a backup, and calls do while it is stopped with its exports open.
+// paused backs up what it writes to both disks, and calls do while that is stopped in the middle of its
+// reading, with its exports open.
 func (p *protected) paused(do func()) outcome {
 	p.machine.t.Helper()
-	b := p.vault.start("backup", "web-1", "--json", "--min-free", "none")
-	for {
-		var exports []struct{ ID string }
-		p.monitor.do("query-block-exports", nil, &exports)
-		if len(exports) == 2 {
-			break
-		}
-		if state, _ := os.ReadFile("/proc/" + itoa(b.cmd.Process.Pid) + "/stat"); strings.Contains(string(state), ") Z") {
-			o := b.wait()
-			p.machine.t.Fatalf("the backup ended: %d %s%s", o.code, o.out, o.err)
-		}
+	p.write("vda", 3, 9<<20, "8M")
+	p.write("vdb", 3, 9<<20, "8M")
+	b := p.vault.start("backup", "web-1", "--json", "--min-free", "none", "--rate", "4MiB") // it reads for 4 seconds at least
+	eventually(p.machine.t, "it reads, or has ended", func() bool { return p.exports() == 2 || b.ended() })
+	if !b.stop() || p.exports() != 2 {
+		b.signal(syscall.SIGCONT)
+		o := b.wait()
+		p.machine.t.Fatalf("the backup ended: %d %s%s", o.code, o.out, o.err)
 	}
-	b.signal(syscall.SIGSTOP)
 	do()
 	b.signal(syscall.SIGCONT)
 	return b.wait()
@@ -47,11 +47,9 @@ func (p *protected) paused(do func()) outcome {
 func TestAGuestThatPowersItselfOffWhileItIsReadIsReadFromItsImages(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(p *protected){
-		"by ACPI": func(p *protected) {
-			p.monitor.do("human-monitor-command", map[string]any{"command-line": "sendkey ret"}, nil)
-		},
-		"quit":   func(p *protected) { p.monitor.do("quit", nil, nil) },
-		"killed": func(p *protected) { p.cmd.Process.Kill() },
+		"by ACPI": func(p *protected) { p.key() },
+		"quit":    func(p *protected) { p.monitor.do("quit", nil, nil) },
+		"killed":  func(p *protected) { p.cmd.Process.Kill() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +57,6 @@ func TestAGuestThatPowersItselfOffWhileItIsReadIsReadFromItsImages(t *testing.T)
 			p.protect()
 			p.bootsFrom("vda", powersOff)
 			p.backUp(0)
-			p.write("vda", 3, 9<<20, "64k")
 			o := p.paused(func() { end(p); p.cmd.Wait(); p.kill() })
 			if o.code != 3 {
 				t.Fatalf("exit code %d: %s%s", o.code, o.out, o.err)
@@ -91,7 +88,22 @@ func (p *protected) bootsFrom(disk string, sector []byte) {
 	}
 	p.writeOff(disk, "write -q -s "+file+" 0 512")
 	p.machine.start()
-	time.Sleep(time.Second) // its firmware looks for disks; a key that comes too early waits
+	eventually(p.machine.t, "the guest runs", func() bool { // before, its firmware would overhear a key
+		return strings.Contains(p.monitor.human("xp /1bx 0x500"), "0x77")
+	})
+}
+
+// key presses a key.
+func (m *machine) key() {
+	m.t.Helper()
+	m.monitor.human("sendkey ret")
+}
+
+// human gives a command in the words of the monitor that is for people.
+func (q *monitor) human(line string) (said string) {
+	q.t.Helper()
+	q.do("human-monitor-command", map[string]any{"command-line": line}, &said)
+	return said
 }
 
 // TestAGuestThatIsOffInAQEMUThatStaysIsReadToTheEnd: with -no-shutdown QEMU waits.
@@ -102,7 +114,7 @@ func TestAGuestThatIsOffInAQEMUThatStaysIsReadToTheEnd(t *testing.T) {
 	p.protect()
 	p.bootsFrom("vda", powersOff)
 	var status struct{ Status string }
-	o := p.paused(func() { p.monitor.do("human-monitor-command", map[string]any{"command-line": "sendkey ret"}, nil) })
+	o := p.paused(p.key)
 	eventually(t, "the guest is off", func() bool { // not while the backup is stopped: QEMU waits for its reads
 		p.monitor.do("query-status", nil, &status)
 		return status.Status == "shutdown"
@@ -248,7 +260,13 @@ func TestADiskOfAnotherHostIsBackedUpLikeAnyOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	eventually(t, "the disk is served", func() bool { _, err := os.Stat(p.machine.path("nbd")); return err == nil })
+	eventually(t, "the disk is served", func() bool {
+		c, err := net.Dial("unix", p.machine.path("nbd"))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	p.quit()
 	p.extra = []string{"-blockdev", "driver=raw,node-name=far,file.driver=nbd,file.server.type=unix,file.server.path=" + p.machine.path("nbd"),
 		"-device", "virtio-blk-pci,id=dev-far,drive=far,serial=S7"}

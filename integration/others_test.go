@@ -26,10 +26,12 @@ func packsOf(v vault) (n int) {
 func TestASecondWriterWaitsOrIsTold(t *testing.T) {
 	t.Parallel()
 	v := newVault(t)
-	first := v.start("backup", "web1", "--disk", "vda="+noisyImage(t, 4, 300))
+	first := v.start("backup", "web1", "--disk", "vda="+noisyImage(t, 4, 300), "--rate", "64MiB") // it takes 4 seconds
 	eventually(t, "the first backup writes", func() bool { return packsOf(v) > 0 })
-	first.signal(syscall.SIGSTOP)
 	defer first.signal(syscall.SIGCONT)
+	if !first.stop() {
+		t.Fatalf("the first backup is over: %s", first.wait().err)
+	}
 
 	small := noisyImage(t, 5, 2)
 	told := v.must(5, "backup", "web2", "--disk", "vda="+small, "--no-wait")
@@ -37,9 +39,10 @@ func TestASecondWriterWaitsOrIsTold(t *testing.T) {
 		t.Errorf("the message does not name process %s: %s", pid, told.err)
 	}
 	waiting := v.start("backup", "web2", "--disk", "vda="+small)
+	eventually(t, "the second backup says for whom it waits", func() bool { return strings.Contains(waiting.err.String(), "waiting: ") || waiting.ended() })
 	time.Sleep(300 * time.Millisecond) // it must still be waiting whenever we look
-	if err := waiting.cmd.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Errorf("the second backup did not wait: %v", err)
+	if waiting.ended() {
+		t.Errorf("the second backup did not wait: %s", waiting.err.String())
 	}
 	first.signal(syscall.SIGCONT)
 	first.expect(0)

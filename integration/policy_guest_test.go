@@ -38,7 +38,7 @@ func TestAFileThatWasDeletedComesBackFromThePointThatThePolicyMade(t *testing.T)
 	s.madeByPolicy(1)
 	vm.Exec(t, "rm /data/precious && sync")
 
-	due := time.Now().UTC().Add(5 * time.Second).Truncate(time.Minute).Add(time.Minute)
+	due := time.Now().UTC().Add(20 * time.Second).Truncate(time.Minute).Add(time.Minute) // the policy is to be there by then
 	s.must(0, "policy", "set", "all", "--schedule", "daily at "+due.Format("15:04"), "--quiet")
 	s.madeByPolicy(2)
 	points := v.livePoints("web1")
@@ -82,8 +82,9 @@ func (v vault) owedOne(name string) {
 	if _, err := o.Protect(v.t.Context(), name, protection); err != nil {
 		v.t.Fatal(err)
 	}
-	due := time.Now().UTC().Add(-30 * time.Minute)
-	_, err = o.SetPolicy(v.t.Context(), blockstore.Policy{Name: "all", Machines: []string{"*"}, Schedule: "daily at " + due.Format("15:04"), Zone: "UTC", Keep: blockstore.Keep{Last: 5}})
+	p := blockstore.Policy{Name: "all", Machines: []string{"*"}, Keep: blockstore.Keep{Last: 5}}
+	p.Schedule, p.Zone = halfAnHourAgo()
+	_, err = o.SetPolicy(v.t.Context(), p)
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -123,7 +124,25 @@ func (v vault) must(code int, args ...string) outcome {
 type running struct {
 	t        *testing.T
 	cmd      *exec.Cmd
-	out, err bytes.Buffer
+	out, err words
+}
+
+// words are what a program has said so far. Safe for concurrent use.
+type words struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(p)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
 }
 
 // start starts the program; it is killed with the test.
@@ -142,6 +161,37 @@ func (p *running) signal(s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatal(err)
 	}
+}
+
+// ended tells whether the program is over, whether it was waited for or not.
+func (p *running) ended() bool { return over(p.cmd) }
+
+// over tells whether a process that was started has ended.
+func over(cmd *exec.Cmd) bool {
+	return strings.Trim(threads(cmd.Process.Pid), "ZX") == ""
+}
+
+// threads are the states of a process's threads, a letter each.
+func threads(pid int) (states string) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, f := range files {
+		stat, err := os.ReadFile(f)
+		if i := bytes.LastIndex(stat, []byte(") ")); err == nil && i > 0 {
+			states += string(stat[i+2])
+		}
+	}
+	return states
+}
+
+// stop has the program stop until it is told to go on. It does nothing any more when this returns,
+// which is false if it had ended.
+func (p *running) stop() bool {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	eventually(p.t, "the program stands still", func() bool {
+		return strings.Trim(threads(p.cmd.Process.Pid), "TZX") == ""
+	})
+	return !p.ended()
 }
 
 // wait returns the outcome; the code of a program that was killed is -1.
@@ -217,6 +267,9 @@ func (v vault) mounted() (at string, p *running) {
 		exec.Command("fusermount3", "-u", "-z", "-q", at).Run() // only after a failure there is something to do
 	})
 	eventually(v.t, "the mount shows points", func() bool {
+		if p.ended() {
+			v.t.Fatalf("the mount has ended: %s", p.wait().err)
+		}
 		names, err := os.ReadDir(at)
 		return err == nil && len(names) > 0
 	})

@@ -148,6 +148,14 @@ func (m *machine) clean(bitmaps int) {
 	}
 }
 
+// exports counts what QEMU shows of its disks just now.
+func (m *machine) exports() int {
+	m.t.Helper()
+	var exports []struct{ ID string }
+	m.monitor.do("query-block-exports", nil, &exports)
+	return len(exports)
+}
+
 type blockNode struct {
 	Name    string `json:"node-name"`
 	Bitmaps []struct {
