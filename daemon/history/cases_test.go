@@ -219,9 +219,38 @@ func TestAHistoryEndsWithItsContextAndAComparisonWithItsListener(t *testing.T) {
 	if _, err := Diff(t.Context(), s.open(), a, b, DiffOptions{}, func(*api.FileDiff) error { return full }); !errors.Is(err, full) {
 		t.Errorf("a listener that fails: %v", err)
 	}
-	a.Path, b.Path = "/nope", "/nope"
-	if _, err := Diff(t.Context(), s.open(), a, b, DiffOptions{}, nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what is on neither side: %v", err)
+}
+
+// TestAPathThatIsNotThereIsNoDifferenceUnlessOnlyOneOfThePointsHasIt compares what is there with what is not.
+func TestAPathThatIsNotThereIsNoDifferenceUnlessOnlyOneOfThePointsHasIt(t *testing.T) {
+	t.Parallel()
+	s := twoDays(t, map[string]string{"etc/a": "a", "etc/b": "b", "opt/x": "x"}, "rm /opt/x\nrmdir /opt\n")
+	v := s.open()
+	told := func(*api.FileDiff) error { t.Error("something was told"); return nil }
+	for _, c := range []struct {
+		a, b, says string
+		near       []string
+	}{
+		{"/nope", "/nope", "vda:/nope is neither in web1@2025-01-01T22-00-00Z nor in web1@2025-01-02T22-00-00Z", []string{"etc", "lost+found"}},
+		{"/nope", "/not", "vda:/nope is not in web1@2025-01-01T22-00-00Z, and vda:/not is not in", nil},
+		{"/etc", "/ect", "vda:/ect is not in web1@2025-01-02T22-00-00Z, while vda:/etc is in web1@2025-01-01T22-00-00Z", []string{"etc", "lost+found"}},
+		{"/etc/a/x", "/etc", "vda:/etc/a/x is not in web1@2025-01-01", nil},
+	} {
+		_, err := Diff(t.Context(), v, Side{s.points[0], "vda", c.a}, Side{s.points[1], "vda", c.b}, DiffOptions{}, told)
+		var not *NotThereError
+		if !errors.As(err, &not) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), c.says) || c.near != nil && !slices.Equal(not.Names, c.near) {
+			t.Errorf("%s and %s: %v, %+v", c.a, c.b, err, not)
+		}
+	}
+	a, b := Side{s.points[0], "vda", "/opt"}, Side{s.points[1], "vda", "/opt/"}
+	if list, total := diffOf(t, v, a, b, DiffOptions{}); !slices.Equal(said(list), []string{"removed /opt", "removed /opt/x"}) || total.Missing != "b" {
+		t.Errorf("%q, %+v", said(list), total)
+	}
+	if list, total := diffOf(t, v, b, a, DiffOptions{}); !slices.Equal(said(list), []string{"added /opt", "added /opt/x"}) || total.Missing != "a" {
+		t.Errorf("%q, %+v", said(list), total)
+	}
+	if _, total := diffOf(t, v, Side{s.points[0], "vda", "/etc"}, Side{s.points[1], "vda", "/etc"}, DiffOptions{}); total.Missing != "" {
+		t.Errorf("%+v", total)
 	}
 }
 
