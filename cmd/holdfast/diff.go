@@ -21,7 +21,8 @@ func diffCommand(k *console) *cli.Command {
 between two points, and where only metadata differs; times of folders are not compared. Where the second
 word has no path, it is that of the first. The second may name another folder, another volume or
 another machine of the vault. Files that were moved are told by their inodes, or by what they hold. What
-the disks' maps prove to be the same is not read.
+the disks' maps prove to be the same is not read. A path that only one of the points has is a difference,
+and a note says so; two different paths of which one is not there are taken for a slip: exit code 6.
 
 Without paths, lists the ranges of each disk that differ, in whole blocks. That compares maps and
 reads no data. Disks are matched by name.`,

@@ -76,7 +76,22 @@ func diffFiles(ctx context.Context, k *console, t api.Timeline, vault string, o 
 	if err != nil {
 		return err
 	}
+	o.sayMissing(k, total.Missing)
 	return errors.Join(w.end(&total), damaged)
+}
+
+// sayMissing tells that only one of the points has the path: of it as a whole it is said then, and of
+// a slip of the pen as well.
+func (o *diffFilesOptions) sayMissing(k *console, missing string) {
+	there, not, change := o.a, o.b, "removed"
+	switch missing {
+	case "":
+		return
+	case "a":
+		there, not, change = o.b, o.a, "added"
+	}
+	k.say("note: %s is not in %s@%s, so that all of it in %s@%s is told as %s", oneLine(not.path), not.point.Machine, not.point.Point,
+		there.point.Machine, there.point.Point, change)
 }
 
 // filesWriter prints differences as they are found.

@@ -62,7 +62,21 @@ func TestFilesAreFollowedAndComparedOverPoints(t *testing.T) {
 	}
 	y.must(exitDone, "diff", "web1@latest:vdb:/", first+":vdb:/").says(t, "no file differs")
 	y.must(exitDone, "diff", "web1@latest:/etc", "web1@latest:/home").says(t, "removed     /etc/fstab")
-	y.must(exitNotFound, "diff", "web1@latest:/none", "web1@latest:/none")
+	y.must(exitNotFound, "diff", "web1@latest:/none", "web1@latest:/none").says(t, "/none is not in web1@2")
+	y.must(exitNotFound, "diff", first+":/none", "web1@latest").says(t, "/none is neither in web1@2")
+	o = y.must(exitNotFound, "diff", first+":/etc", "web1@latest:/ect")
+	if o.says(t, "did you mean /etc?"); o.out != "" {
+		t.Errorf("told: %s", o.out)
+	}
+	for _, words := range [][]string{{"diff", first + ":/home/ann/notes", "web1@latest"}, {"diff", first + ":/home/ann/notes", "web1@latest", "--json"}} {
+		o = y.must(exitDone, words...)
+		if o.says(t, "note: /home/ann/notes is not in web1@latest, so that all of it in "+first+" is told as removed"); strings.Count(o.err, "note:") != 1 {
+			t.Errorf("%s", o.err)
+		}
+	}
+	if err := json.Unmarshal([]byte(o.out), &d); err != nil || d.Total.Missing != "b" || d.Total.Removed != 1 {
+		t.Errorf("%+v, %v", d, err)
+	}
 	y.must(exitUsage, "diff", "web1@latest:/etc", "web1@latest:/etc", "--disk", "vda")
 	y.must(exitUsage, "diff", "web1@latest", "web1@latest", "--content")
 	for typed, want := range map[string]string{"web": "web1:", "web1:/ho": "web1:/home/", "web1:vdb:/l": "web1:vdb:/lib/ web1:vdb:/log/ web1:vdb:/lost+found/"} {

@@ -39,16 +39,19 @@ type FileFacts struct {
 // FilesDiff is how the files of two points differ, in all. What differs is told path by
 // path before.
 type FilesDiff struct {
-	A          string   `json:"a"` // ids of the points
-	B          string   `json:"b"`
-	Added      int64    `json:"added"`
-	Removed    int64    `json:"removed"`
-	Changed    int64    `json:"changed"`
-	Metadata   int64    `json:"metadata"`
-	Moved      int64    `json:"moved"`
-	Replaced   int64    `json:"replaced"`
-	Unreadable int64    `json:"unreadable"`
-	Compared   int64    `json:"compared"` // paths that were looked at
-	MovesLost  bool     `json:"no_moves"` // there was too much to find out what was moved: it is removed and added
-	Cost       ReadCost `json:"cost"`
+	A          string `json:"a"` // ids of the points
+	B          string `json:"b"`
+	Added      int64  `json:"added"`
+	Removed    int64  `json:"removed"`
+	Changed    int64  `json:"changed"`
+	Metadata   int64  `json:"metadata"`
+	Moved      int64  `json:"moved"`
+	Replaced   int64  `json:"replaced"`
+	Unreadable int64  `json:"unreadable"`
+	Compared   int64  `json:"compared"` // paths that were looked at
+	// Missing is "a" or "b" where the path is in the other point alone, so that all of it is added
+	// or removed. A missing field: both have it.
+	Missing   string   `json:"missing,omitempty"`
+	MovesLost bool     `json:"no_moves"` // there was too much to find out what was moved: it is removed and added
+	Cost      ReadCost `json:"cost"`
 }

@@ -1,9 +1,7 @@
 package history
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,16 +46,17 @@ func twoDays(t *testing.T, files map[string]string, script string) *store {
 	image := filepath.Join(dir, "image")
 	sh(t, "", `cd "$1"; truncate -s 16M image; mkfs.ext4 -q -d root image`, dir)
 	s := newStore(t)
-	s.add("web1", disk{"vda", readFile(t, image)})
+	s.add("web1", disk{"vda", readImage(t, image)})
 	out := sh(t, script, `cd "$1"; debugfs -w -f - image 2>&1`, dir)
 	if strings.Contains(out, "not found") || strings.Contains(out, "sage:") {
 		t.Fatal(out)
 	}
-	s.add("web1", disk{"vda", readFile(t, image)})
+	s.add("web1", disk{"vda", readImage(t, image)})
 	return s
 }
 
 func TestWhatWasMovedIsToldAsMoved(t *testing.T) {
+	t.Parallel()
 	s := twoDays(t, map[string]string{
 		"etc/a": "a", "etc/b": "b", "etc/stay": "s", "home/ann/x/deep/file": "f", "home/ann/x/other": "o", "home/bob/keep": "k", "old/one": "1", "old/two": "2",
 	}, strings.Join([]string{
@@ -79,6 +78,7 @@ func TestWhatWasMovedIsToldAsMoved(t *testing.T) {
 }
 
 func TestTextsAreComparedLineByLineAndOthersAreNot(t *testing.T) {
+	t.Parallel()
 	s := twoDays(t, map[string]string{"etc/text": "one\nmore\n", "etc/bin": "a\x00b"}, "rm /etc/text\nwrite more /etc/text\nrm /etc/bin\nwrite more /etc/bin\n")
 	list, _ := diffOf(t, s.open(), Side{s.points[0], "vda", "/etc"}, Side{s.points[1], "vda", "/etc"}, DiffOptions{Content: true})
 	if len(list) != 2 || !list[0].Binary || list[0].Text != "" || list[1].Binary || !strings.HasSuffix(list[1].Text, "@@ -1,2 +1 @@\n-one\n more\n") {
@@ -88,6 +88,7 @@ func TestTextsAreComparedLineByLineAndOthersAreNot(t *testing.T) {
 
 // TestSoManyDifferencesAreToldWithoutMoves lowers no bound: it makes as many as it takes.
 func TestSoManyDifferencesAreToldWithoutMoves(t *testing.T) {
+	t.Parallel()
 	s := twoDays(t, map[string]string{"etc/a": "a", "etc/b": "b"}, "ln /etc/a /etc/c\nunlink /etc/a\n")
 	r := newRun(s.open(), nil)
 	d := &differ{run: r, o: DiffOptions{Progress: func(int64) {}}, a: half{look: r.open(s.open(), s.points[0]), Side: Side{s.points[0], "vda", "/"}},
@@ -109,12 +110,13 @@ func TestSoManyDifferencesAreToldWithoutMoves(t *testing.T) {
 
 // TestAVolumeWhoseDiskDidNotChangeIsPassedOver has /var on a disk of its own.
 func TestAVolumeWhoseDiskDidNotChangeIsPassedOver(t *testing.T) {
+	t.Parallel()
 	needTool(t, "mkfs.ext4", "debugfs")
 	dir := scratch(t)
 	sh(t, "", `cd "$1"; mkdir -p root/etc root/var var/log; echo "/dev/vda / ext4 d
 /dev/vdb /var ext4 d" >root/etc/fstab; for i in $(seq 200); do echo $i >var/log/$i; done; truncate -s 16M vda vdb; mkfs.ext4 -q -d root vda; mkfs.ext4 -q -d var vdb`, dir)
 	s := newStore(t)
-	day := func() { s.add("web1", disk{"vda", readFile(t, dir+"/vda")}, disk{"vdb", readFile(t, dir+"/vdb")}) }
+	day := func() { s.add("web1", disk{"vda", readImage(t, dir+"/vda")}, disk{"vdb", readImage(t, dir+"/vdb")}) }
 	day()
 	sh(t, "rm /etc/fstab\nwrite root/etc/fstab /etc/fstab\nsif /etc/fstab mode 0100600\n", `cd "$1"; debugfs -w -f - vda`, dir)
 	day()
@@ -133,19 +135,16 @@ func TestAVolumeWhoseDiskDidNotChangeIsPassedOver(t *testing.T) {
 // TestPointsThatCannotBeReadAreNoAbsence has points whose file system is damaged, or whose
 // disk is not there, among others.
 func TestPointsThatCannotBeReadAreNoAbsence(t *testing.T) {
+	t.Parallel()
 	g := newGuest(t, "", "16M")
 	s := newStore(t)
 	g.write("/etc/passwd", []byte("root\n"))
-	good := bytes.Clone(g.night())
-	bad := bytes.Clone(good)
-	clear(bad[:64<<10]) // the superblock
-	for i := 1; i < 40; i++ {
-		at := i * 8 << 20 / 1
-		if at+4096 < len(bad) {
-			clear(bad[at : at+4096]) // and its copies
-		}
+	good := g.night()
+	bad := good.cleared(0, 64<<10) // the superblock
+	for at := int64(8 << 20); at < bad.size; at += 8 << 20 {
+		bad = bad.cleared(at, at+4096) // and its copies
 	}
-	binary.LittleEndian.PutUint64(bad, 1)
+	bad.put(0, append([]byte{1}, zeros[1:]...))
 	s.add("web1", disk{"vda", good})
 	s.add("web1", disk{"vda", bad})
 	s.add("web1", disk{"vdb", good})
@@ -169,6 +168,7 @@ func TestPointsThatCannotBeReadAreNoAbsence(t *testing.T) {
 }
 
 func TestAPathIsFollowedThroughLinksFoldersAndOtherDisks(t *testing.T) {
+	t.Parallel()
 	g := newGuest(t, "", "16M")
 	s := newStore(t)
 	day := func(name string) { s.add("web1", disk{name, g.night()}) }
@@ -204,6 +204,7 @@ func TestAPathIsFollowedThroughLinksFoldersAndOtherDisks(t *testing.T) {
 }
 
 func TestAHistoryEndsWithItsContextAndAComparisonWithItsListener(t *testing.T) {
+	t.Parallel()
 	s := twoDays(t, map[string]string{"etc/a": "a", "etc/b": "b"}, "rm /etc/a\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -218,9 +219,38 @@ func TestAHistoryEndsWithItsContextAndAComparisonWithItsListener(t *testing.T) {
 	if _, err := Diff(t.Context(), s.open(), a, b, DiffOptions{}, func(*api.FileDiff) error { return full }); !errors.Is(err, full) {
 		t.Errorf("a listener that fails: %v", err)
 	}
-	a.Path, b.Path = "/nope", "/nope"
-	if _, err := Diff(t.Context(), s.open(), a, b, DiffOptions{}, nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what is on neither side: %v", err)
+}
+
+// TestAPathThatIsNotThereIsNoDifferenceUnlessOnlyOneOfThePointsHasIt compares what is there with what is not.
+func TestAPathThatIsNotThereIsNoDifferenceUnlessOnlyOneOfThePointsHasIt(t *testing.T) {
+	t.Parallel()
+	s := twoDays(t, map[string]string{"etc/a": "a", "etc/b": "b", "opt/x": "x"}, "rm /opt/x\nrmdir /opt\n")
+	v := s.open()
+	told := func(*api.FileDiff) error { t.Error("something was told"); return nil }
+	for _, c := range []struct {
+		a, b, says string
+		near       []string
+	}{
+		{"/nope", "/nope", "vda:/nope is neither in web1@2025-01-01T22-00-00Z nor in web1@2025-01-02T22-00-00Z", []string{"etc", "lost+found"}},
+		{"/nope", "/not", "vda:/nope is not in web1@2025-01-01T22-00-00Z, and vda:/not is not in", nil},
+		{"/etc", "/ect", "vda:/ect is not in web1@2025-01-02T22-00-00Z, while vda:/etc is in web1@2025-01-01T22-00-00Z", []string{"etc", "lost+found"}},
+		{"/etc/a/x", "/etc", "vda:/etc/a/x is not in web1@2025-01-01", nil},
+	} {
+		_, err := Diff(t.Context(), v, Side{s.points[0], "vda", c.a}, Side{s.points[1], "vda", c.b}, DiffOptions{}, told)
+		var not *NotThereError
+		if !errors.As(err, &not) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), c.says) || c.near != nil && !slices.Equal(not.Names, c.near) {
+			t.Errorf("%s and %s: %v, %+v", c.a, c.b, err, not)
+		}
+	}
+	a, b := Side{s.points[0], "vda", "/opt"}, Side{s.points[1], "vda", "/opt/"}
+	if list, total := diffOf(t, v, a, b, DiffOptions{}); !slices.Equal(said(list), []string{"removed /opt", "removed /opt/x"}) || total.Missing != "b" {
+		t.Errorf("%q, %+v", said(list), total)
+	}
+	if list, total := diffOf(t, v, b, a, DiffOptions{}); !slices.Equal(said(list), []string{"added /opt", "added /opt/x"}) || total.Missing != "a" {
+		t.Errorf("%q, %+v", said(list), total)
+	}
+	if _, total := diffOf(t, v, Side{s.points[0], "vda", "/etc"}, Side{s.points[1], "vda", "/etc"}, DiffOptions{}); total.Missing != "" {
+		t.Errorf("%+v", total)
 	}
 }
 
@@ -228,16 +258,15 @@ func TestAHistoryEndsWithItsContextAndAComparisonWithItsListener(t *testing.T) {
 func (s *store) another(t *testing.T, script string) {
 	t.Helper()
 	dir := scratch(t)
-	if err := writeFile(filepath.Join(dir, "image"), s.last["web1"]["vda"]); err != nil {
-		t.Fatal(err)
-	}
+	s.last["web1"]["vda"].writeTo(t, filepath.Join(dir, "image"))
 	if out := sh(t, script, `cd "$1"; debugfs -w -f - image 2>&1`, dir); strings.Contains(out, "not found") || strings.Contains(out, "sage:") {
 		t.Fatal(out)
 	}
-	s.add("web1", disk{"vda", readFile(t, filepath.Join(dir, "image"))})
+	s.add("web1", disk{"vda", readImage(t, filepath.Join(dir, "image"))})
 }
 
 func TestANameThatAFileHadBeforeIsNotWhatItIsCalledNow(t *testing.T) {
+	t.Parallel()
 	s := twoDays(t, map[string]string{"etc/a": "text"}, "ln /etc/a /etc/0\nsif /etc/a links_count 2\nsymlink /etc/x y\nsymlink /etc/y x\n")
 	s.another(t, "ln /etc/a /etc/b\nunlink /etc/a\n")
 	s.another(t, "unlink /etc/b\n")

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -46,9 +47,9 @@ var errHeld = errors.New("too many differences")
 // Diff calls emit for each path that two places of one vault do not have alike, sorted
 // by path, folders before what is in them. Where there are too many of them to find out what
 // was moved, that is told as removed and added, and memory stays bounded. What cannot be
-// read is told, too; the only errors are that a place is not there or cannot be reached,
-// those of emit, and those of ctx. Times of folders, which change with what is in them,
-// are not compared.
+// read is told, too; the only errors are that a place cannot be reached, those of emit, those
+// of ctx, and a *NotThereError. Times of folders, which change with what is in them, are not
+// compared.
 func Diff(ctx context.Context, v *blockstore.Vault, a, b Side, o DiffOptions, emit func(*api.FileDiff) error) (*api.FilesDiff, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64) {}
@@ -72,10 +73,11 @@ func Diff(ctx context.Context, v *blockstore.Vault, a, b Side, o DiffOptions, em
 // half is one side that is being walked.
 type half struct {
 	Side
-	look *look
-	view *guestfs.View
-	top  string // the path, without links
-	seen map[guestfs.Folder]struct{}
+	look   *look
+	view   *guestfs.View
+	top    string // the path, without links
+	absent error  // why nothing is there
+	seen   map[guestfs.Folder]struct{}
 }
 
 // node is a path of one side. rel is the path below the top.
@@ -129,11 +131,13 @@ func (d *differ) all(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case a == nil && b == nil:
-		return &fs.PathError{Op: "compare", Path: d.a.Path, Err: fs.ErrNotExist}
+	case a == nil && b == nil, (a == nil || b == nil) && !samePath(d.a.Path, d.b.Path):
+		return d.notThere(a, b)
 	case a == nil:
+		d.total.Missing = "a"
 		err = d.added(ctx, b, 0)
 	case b == nil:
+		d.total.Missing = "b"
 		err = d.removed(ctx, a, 0)
 	default:
 		err = d.pair(ctx, a, b, 0)
@@ -156,8 +160,8 @@ func (t *half) start() (*node, error) {
 	}
 	t.view = view
 	at, err := view.Resolve(t.Path)
-	if errors.Is(err, fs.ErrNotExist) && !guestfs.IsUnreachable(err) {
-		t.top = path.Clean("/" + t.Path)
+	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && !guestfs.IsUnreachable(err) {
+		t.top, t.absent = path.Clean("/"+t.Path), err
 		return nil, nil
 	}
 	if err != nil {

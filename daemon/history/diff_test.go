@@ -33,6 +33,7 @@ func diffOf(t testing.TB, v *blockstore.Vault, a, b Side, o DiffOptions) ([]api.
 // TestADiffOfAnyTwoDaysIsWhatWasDoneBetweenThem takes random days of a guest whose changes
 // are known.
 func TestADiffOfAnyTwoDaysIsWhatWasDoneBetweenThem(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(11, 1))
 	g := newGuest(t, "-O metadata_csum", "16M")
 	s := newStore(t)

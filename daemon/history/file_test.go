@@ -91,7 +91,7 @@ func (g *guest) rename(from, to string) {
 }
 
 // night lets debugfs do the day's work, and returns the disk.
-func (g *guest) night() []byte {
+func (g *guest) night() *image {
 	g.t.Helper()
 	if g.script.Len() > 0 {
 		out := sh(g.t, g.script.String(), `debugfs -w -f - "$1" 2>&1`, g.image)
@@ -100,7 +100,7 @@ func (g *guest) night() []byte {
 		}
 		g.script.Reset()
 	}
-	return readFile(g.t, g.image)
+	return readImage(g.t, g.image)
 }
 
 // story is what a history says of each point.
@@ -124,6 +124,7 @@ func sumOf(b []byte) string {
 // changes, and asks for the history of many paths: each point of it must say what the
 // file was on that day.
 func TestTheHistoryOfEachFileOfAYearIsWhatWasDoneToIt(t *testing.T) {
+	t.Parallel()
 	days := 365
 	if testing.Short() {
 		days = 60

@@ -9,6 +9,7 @@ import (
 
 // TestFilesOfWindowsAreFollowedAsThoseOfLinux changes volumes by their own tools.
 func TestFilesOfWindowsAreFollowedAsThoseOfLinux(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, mkfs          string
 		tools               []string
@@ -18,6 +19,7 @@ func TestFilesOfWindowsAreFollowedAsThoseOfLinux(t *testing.T) {
 		{"NTFS", "mkntfs -q -F", []string{"mkntfs", "ntfscp"}, `ntfscp -q "$1" "$3" "$2"`, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			needTool(t, c.tools...)
 			dir := scratch(t)
 			image := filepath.Join(dir, "image")
@@ -53,7 +55,7 @@ func TestFilesOfWindowsAreFollowedAsThoseOfLinux(t *testing.T) {
 						files[name] = b
 					}
 				}
-				s.add("win", disk{"sda", readFile(t, image)})
+				s.add("win", disk{"sda", readImage(t, image)})
 				now := map[string][]byte{}
 				for name, b := range files {
 					now[name] = b
@@ -114,15 +116,16 @@ func without(list []string, words ...string) (kept []string) {
 // TestLongStreamsOfNTFSAreComparedToo changes a stream that is too long for an extended
 // attribute, and keeps its size.
 func TestLongStreamsOfNTFSAreComparedToo(t *testing.T) {
+	t.Parallel()
 	needTool(t, "mkntfs", "ntfscp")
 	dir := scratch(t)
 	s := newStore(t)
 	sh(t, "", `cd "$1"; truncate -s 24M image; mkntfs -q -F image >/dev/null; echo content >file; ntfscp -q image file doc
 		head -c 100000 /dev/zero | tr '\0' a >one; head -c 100000 /dev/zero | tr '\0' b >two; ntfscp -q -N long image one doc`, dir)
 	image := filepath.Join(dir, "image")
-	s.add("win", disk{"sda", readFile(t, image)})
+	s.add("win", disk{"sda", readImage(t, image)})
 	sh(t, "", `cd "$1"; ntfscp -q -N long image two doc`, dir)
-	s.add("win", disk{"sda", readFile(t, image)})
+	s.add("win", disk{"sda", readImage(t, image)})
 	h, err := File(t.Context(), s.open(), s.points, FileOptions{Path: "/doc", Volume: "sda"})
 	if err != nil || len(h.Versions) != 2 || h.Versions[0].State != "file" || h.Versions[1].Changes[len(h.Versions[1].Changes)-1] != "attributes" ||
 		h.Versions[1].SHA256 != sumOf([]byte("content\n")) {

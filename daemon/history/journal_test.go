@@ -11,6 +11,7 @@ import (
 // TestWhatAJournalReplacesIsNotTakenForWhatLiesAtHome has journals hold newer content of a
 // file, whose own blocks are the same on all days.
 func TestWhatAJournalReplacesIsNotTakenForWhatLiesAtHome(t *testing.T) {
+	t.Parallel()
 	needTool(t, "mkfs.ext4", "debugfs", "e2fsck")
 	dir := scratch(t)
 	image := filepath.Join(dir, "image")
@@ -29,7 +30,7 @@ func TestWhatAJournalReplacesIsNotTakenForWhatLiesAtHome(t *testing.T) {
 		sh(t, "jo\njw -b "+strings.Join(blocks, ",")+" "+filepath.Join(dir, content)+"\njc\n", `debugfs -w -f - "$1"`, image)
 	}
 	s := newStore(t)
-	day := func() { s.add("web1", disk{"vda", readFile(t, image)}) }
+	day := func() { s.add("web1", disk{"vda", readImage(t, image)}) }
 	day()
 	journal("b")
 	day()

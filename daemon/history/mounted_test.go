@@ -1,7 +1,6 @@
 package history
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -170,7 +169,7 @@ func (m *mounted) rename(from, to string) {
 
 // night syncs what was written, file by file, and returns the disk as it would be after a
 // power cut: the journal holds what is not at home yet.
-func (m *mounted) night() []byte {
+func (m *mounted) night() *image {
 	m.t.Helper()
 	if m.whole {
 		sh(m.t, "", `sync -f "$1"`, m.at)
@@ -182,9 +181,9 @@ func (m *mounted) night() []byte {
 		m.sync(p)
 	}
 	clear(m.touched)
-	for b := readFile(m.t, m.image); ; {
-		again := readFile(m.t, m.image)
-		if bytes.Equal(b, again) { // the kernel was not at it meanwhile
+	for b := readImage(m.t, m.image); ; {
+		again := readImage(m.t, m.image)
+		if b.equal(again) { // the kernel was not at it meanwhile
 			return b
 		}
 		b = again
@@ -246,6 +245,7 @@ func (a fact) details(b fact) []string {
 // random, takes a point of each day as after a power cut, with the journal as it is, and
 // compares histories and diffs with what the kernel said on those days.
 func TestHistoryAndDiffOfLiveFileSystemsAreWhatTheKernelSaw(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, size, mkfs, options string
 		tools                     []string
@@ -258,6 +258,7 @@ func TestHistoryAndDiffOfLiveFileSystemsAreWhatTheKernelSaw(t *testing.T) {
 		{"btrfs", "120M", "mkfs.btrfs -q -m single -d single", "commit=300", []string{"mkfs.btrfs"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			needTool(t, append(c.tools, "losetup", "mount")...)
 			m := mountNew(t, 77, c.size, c.mkfs, c.options)
 			m.whole = c.whole

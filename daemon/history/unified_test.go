@@ -12,6 +12,7 @@ import (
 // TestPatchMakesTheSecondTextOfTheFirst has patch(1) apply what unified says, of random
 // texts of few different lines.
 func TestPatchMakesTheSecondTextOfTheFirst(t *testing.T) {
+	t.Parallel()
 	needTool(t, "patch")
 	r := rand.New(rand.NewPCG(7, 7))
 	dir := scratch(t)
@@ -54,6 +55,7 @@ func randomText(r *rand.Rand, lines int) string {
 }
 
 func TestAComparisonIsAsDiffWritesIt(t *testing.T) {
+	t.Parallel()
 	var a, b strings.Builder
 	for i := range 30 {
 		fmt.Fprintf(&a, "%d\n", i)
@@ -74,6 +76,7 @@ func TestAComparisonIsAsDiffWritesIt(t *testing.T) {
 }
 
 func TestTextsThatDifferInVeryMuchAreOnePiece(t *testing.T) {
+	t.Parallel()
 	var a, b strings.Builder
 	for i := range 5000 {
 		fmt.Fprintf(&a, "a%d\n", i)

@@ -29,13 +29,13 @@ type store struct {
 	dir    string
 	owner  *blockstore.Owner
 	day    time.Time
-	last   map[string]map[string][]byte // by machine: what the disks of its last point hold
+	last   map[string]map[string]*image // by machine: what the disks of its last point hold
 	points []*blockstore.Point
 }
 
 func newStore(t testing.TB) *store {
 	t.Helper()
-	s := &store{t: t, dir: filepath.Join(scratch(t), "vault"), day: time.Date(2025, 1, 1, 22, 0, 0, 0, time.UTC), last: map[string]map[string][]byte{}}
+	s := &store{t: t, dir: filepath.Join(scratch(t), "vault"), day: time.Date(2025, 1, 1, 22, 0, 0, 0, time.UTC), last: map[string]map[string]*image{}}
 	if _, err := blockstore.Create(t.Context(), s.dir, blockstore.CreateOptions{BlockSize: 16 << 10}); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func newStore(t testing.TB) *store {
 // disk is one to back up.
 type disk struct {
 	name string
-	data []byte
+	data *image
 }
 
 // add makes a point of the disks as they are, a day after the last one.
@@ -62,13 +62,13 @@ func (s *store) add(machine string, disks ...disk) *blockstore.Point {
 		s.t.Fatal(err)
 	}
 	defer b.Abort()
-	now := map[string][]byte{}
+	now := map[string]*image{}
 	for _, d := range disks {
-		source := &changed{Reader: bytes.NewReader(d.data), data: d.data, before: s.last[machine][d.name]}
-		if err := b.AddDisk(ctx, blockstore.DiskInfo{Name: d.name, Size: int64(len(d.data)), Format: "raw", LogicalSector: 512}, source, nil); err != nil {
+		source := &changed{d.data, s.last[machine][d.name]}
+		if err := b.AddDisk(ctx, blockstore.DiskInfo{Name: d.name, Size: d.data.size, Format: "raw", LogicalSector: 512}, source, nil); err != nil {
 			s.t.Fatal(err)
 		}
-		now[d.name] = bytes.Clone(d.data)
+		now[d.name] = d.data
 	}
 	s.last[machine] = now
 	p, err := b.Commit(ctx)
@@ -89,28 +89,6 @@ func (s *store) open() *blockstore.Vault {
 	}
 	s.t.Cleanup(func() { v.Close() })
 	return v
-}
-
-// changed is a disk that says what of it is as in the point before.
-type changed struct {
-	*bytes.Reader
-	data, before []byte
-}
-
-func (c *changed) Size() int64 { return int64(len(c.data)) }
-
-func (c *changed) Extents(_ context.Context, fn func(blockstore.Extent) error) error {
-	const step = 16 << 10
-	for off := 0; off < len(c.data); off += step {
-		e := blockstore.Extent{Offset: int64(off), Length: int64(min(step, len(c.data)-off))}
-		if end := off + int(e.Length); len(c.before) == len(c.data) && bytes.Equal(c.data[off:end], c.before[off:end]) {
-			e.Kind = blockstore.Same
-		}
-		if err := fn(e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func needTool(t testing.TB, names ...string) {

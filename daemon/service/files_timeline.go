@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -59,11 +62,52 @@ func DiffOf(ctx context.Context, v *blockstore.Vault, q api.DiffQuery, keys *gue
 		sides[i] = history.Side{Point: p, Volume: at.Volume, Path: at.Path}
 	}
 	d, err := history.Diff(ctx, v, sides[0], sides[1], history.DiffOptions{Content: q.Content, Keys: keys, Progress: progress}, func(f *api.FileDiff) error { return fn(*f) })
+	var not *history.NotThereError
+	if errors.As(err, &not) {
+		err = Hinted(err, nearby(not, q))
+	}
 	if err != nil {
 		return api.FilesDiff{}, err
 	}
 	d.A, d.B = string(sides[0].Point.ID), string(sides[1].Point.ID)
 	return *d, nil
+}
+
+// nearby says what there is where something was not found.
+func nearby(e *history.NotThereError, q api.DiffQuery) string {
+	at := q.A
+	if len(e.Lacking) == 2 || e.Lacking[0].Path == q.B.Path {
+		at = q.B
+	}
+	var names []string
+	for _, n := range e.Names {
+		if printableName(n) {
+			names = append(names, n)
+		}
+	}
+	if near := Closest(e.Name, names); near != "" {
+		return fmt.Sprintf("did you mean %s?", path.Join(e.Folder, near))
+	}
+	switch {
+	case e.Folder == "" || len(e.Lacking) == 2:
+		word := path.Base(strings.ReplaceAll(at.Path, `\`, "/"))
+		return fmt.Sprintf("`holdfast find %s@all --name '%s'` finds files by their names", at.Machine, strings.ReplaceAll(word, "'", `'\''`))
+	case len(names) == 0:
+		return fmt.Sprintf("%s of %s@%s is empty", e.Folder, at.Machine, at.Point)
+	}
+	more := ""
+	if n := len(names) - mostNearby; n > 0 {
+		names, more = names[:mostNearby], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s of %s@%s holds %s%s", e.Folder, at.Machine, at.Point, strings.Join(names, ", "), more)
+}
+
+// mostNearby is how many names a hint lists.
+const mostNearby = 12
+
+// printableName tells names that can be shown as they are.
+func printableName(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // GuestDiff calls fn for each path that two places do not have alike. What the caller unlocked is open.

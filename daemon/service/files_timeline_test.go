@@ -3,11 +3,13 @@ package service_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
 	"github.com/holdfast-backup/holdfast/integration/needs"
 )
 
@@ -38,7 +40,19 @@ func TestAFileIsFollowedAndFoldersAreComparedThroughTheService(t *testing.T) {
 	if _, err := y.GuestHistory(t.Context(), api.HistoryQuery{Machine: "web1", Path: "/a\x00"}, nil); err == nil {
 		t.Error("a name with a zero byte was looked for")
 	}
-	if _, err := y.GuestDiff(t.Context(), api.DiffQuery{A: at(first, "/nope"), B: at(first, "/nope")}, nil, nil); err == nil {
-		t.Error("what neither side has was compared")
+	for b, hint := range map[string]string{"/nope": "holdfast find web1@all --name 'nope'", "/ect": "did you mean /etc?", "/home/zzzzzzz": "/home of web1@latest holds ann"} {
+		q := api.DiffQuery{A: at(first, "/etc"), B: at(first, b)}
+		if q.B.Point = "latest"; b == "/nope" {
+			q.A.Path = b
+		}
+		_, err := y.GuestDiff(t.Context(), q, func(api.FileDiff) error { t.Error("something is told"); return nil }, nil)
+		if p := service.Explain(err); p == nil || p.Exit != 6 || p.Status != 404 || p.Kind != "no-such-file" || !strings.Contains(p.Hint, hint) || !strings.Contains(p.Detail, b+" ") {
+			t.Errorf("%s: %+v", b, p)
+		}
+	}
+	q = api.DiffQuery{A: at(first, "/home/ann/up"), B: at(first, "/home/ann/up")}
+	q.B.Point = "latest"
+	if d, err := y.GuestDiff(t.Context(), q, func(api.FileDiff) error { return nil }, nil); err != nil || d.Missing != "b" || d.Removed != 1 {
+		t.Errorf("%+v, %v", d, err)
 	}
 }
