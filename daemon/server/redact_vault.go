@@ -78,7 +78,7 @@ func problemWithoutHost(p *api.Problem) *api.Problem {
 }
 
 var (
-	hostPath = regexp.MustCompile(`(^|[\s"'`+"`"+`(=:])/[^\s"'`+"`"+`(),;]*[^\s"'`+"`"+`(),;:.]`)
+	hostPath = regexp.MustCompile(`(^|[\s"'` + "`" + `(=:])/[^\s"'` + "`" + `(),;]*[^\s"'` + "`" + `(),;:.]`)
 	// As [blockstore.BusyError] names whoever has a vault: what is in a command line ends nothing.
 	hostOwner = regexp.MustCompile(`(?s)pid \d+ \(.*\) since`)
 	hostThen  = regexp.MustCompile(`(?s)\(pid \d+, .*\) at`)

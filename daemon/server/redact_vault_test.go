@@ -123,3 +123,67 @@ func TestAStatusWithoutPathsSaysStillWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// echo are operations whose errors name the machine as it was given.
+type echo struct{ *fake }
+
+func (e echo) err(machine string) error {
+	return &api.Problem{Status: 404, Exit: 6, Detail: "machine " + machine + ": not found", Hint: "`holdfast points " + machine + "` lists what there is"}
+}
+
+func (e echo) Points(_ context.Context, _, machine string) ([]api.Point, error) {
+	return nil, e.err(machine)
+}
+
+func (e echo) ReleaseMachine(_ context.Context, _, machine string) (api.MachineHold, error) {
+	return api.MachineHold{}, e.err(machine)
+}
+
+func (e echo) GuestFile(_ context.Context, at api.GuestAt) (api.GuestFile, error) {
+	return api.GuestFile{}, e.err(at.Machine)
+}
+
+func (e echo) GuestContent(_ context.Context, at api.GuestAt, _ string, _ func(context.Context, api.GuestContent) error) error {
+	return e.err(at.Machine)
+}
+
+func (e echo) GuestHistory(_ context.Context, q api.HistoryQuery, _ func(done, total int64)) (api.FileHistory, error) {
+	return api.FileHistory{}, e.err(q.Machine)
+}
+
+func TestAnErrorCallsAMachineAsTheCallerKnowsIt(t *testing.T) {
+	t.Parallel()
+	st := newSite(t, func(c *Config) {
+		e := echo{c.Operations.(*fake)}
+		c.Operations, c.Files = e, e
+		c.ReadConfig = func(_ context.Context, _, machine, _, _ string) ([]byte, error) { return nil, e.err(machine) }
+		c.OpenDisk = func(_ context.Context, _, machine, _, _ string) (Disk, error) { return nil, e.err(machine) }
+		c.CompareDisk = func(_ context.Context, _ string, a, b api.PointRef, _ string, _ func(api.Range) error) error {
+			return e.err(a.Machine + " and " + b.Machine)
+		}
+	})
+	some := st.secret(t, "operator", "web*")
+	for _, row := range []struct{ method, path string }{
+		{"GET", "/vaults/main/points?machine=web1"},
+		{"POST", "/vaults/main/machines/web1/release"},
+		{"GET", "/vaults/main/machines/web1/points/latest/config/domain.xml"},
+		{"GET", "/vaults/main/machines/web1/points/latest/disks/vda"},
+		{"GET", "/vaults/main/machines/web1/points/latest/files/stat?path=/etc/passwd"},
+		{"GET", "/vaults/main/machines/web1/points/latest/files/content?path=/etc/passwd"},
+		{"GET", "/vaults/main/machines/web1/history?path=/etc/passwd"},
+		{"GET", "/vaults/main/machines/web1/points/p1/disks/vda/diff?machine=web2&point=p2"},
+	} {
+		said := st.ask(some, row.method, base+row.path, "").Body.String()
+		if strings.Contains(said, "id-web") || !strings.Contains(said, "machine web1") || !strings.Contains(said, "`holdfast points web1") {
+			t.Errorf("%s %s: %s", row.method, row.path, said)
+		}
+	}
+	for _, e := range st.entries(t) {
+		if strings.Contains(e.Detail, "id-web") {
+			t.Errorf("the audit log says %q", e.Detail)
+		}
+	}
+	if got := calledBy("machine 0a and p0a0a, 0a", "0a", "web1"); got != "machine web1 and p0a0a, web1" {
+		t.Errorf("%q", got)
+	}
+}
