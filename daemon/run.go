@@ -148,7 +148,7 @@ func (d *Daemon) assemble(conf config.Config) error {
 	d.vaults = &vaults{log: d.log, options: d.ownOptions, leave: 30 * time.Second, told: d.vaultsChanged, altered: func(h *heldVault) { d.scheduler.poke(h) }, before: d.toldBefore}
 	d.jobs.SetLimits(conf.Jobs.AtOnce, d.vaultLimit)
 	d.service = service.New(service.Options{Vaults: d.vaults, Jobs: d.jobs, Tool: d.o.Tool, Host: d.o.Host, StateDir: conf.State, Guard: d.o.Guard, RestoreFolders: conf.RestoreFolders,
-		Scratch: api.Scratch{Folder: conf.Scratch.Folder, Cap: conf.Scratch.Cap.Bytes(), LowWater: conf.Scratch.Free.Bytes()}, ReadDepth: conf.Jobs.ReadDepth, HostKnown: 10 * time.Second, Log: d.log})
+		Scratch: api.Scratch{Folder: conf.Scratch.Folder, Cap: conf.Scratch.Cap.Bytes(), LowWater: conf.Scratch.Free.Bytes()}, ReadDepth: conf.Jobs.ReadDepth, HostKnown: 10 * time.Second, Stays: true, Log: d.log})
 	var err error
 	if d.overview, err = d.overviewOf(conf); err != nil {
 		return fmt.Errorf("notifications: %w", err)

@@ -37,13 +37,14 @@ type Leftover struct {
 }
 
 const (
-	leftoverTimeout = 30 * time.Second // for one guest
+	// ThawPatience is for how long is tried to thaw one guest that was left frozen, or by hand.
+	ThawPatience    = 30 * time.Second
 	leftoversAtOnce = 8
 )
 
 // ThawLeftovers thaws the guests whose freezes were left behind in the journal
 // in dir, which need not exist, and takes the notes of them away. It reads
-// nothing else. Each guest gets up to 30 seconds. What could not be thawed is
+// nothing else. Each guest gets up to [ThawPatience]. What could not be thawed is
 // in the list, not in the error.
 func ThawLeftovers(ctx context.Context, dir string) ([]Leftover, error) {
 	return thawLeftovers(ctx, dir, func(Entry) bool { return true })
@@ -94,7 +95,7 @@ func thawLeftover(ctx context.Context, path string, which func(Entry) bool) *Lef
 		l.Outcome, l.Err = Failed, fmt.Errorf("%s: %w", path, err)
 		return l
 	}
-	ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ThawPatience)
 	defer cancel()
 	l.Count, l.Err = thawAt(ctx, e.Reach)
 	switch {
@@ -111,13 +112,14 @@ func thawLeftover(ctx context.Context, path string, which func(Entry) bool) *Lef
 }
 
 // Thaw thaws one guest by hand, whoever froze it, and returns how many file
-// systems were frozen. A machine that does not run is [qga.ErrGone].
+// systems were frozen. It tries for [ThawPatience], or until ctx ends. A machine that does not run is [qga.ErrGone],
+// and [ErrNoLibvirt] a domain of a libvirt that does not.
 func Thaw(ctx context.Context, at Reach) (int, error) {
 	at, err := at.settled()
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ThawPatience)
 	defer cancel()
 	return thawAt(ctx, at)
 }

@@ -52,9 +52,11 @@ func thaw(ctx context.Context, g thawer, first time.Duration) (thawed, error) {
 			}
 			return t, nil
 		}
-		last = errors.Join(err, status)
 		if errors.Is(err, qga.ErrGone) {
 			return t, err
+		}
+		if last == nil || ctx.Err() == nil { // that ctx cut a request short says less than what was answered before
+			last = errors.Join(err, status)
 		}
 		if err == nil && status == nil {
 			last = errors.New("the guest agent says that it is still frozen")

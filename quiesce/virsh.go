@@ -25,6 +25,9 @@ type virsh struct {
 // next ones wait for the domain's agent job.
 const virshTimeout = 5 * time.Second
 
+// ErrNoLibvirt says that libvirt does not run, or not at that URI: nothing is known of the guest.
+var ErrNoLibvirt = errors.New("libvirt does not answer")
+
 // Thaw is part of thawer.
 func (v virsh) Thaw(ctx context.Context) (int, error) {
 	out, err := v.run(ctx, "domfsthaw", "--domain", v.at.Domain)
@@ -65,6 +68,8 @@ func (v virsh) run(ctx context.Context, args ...string) (string, error) {
 		return "", fmt.Errorf("virsh: %w", err)
 	case strings.Contains(text, "domain is not running"), strings.Contains(text, "failed to get domain"):
 		return "", fmt.Errorf("virsh: %.300s: %w", text, qga.ErrGone)
+	case strings.Contains(text, "failed to connect to the hypervisor"):
+		return "", fmt.Errorf("%w: virsh: %.300s", ErrNoLibvirt, text)
 	}
 	return "", fmt.Errorf("virsh: %.300s", text)
 }

@@ -54,6 +54,42 @@ func TestADomainThatDoesNotRunIsGone(t *testing.T) {
 	}
 }
 
+func TestALibvirtThatDoesNotRunIsTold(t *testing.T) {
+	t.Parallel()
+	program := fakeVirsh(t, `echo "error: failed to connect to the hypervisor" >&2
+echo "error: Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory" >&2
+exit 1
+`)
+	_, err := (virsh{Reach{URI: "qemu:///system", Domain: "web1"}, program}).Thaw(t.Context())
+	if !errors.Is(err, ErrNoLibvirt) || !strings.Contains(err.Error(), "libvirt-sock") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// down is a guest that cannot be reached, and whose second request is cut short.
+type down struct {
+	tries int
+	cut   context.CancelFunc
+}
+
+func (d *down) Thaw(ctx context.Context) (int, error) {
+	if d.tries++; d.tries == 1 {
+		return 0, ErrNoLibvirt
+	}
+	d.cut()
+	return 0, ctx.Err()
+}
+
+func (d *down) Frozen(context.Context) (bool, error) { return false, errors.ErrUnsupported }
+
+func TestWhyAGuestIsNotThawedIsWhatWasAnsweredBeforeTheTimeWasOver(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := thaw(ctx, &down{cut: cancel}, thawCall); !errors.Is(err, ErrNoLibvirt) {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // unasked is an agent that cannot be asked whether it froze, as through libvirt.
 type unasked struct{ *qga.Agent }
 

@@ -261,7 +261,10 @@ func oneMachine(k *console, m *api.MachineStatus, local bool) [][]string {
 
 // showVaultStatus says in a few lines how a vault is.
 func (k *console) showVaultStatus(v *api.VaultStatus, local bool) {
-	k.raw("\nvault %s (%s)", v.Name, v.Path)
+	k.raw("\nvault %s", v.Name)
+	if v.Path != "" { // else this user is not told
+		k.raw(" (%s)", v.Path)
+	}
 	if v.AsOf != nil {
 		k.raw(", as it was at %s", k.moment(v.AsOf.Time, local))
 	} else if v.Problem != "" {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -43,7 +46,7 @@ holdfast thaw --libvirt qemu:///system/web1`,
 				return err
 			}
 			if !leftovers {
-				return thawOne(c.Context, k, at, c.Bool("json"))
+				return thawOne(c.Context, k, at, c.Bool("json"), thawTimes{thawQuiet, quiesce.ThawPatience})
 			}
 			state, err := k.stateDir(c)
 			if err != nil {
@@ -89,9 +92,32 @@ func splitDomain(s string) (uri, domain string) {
 	return "", s
 }
 
-func thawOne(ctx context.Context, k *console, at quiesce.Reach, asJSON bool) error {
-	n, err := quiesce.Thaw(ctx, at)
+// thawTimes are how long is tried to thaw a guest, and after how long it is said that this goes on.
+type thawTimes struct{ quiet, most time.Duration }
+
+// thawQuiet is after how long a person should hear what is waited for.
+const thawQuiet = 2 * time.Second
+
+func thawOne(ctx context.Context, k *console, at quiesce.Reach, asJSON bool, times thawTimes) error {
+	waiting := fmt.Sprintf("waiting for the guest agent at %s, for %v at most", at, times.most)
+	uri := k.libvirtAt(at)
+	if at.Domain != "" {
+		if _, err := exec.LookPath("virsh"); err != nil {
+			return service.Hinted(fmt.Errorf("thaw domain %s of libvirt at %s: %w", at.Domain, uri, err), "install virsh (package libvirt-clients), or name the agent's socket: --qga SOCKET")
+		}
+		waiting = fmt.Sprintf("waiting for libvirt at %s to thaw %s, for %v at most", uri, at.Domain, times.most)
+	}
+	n := 0
+	err := k.whileSlow(times.quiet, waiting, func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, times.most)
+		defer cancel()
+		n, err = quiesce.Thaw(ctx, at)
+		return err
+	})
 	switch {
+	case errors.Is(err, quiesce.ErrNoLibvirt):
+		return service.Hinted(fmt.Errorf("libvirt at %s: %w", uri, err),
+			"start it (`systemctl start libvirtd`, or virtqemud.socket) and try again; or go by it: --qga SOCKET, of the agent, lies below /run/libvirt/qemu/channel or /var/lib/libvirt/qemu/channel/target")
 	case err == nil:
 	case errors.Is(err, quiesce.ErrGone):
 		return service.Hinted(err, "is it running? Then the name, the URI or the path is another one")
@@ -111,8 +137,34 @@ func thawOne(ctx context.Context, k *console, at quiesce.Reach, asJSON bool) err
 	return nil
 }
 
+// libvirtAt is the URI at which virsh finds libvirt, as far as that is known.
+func (k *console) libvirtAt(at quiesce.Reach) string {
+	return cmp.Or(at.URI, k.getenv("VIRSH_DEFAULT_CONNECT_URI"), k.getenv("LIBVIRT_DEFAULT_URI"), "its usual URI (--libvirt URI/DOMAIN names one)")
+}
+
+// whileSlow does something, and says what is waited for when that takes longer than a while.
+func (k *console) whileSlow(quiet time.Duration, text string, do func() error) error {
+	over := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		select {
+		case <-over:
+		case <-time.After(quiet):
+			k.say("%s", text)
+		}
+	})
+	defer telling.Wait()
+	defer close(over)
+	return do()
+}
+
 func thawLeftovers(ctx context.Context, k *console, dir string, asJSON bool) error {
-	list, err := quiesce.ThawLeftovers(ctx, dir)
+	var list []quiesce.Leftover
+	waiting := fmt.Sprintf("waiting for guests that were left frozen to answer, for %v each at most", quiesce.ThawPatience)
+	err := k.whileSlow(thawQuiet, waiting, func() (err error) {
+		list, err = quiesce.ThawLeftovers(ctx, dir)
+		return err
+	})
 	if err != nil {
 		return err
 	}

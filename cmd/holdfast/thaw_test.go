@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/service"
+	"github.com/holdfast-backup/holdfast/quiesce"
 	"github.com/holdfast-backup/holdfast/quiesce/qga/agenttest"
 )
 
@@ -95,5 +102,64 @@ func TestADomainOfLibvirtIsTakenApart(t *testing.T) {
 		if uri, domain := splitDomain(s); uri != want[0] || domain != want[1] {
 			t.Errorf("%s is %q and %q", s, uri, domain)
 		}
+	}
+}
+
+// It changes where programs are found, and so runs alone.
+func TestWhoThawsADomainIsToldWhatIsWaitedForAndThatLibvirtIsDown(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	var said bytes.Buffer
+	env := map[string]string{}
+	k := &console{err: &said, getenv: func(name string) string { return env[name] }}
+	var calls atomic.Int64
+	tried := func() bool {
+		b, _ := os.ReadFile(filepath.Join(dir, "calls"))
+		return int64(len(b)) >= calls.Load()+2
+	}
+	told := func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return tried() && said.Len() > 0
+	}
+	thaw := func(uri string, quiet time.Duration, until func() bool) (detail, hint string) {
+		t.Helper()
+		said.Reset()
+		b, _ := os.ReadFile(filepath.Join(dir, "calls"))
+		calls.Store(int64(len(b)))
+		ctx, cancel := context.WithCancel(t.Context())
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			for ctx.Err() == nil && !until() {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+		})
+		err := thawOne(ctx, k, quiesce.Reach{URI: uri, Domain: "web1"}, false, thawTimes{quiet, time.Minute})
+		cancel()
+		watching.Wait()
+		if err == nil {
+			t.Fatal("it is thawed")
+		}
+		p := service.Explain(err)
+		return p.Detail, p.Hint
+	}
+	if detail, hint := thaw("", time.Minute, tried); !strings.Contains(detail, "domain web1 of libvirt at its usual URI") || !strings.Contains(hint, "install virsh") {
+		t.Errorf("without virsh: %s (%s)", detail, hint)
+	}
+	script := "#!/bin/sh\nprintf . >> " + filepath.Join(dir, "calls") + "\necho 'error: failed to connect to the hypervisor' >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(dir, "virsh"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	detail, hint := thaw("qemu+ssh://kvm2/system", time.Millisecond, told)
+	if !strings.Contains(detail, "libvirt at qemu+ssh://kvm2/system: ") || !strings.Contains(detail, "failed to connect") || !strings.Contains(hint, "systemctl start libvirtd") {
+		t.Errorf("libvirt is down: %s (%s)", detail, hint)
+	}
+	if got := said.String(); got != "waiting for libvirt at qemu+ssh://kvm2/system to thaw web1, for 1m0s at most\n" {
+		t.Errorf("it says %q", got)
+	}
+	env["LIBVIRT_DEFAULT_URI"] = "qemu:///session"
+	if detail, _ := thaw("", time.Minute, tried); !strings.Contains(detail, "libvirt at qemu:///session: ") || said.Len() > 0 {
+		t.Errorf("%s, and before %q", detail, &said)
 	}
 }

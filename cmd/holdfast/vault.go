@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,9 +60,13 @@ func vaultInfo(ctx context.Context, k *console, o listing) error {
 func askVault(ctx context.Context, k *console, w *worker, o listing) error {
 	all, err := w.Vaults(ctx)
 	for _, info := range all {
-		if info.ID == w.vault {
-			return printVault(k, o, info, err)
+		if info.ID != w.vault {
+			continue
 		}
+		if info.Path == "" && !o.json {
+			k.say("note: paths and processes of the daemon's host are shown to who may restore all machines; an admin grants that with `holdfast grant NAME restore`")
+		}
+		return printVault(k, o, info, err)
 	}
 	return errors.Join(err, fmt.Errorf("vault %s: %w by the daemon", o.vault, blockstore.ErrNotFound))
 }
@@ -77,12 +82,17 @@ func printVault(k *console, o listing, info api.VaultInfo, unread error) error {
 func showVault(k *console, v api.VaultInfo, local bool) error {
 	rows := [][]string{
 		{"vault", v.Name}, {"path", v.Path}, {"id", v.ID},
+	}
+	if v.Path == "" { // this user is not told
+		rows = slices.Delete(rows, 1, 2)
+	}
+	rows = append(rows, [][]string{
 		{"created", k.moment(v.Created.Time, local)},
 		{"block size", formatSize(int64(v.BlockSize))}, {"compression", v.Codec},
 		{"encrypted", yesNo(v.Encrypted)},
 		{"machines", strconv.Itoa(v.Machines)}, {"points", strconv.Itoa(v.Points)},
 		{"in the trash", fmt.Sprintf("%d, for %d days each", v.Trash, v.TrashDays)}, {"locked", strconv.Itoa(v.Locked)},
-	}
+	}...)
 	if v.Oldest != nil {
 		rows = append(rows, []string{"oldest point", k.moment(v.Oldest.Time, local)}, []string{"newest point", k.moment(v.Newest.Time, local)})
 	}
@@ -97,8 +107,11 @@ func ownerRows(k *console, v api.VaultInfo, local bool) (rows [][]string) {
 		if o.ThisHost {
 			host += " (this host)"
 		}
-		rows = append(rows, []string{"owner", host}, []string{"writer", o.Writer},
-			[]string{"last opened", fmt.Sprintf("%s by pid %d (%s)", k.moment(o.Opened.Time, local), o.PID, o.Command)})
+		opened := k.moment(o.Opened.Time, local)
+		if o.PID != 0 {
+			opened += fmt.Sprintf(" by pid %d (%s)", o.PID, o.Command)
+		}
+		rows = append(rows, []string{"owner", host}, []string{"writer", o.Writer}, []string{"last opened", opened})
 	}
 	if v.CopyOf != "" {
 		rows = append(rows, []string{"copy of", v.CopyOf})

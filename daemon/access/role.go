@@ -23,7 +23,7 @@ type Permission string
 // The permissions.
 const (
 	See      Permission = "see"      // machines, points, jobs, status
-	Names    Permission = "names"    // names of files: of images, sockets, configurations
+	Names    Permission = "names"    // names of files: of images, sockets, configurations; on all machines, also where vaults lie, and processes
 	Read     Permission = "read"     // contents of points
 	Restore  Permission = "restore"  // restores by the daemon
 	Backup   Permission = "backup"   // backups, holds and notes

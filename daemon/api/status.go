@@ -109,7 +109,9 @@ type VaultStatus struct {
 	Reasons  []string `json:"reasons"`
 	Warnings []string `json:"warnings"`
 
-	Machines int `json:"machines"` // that have points
+	Machines int `json:"machines"`           // that have points
+	Watched  int `json:"protected_machines"` // of which it is known how to back them up
+	Policies int `json:"policies"`
 	Points   int `json:"points"`
 	Trash    int `json:"trash"`   // points in it
 	Damaged  int `json:"damaged"` // pieces that are noted as damaged

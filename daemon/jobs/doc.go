@@ -10,7 +10,8 @@
 //
 //   - A job that [Table.Start] returned is known after the process was killed at any moment: what had not
 //     ended is then interrupted. What became of a job that is over survives a loss of power. A file that cannot be read is set aside and said, and harms no other.
-//   - Of a history only so much is kept, by age and by number; a job that is not over is always kept.
+//   - Of a history only so much is kept, by age and by number; a job that is not over is always kept. A clock that
+//     jumps ahead makes no job too old: time counts as far as job follows job.
 //   - A cancelled job has the cause as that of its context, and is over when its body has returned.
 //   - When [Table.Close] returned nil no body runs any more.
 //

@@ -57,26 +57,37 @@ func (t *Table) keepEnds() {
 	}
 }
 
-// cut removes jobs from the history that are too old or too many.
+// cut removes jobs from the history that are too old, as far as the clock can be believed, or too many.
 func (t *Table) cut(now time.Time) {
 	t.mu.Lock()
 	t.writes = 0
-	over := make([]*job, 0, len(t.jobs))
+	over, asked := make([]*job, 0, len(t.jobs)), make([]time.Time, 0, len(t.jobs))
 	for _, j := range t.jobs {
+		asked = append(asked, j.head.Queued.Time) // which does not change
 		if j.over {
 			over = append(over, j)
 		}
 	}
+	leaps := leapsIn(asked, now)
+	doubt := ""
 	slices.SortFunc(over, func(a, b *job) int { return cmp.Compare(b.head.ID, a.head.ID) })
 	var gone []string
 	for i, j := range over {
-		if i >= t.o.Count || now.Sub(j.head.Queued.Time) > t.o.Age {
+		asked := j.head.Queued.Time
+		old := now.Sub(asked) > t.o.Age
+		if old && now.Sub(asked)-doubted(leaps, asked) <= t.o.Age {
+			old, doubt = false, cmp.Or(doubt, t.doubts(leaps, now))
+		}
+		if i >= t.o.Count || old {
 			delete(t.jobs, j.head.ID)
 			t.unkept = slices.DeleteFunc(t.unkept, func(u *job) bool { return u == j })
 			gone = append(gone, j.head.ID)
 		}
 	}
 	t.mu.Unlock()
+	if doubt != "" {
+		t.o.Warn(doubt)
+	}
 	if t.store == nil {
 		return
 	}

@@ -43,8 +43,10 @@ type Options struct {
 	Vault   int // of these, in one vault; 0: no limit
 	Low     int // jobs of low priority that run at once; 0: 1
 
-	Age   time.Duration // how long a job that is over is kept; 0: 90 days
-	Count int           // how many are kept; 0: 10,000
+	// Age is how long a job that is over is kept; 0: 90 days. More than 30 days without a job count as nothing: the
+	// clock may have jumped.
+	Age   time.Duration
+	Count int // how many are kept; 0: 10,000
 
 	// Explain makes a problem of the error of a body; nil: its words alone.
 	Explain func(error) *api.Problem
@@ -105,6 +107,7 @@ type Table struct {
 	last    int64                // of ids, so that they ascend
 	unkept  []*job               // that are over, and whose files may not say so yet
 	writes  int                  // since the history was last cut
+	doubted time.Time            // since when time may not have passed, as was said; zero: nothing was
 }
 
 // Open opens a table. What ran when its process ended is interrupted. A folder that another process

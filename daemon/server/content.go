@@ -33,7 +33,7 @@ func (s *Server) registerContent() {
 		disk, err := s.openDisk(ctx, c, in)
 		if err != nil {
 			c.end(true, err)
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		c.read()
 		return &stream{func(hc huma.Context) {
@@ -41,7 +41,7 @@ func (s *Server) registerContent() {
 			r, w := humago.Unwrap(hc)
 			if in.Into != "" {
 				if err := s.into(w, in, disk, c.who.Name); err != nil {
-					send(w, s.explain(err))
+					send(w, c.explain(err))
 				}
 				return
 			}
@@ -50,7 +50,7 @@ func (s *Server) registerContent() {
 			content := &section{disk: disk, size: disk.Size(), ctx: hc.Context()}
 			if err := content.prime(in.Range); err != nil && r.Method != http.MethodHead {
 				s.log.Warn("a disk cannot be read", "vault", in.Vault, "machine", in.Machine, "point", in.Point, "disk", in.Disk, "error", err)
-				send(w, s.explain(err))
+				send(w, c.explain(err))
 				return
 			}
 			http.ServeContent(&ranged{ResponseWriter: w}, r, "", time.Time{}, content)

@@ -25,7 +25,7 @@ func (s *Server) registerConfig() {
 		content, err := c.readConfig(ctx, in)
 		if err != nil {
 			c.end(true, err)
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		c.read()
 		return &stream{func(hc huma.Context) {

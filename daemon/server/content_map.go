@@ -60,9 +60,9 @@ func (s *Server) registerMaps() {
 		err := c.mayCompare(ctx, in)
 		c.end(false, err)
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
-		return &stream{func(hc huma.Context) { s.compare(hc, in) }}, nil
+		return &stream{func(hc huma.Context) { s.compare(hc, c, in) }}, nil
 	})
 }
 
@@ -78,7 +78,7 @@ func (c *call) mayCompare(ctx context.Context, in *compareIn) error {
 }
 
 // compare writes where disks differ. What is wrong before the first line is a problem by itself.
-func (s *Server) compare(hc huma.Context, in *compareIn) {
+func (s *Server) compare(hc huma.Context, c *call, in *compareIn) {
 	began := false
 	lines := json.NewEncoder(hc.BodyWriter())
 	line := func(d api.DiskDifference) error {
@@ -98,9 +98,9 @@ func (s *Server) compare(hc huma.Context, in *compareIn) {
 	case err == nil:
 		line(api.DiskDifference{End: true}) // a client that is gone needs no end
 	case began:
-		line(api.DiskDifference{Problem: s.explain(err)})
+		line(api.DiskDifference{Problem: c.explain(err)})
 	default:
-		p := s.explain(err)
+		p := c.explain(err)
 		hc.SetHeader("Content-Type", "application/problem+json")
 		hc.SetHeader("Cache-Control", "no-store")
 		hc.SetStatus(p.Status)

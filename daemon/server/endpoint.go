@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -34,12 +36,13 @@ type endpoint[I, O any] struct {
 
 // call is one request on its way.
 type call struct {
-	s      *Server
-	who    *access.Principal
-	entry  api.AuditEntry           // what the audit log will say of it
-	quiet  bool                     // it will not say that it was done, because it said so of the same a while ago
-	known  map[string][]api.Machine // by vault, as Operations list them
-	called map[string][]api.Machine // by vault, of which ids and names are known
+	s       *Server
+	who     *access.Principal
+	entry   api.AuditEntry           // what the audit log will say of it
+	quiet   bool                     // it will not say that it was done, because it said so of the same a while ago
+	known   map[string][]api.Machine // by vault, as Operations list them
+	called  map[string][]api.Machine // by vault, of which ids and names are known
+	swapped map[string]string        // names of machines, by the ids that took their place in the request
 }
 
 // reply is how the library wants a body.
@@ -72,7 +75,7 @@ func add[I, O any](s *Server, e endpoint[I, O]) {
 			return err
 		}, func(err error) { c.end(e.audited, err) })
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		return &reply[O]{CacheControl: "no-store", Body: out}, nil
 	})
@@ -100,7 +103,7 @@ func (s *Server) begin(ctx context.Context, id string) *call {
 	if arrived, ok := ctx.Value(arrivedKey).(func()); ok {
 		arrived() // what it takes to do it is not the time that it takes to arrive
 	}
-	return &call{s: s, who: who, known: map[string][]api.Machine{}, called: map[string][]api.Machine{},
+	return &call{s: s, who: who, known: map[string][]api.Machine{}, called: map[string][]api.Machine{}, swapped: map[string]string{},
 		entry: api.AuditEntry{Who: who.Name, From: who.From, Action: id, Said: api.PurposeOf(ctx)}}
 }
 
@@ -117,9 +120,27 @@ func (c *call) end(audited bool, err error) {
 	case !audited, err == nil && c.quiet:
 		return
 	case err != nil:
-		c.entry.Outcome, c.entry.Detail = api.AuditFailed, c.s.explain(err).Detail
+		c.entry.Outcome, c.entry.Detail = api.AuditFailed, c.explain(err).Detail
 	}
 	c.s.write(c.entry)
+}
+
+// explain turns an error into a problem to send. Machines whose ids took the place of their names are called by
+// those: the caller knows no other, and may see them.
+func (c *call) explain(err error) *api.Problem {
+	p := c.s.explain(err)
+	for id, name := range c.swapped {
+		p.Detail, p.Hint = calledBy(p.Detail, id, name), calledBy(p.Hint, id, name)
+	}
+	return p
+}
+
+// calledBy replaces an id in a text, where it is a word, by a name.
+func calledBy(text, id, name string) string {
+	if id == name || !strings.Contains(text, id) {
+		return text
+	}
+	return regexp.MustCompile(`\b`+regexp.QuoteMeta(id)+`\b`).ReplaceAllLiteralString(text, name)
 }
 
 // write adds to the audit log. What cannot be written there is at least in the other log.

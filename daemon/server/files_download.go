@@ -102,7 +102,7 @@ func (s *Server) download(ctx context.Context, in *GuestIn, id string, do func(c
 	leave, err := c.mayDownload(ctx, in)
 	if err != nil {
 		c.end(true, err)
-		return nil, failure{s.explain(err)}
+		return nil, failure{c.explain(err)}
 	}
 	return &stream{func(hc huma.Context) {
 		defer leave()
@@ -183,7 +183,7 @@ func (d *download) ended(err error) {
 	case err == nil:
 	case !d.began:
 		d.c.end(true, err)
-		send(d.w, d.s.explain(err))
+		send(d.w, d.c.explain(err))
 	case d.r.Context().Err() != nil: // the client is gone
 		panic(http.ErrAbortHandler)
 	default:

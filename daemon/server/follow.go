@@ -33,7 +33,7 @@ func (s *Server) registerFollow() {
 		}
 		c.end(false, err)
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		ended, leave, ok := s.follow.enter(c.who.Name)
 		if !ok {
@@ -91,7 +91,7 @@ func (s *Server) events(hc huma.Context, ended <-chan struct{}, c *call, id stri
 		case err := <-over:
 			waited = true
 			if err != nil && ctx.Err() == nil {
-				event(hc, "problem", s.explain(err))
+				event(hc, "problem", c.explain(err))
 			} else if err == nil {
 				event(hc, "end", done{})
 			}

@@ -23,7 +23,7 @@ func (s *Server) registerLend() {
 		release, leave, err := s.lend(ctx, c, in.Vault)
 		c.end(true, err)
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		return &stream{func(hc huma.Context) {
 			defer func() {

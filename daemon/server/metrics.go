@@ -23,7 +23,7 @@ func (s *Server) registerMetrics() {
 		}
 		c.end(false, err)
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		return &stream{func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)

@@ -68,6 +68,7 @@ func (c *call) allow(ctx context.Context, n need) error {
 	if *n.machine = m.ID; n.byName {
 		*n.machine = m.Name
 	}
+	c.swapped[m.ID] = m.Name
 	return nil
 }
 

@@ -23,11 +23,21 @@ type pruneIn struct {
 
 func (s *Server) registerReading() {
 	add(s, endpoint[struct{}, []api.VaultInfo]{id: "list-vaults", method: http.MethodGet, path: "/vaults", tag: "look",
-		summary: "List the vaults", text: "The vaults that the daemon holds, and what is in them.",
+		summary: "List the vaults", text: "The vaults that the daemon holds, and what is in them. Where they lie and which process writes into them sees who may see names of files of all machines.",
 		may: access.See, answer: []api.VaultInfo{exampleVault},
 		do: func(ctx context.Context, c *call, _ *struct{}) ([]api.VaultInfo, error) {
 			list, err := s.c.Operations.Vaults(ctx)
-			return notNil(list), err
+			if c.seesHost() {
+				return notNil(list), err
+			}
+			list = append([]api.VaultInfo{}, list...)
+			for i := range list {
+				vaultInfoWithoutHost(&list[i])
+			}
+			if err != nil {
+				err = problemWithoutHost(s.explain(err))
+			}
+			return list, err
 		}})
 	add(s, endpoint[VaultIn, []api.Machine]{id: "list-machines", method: http.MethodGet, path: "/vaults/{vault}/machines", tag: "look",
 		summary: "List the machines of a vault", text: "Protected machines, and those that have points.",

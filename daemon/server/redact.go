@@ -1,12 +1,13 @@
 package server
 
 import (
+	"path/filepath"
 	"slices"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
-// What a viewer does not see: names of files. The fields stay, and are empty.
+// What a viewer does not see: names of files, and command lines. The fields stay, and are empty.
 
 // pointWithoutFiles leaves the names of files out of a point.
 func pointWithoutFiles(p *api.Point) {
@@ -45,5 +46,9 @@ func machineWithoutFiles(m *api.Machine) {
 }
 
 // jobWithoutFiles leaves its result and log out of a job. Warnings and the error stay: they are why
-// a viewer looks, and name a file of the host at most.
-func jobWithoutFiles(j *api.Job) { j.Result, j.Log = nil, nil }
+// a viewer looks, and name a file of the host at most. A vault of which only the path is known goes by its last name.
+func jobWithoutFiles(j *api.Job) {
+	if j.Result, j.Log = nil, nil; filepath.IsAbs(j.Vault) {
+		j.Vault = filepath.Base(j.Vault)
+	}
+}

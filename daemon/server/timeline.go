@@ -72,7 +72,7 @@ func (s *Server) registerTimeline() {
 		c.end(true, err)
 		if err != nil {
 			leave()
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		q.Machine = in.Machine
 		return &stream{func(hc huma.Context) {
@@ -101,7 +101,7 @@ func (s *Server) registerTimeline() {
 		c.end(true, err)
 		if err != nil {
 			leave()
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		with.Machine = in.WithMachine
 		q := api.DiffQuery{A: in.at(), B: with, Content: in.Content}
@@ -196,7 +196,7 @@ func (s *Server) lines(hc huma.Context, c *call, do func(ctx context.Context, sa
 				if hc.Context().Err() == nil {
 					c.end(true, why) // beside the line that it was begun
 				}
-				w.problem(s.explain(why))
+				w.problem(c.explain(why))
 			}
 			return
 		case <-s.over.ended():

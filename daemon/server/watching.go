@@ -49,6 +49,11 @@ func (s *Server) registerWatching() {
 				all.Warnings = append(slices.Clone(all.Warnings), fmt.Sprintf("the audit log misses %d lines since %s, which could not be written: is the state folder's disk full? The daemon's own log has them", n, since.UTC().Format(time.RFC3339)))
 			}
 			seen := statusFor(c, all)
+			if !c.seesHost() {
+				if seen = statusWithoutHost(seen); err != nil {
+					err = problemWithoutHost(s.explain(err))
+				}
+			}
 			if in.Machine != "" && len(seen.Machines) == 0 && !c.who.MayAll(access.See) && (err == nil || s.explain(err).Kind == kindNotFound) {
 				c.entry.Vault, c.entry.Machine = in.Vault, in.Machine
 				err = c.who.Refuse(access.See, in.Machine) // whether there is such a machine or not
@@ -76,6 +81,9 @@ func (s *Server) registerWatching() {
 				defer leave()
 			}
 			u, err := s.c.Watching.Usage(ctx, in.Vault, api.UsageQuery{From: in.From, To: in.To, Machine: in.Machine, Exclusive: in.Exclusive})
+			if !c.seesHost() {
+				vaultWithoutHost(&u.Vault)
+			}
 			if err != nil {
 				return u, err
 			}
@@ -115,7 +123,7 @@ func statusFor(c *call, st api.Status) api.Status {
 		}
 	}
 	for _, v := range st.Vaults {
-		v.Reasons, v.Warnings, v.Path = []string{}, []string{}, ""
+		v.Reasons, v.Warnings = []string{}, []string{}
 		mine.Vaults = append(mine.Vaults, v)
 		mine.AtRisk = mine.AtRisk || v.AtRisk
 	}

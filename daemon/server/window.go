@@ -94,7 +94,7 @@ func (s *Server) registerWindows() {
 		name, leave, err := s.share(ctx, c)
 		c.end(false, err)
 		if err != nil {
-			return nil, failure{s.explain(err)}
+			return nil, failure{c.explain(err)}
 		}
 		return &stream{func(hc huma.Context) {
 			defer leave()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/user"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -70,9 +71,13 @@ func (s *Service) StartAs(ctx context.Context, q api.JobRequest, h How) (j api.J
 	}
 	kept := q // what is handed over is the body's alone
 	kept.HandOver(nil)
+	name := s.called(ctx, q)
 	return s.jobs.Start(jobs.Spec{
-		Request: kept, Machine: s.called(ctx, q), Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone, Patience: patience,
-		Do: func(ctx context.Context, r *jobs.Report) (any, error) { return do(ctx, r, q) },
+		Request: kept, Machine: name, Over: q.Handed().Close, By: h.By, Policy: h.Policy, Due: h.Due, Attempt: h.Attempt, RetryOf: h.RetryOf, Low: h.Low, Priority: h.Priority, Limit: h.Limit, Alone: alone, Patience: patience,
+		Do: func(ctx context.Context, r *jobs.Report) (any, error) {
+			result, err := do(ctx, r, q)
+			return result, calledBy(err, q.Machine, name)
+		},
 	})
 }
 
@@ -88,6 +93,27 @@ func (s *Service) called(ctx context.Context, q api.JobRequest) (name string) {
 		return err
 	})
 	return name
+}
+
+// calledError tells an error in which a machine is called by its name, not its id.
+type calledError struct {
+	error
+	id, name string
+}
+
+func (e *calledError) Error() string { return strings.ReplaceAll(e.error.Error(), e.id, e.name) }
+func (e *calledError) Unwrap() error { return e.error }
+
+// calledBy has the error of a job call the machine by its name that the request named by its id.
+func calledBy(err error, id, name string) error {
+	if err == nil || name == "" || id == name {
+		return err
+	}
+	var hinted *HintError
+	if errors.As(err, &hinted) {
+		return Hinted(&calledError{err, id, name}, strings.ReplaceAll(hinted.Hint, id, name))
+	}
+	return &calledError{err, id, name}
 }
 
 var machineID = regexp.MustCompile(`^[0-9a-f]{16}$`)
@@ -216,7 +242,21 @@ func (s *Service) RetryJob(ctx context.Context, id string) (api.Job, error) {
 	if now := s.called(ctx, q); now != "" && now != old.Machine { // whoever may retry the job may nothing with that
 		return api.Job{}, invalidf("the machine of job %s is not called %s any more: start another job", id, old.Machine)
 	}
-	return s.StartAs(ctx, q, How{By: callerName(ctx), Policy: old.Policy, Attempt: old.Attempt + 1, RetryOf: id})
+	return s.StartAs(ctx, q, How{By: callerName(ctx), Policy: old.Policy, Attempt: old.Attempt + 1, RetryOf: id, Limit: s.limitOf(ctx, q.Vault, old.Policy)})
+}
+
+// limitOf is how long a job of a policy may take, by what the policy says now; 0: as long as it does. Where that
+// cannot be read the job fails, which needs the policy itself.
+func (s *Service) limitOf(ctx context.Context, vault, policy string) (limit time.Duration) {
+	if policy == "" {
+		return 0
+	}
+	s.vaults.Read(ctx, vault, func(v *blockstore.Vault) error {
+		p, err := v.Policy(ctx, policy)
+		limit = time.Duration(p.Limit) * time.Second
+		return err
+	})
+	return limit
 }
 
 // callerName is who asks, as a job shows it.

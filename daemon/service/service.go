@@ -92,6 +92,10 @@ type Options struct {
 	// RestoreFolders are those in which, or below which, who is not trusted may have points restored to.
 	RestoreFolders []string
 
+	// Stays tells that this is a service that lasts, of which people expect that it remembers: whatever keeps it from
+	// writing to StateDir is told.
+	Stays bool
+
 	Log *slog.Logger // is told what a person should look at; nil: the default one
 }
 
@@ -105,6 +109,7 @@ type Service struct {
 
 	files      files // of guests
 	lastStatus keptStatus
+	unkept     unkept
 
 	host      chan struct{} // of capacity 1: who has put something into it may use hostFacts
 	hostFacts *hostFacts    // nil: none were asked for yet

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -261,6 +262,39 @@ func TestACancelledBackupSaysWhatItLeaves(t *testing.T) {
 	}
 }
 
+func TestAJobOfAPolicyThatIsRetriedMayTakeAsLongAsThePolicySays(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	y.writeMiB(3, 16)
+	if _, err := y.SetPolicies(t.Context(), "", api.PoliciesRequest{Policies: []api.PolicySpec{{Name: "p", Machines: []string{"web*"}, MaxDuration: "1s"}}}); err != nil {
+		t.Fatal(err)
+	}
+	q := api.JobRequest{Kind: api.JobBackup, Machine: "web1", Backup: &api.BackupOptions{Disks: []string{"vda=" + y.image()}, Rate: 1000}}
+	first, err := y.StartAs(t.Context(), q, service.How{By: "policy p", Policy: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := y.CancelJob(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	follow := func(id string) (last api.Job) {
+		if err := y.Follow(t.Context(), id, func(e api.JobEvent) error { last = e.Job; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	follow(first.ID)
+	again, err := y.RetryJob(t.Context(), first.ID)
+	if err != nil || again.Policy != "p" {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	over := time.AfterFunc(time.Minute, func() { y.CancelJob(t.Context(), again.ID) }) // else it would read for hours
+	defer over.Stop()
+	if j := follow(again.ID); j.State != api.JobCancelled || j.Error.Kind != "too-long" {
+		t.Errorf("it ended as %s: %+v", j.State, j.Error)
+	}
+}
+
 func TestAJobCallsItsMachineByNameAndIsNotRetriedUnderAnother(t *testing.T) {
 	y := newYard(t)
 	y.backup()
@@ -270,6 +304,9 @@ func TestAJobCallsItsMachineByNameAndIsNotRetriedUnderAnother(t *testing.T) {
 	}
 	q := api.JobRequest{Kind: api.JobCatalogue, Machine: machines[0].ID, Catalogue: &api.CatalogueOptions{Points: []string{"p0000000000000000"}}}
 	j := y.run(q, nil)
+	if told := fmt.Sprint(j.Error.Detail, j.Error.Hint); strings.Contains(told, q.Machine) || !strings.Contains(told, j.Machine) {
+		t.Errorf("its error calls the machine otherwise: %s", told)
+	}
 	if j.Machine != machines[0].Name || j.State != api.JobFailed {
 		t.Fatalf("the job is of %s, not %s: %s %v", j.Machine, machines[0].Name, j.State, j.Error)
 	}

@@ -23,8 +23,7 @@ const (
 	vaultPatience = 30 * time.Second
 )
 
-// Status tells how machines and vaults are, and remembers it in the state folder, as far as that
-// can be written to.
+// Status tells how machines and vaults are, and remembers it in the state folder. That it cannot is a warning.
 func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
 	only, known, err := s.known(ctx, q.Vault)
 	if err != nil {
@@ -59,6 +58,9 @@ func (s *Service) Status(ctx context.Context, q api.StatusQuery) (api.Status, er
 		all = status.InVault(all, string(only.ID), only.Path)
 	}
 	if q.Machine == "" {
+		if text := s.notKept(); text != "" {
+			all.Warnings = append(all.Warnings, text)
+		}
 		return all, nil
 	}
 	one, ok := status.Only(all, q.Machine)

@@ -44,7 +44,7 @@ func (s *Service) addGrowth(f *status.Facts) {
 		}
 	}
 	if changed {
-		_ = s.writeKept(growthFile, kept)
+		s.noteKept(growthFile, s.writeKept(growthFile, kept))
 	}
 }
 

@@ -1,8 +1,10 @@
 package service
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
 	"github.com/holdfast-backup/holdfast/daemon/status"
 )
 
@@ -87,5 +90,68 @@ func TestAFullVaultSaysWhatGivesSpaceBackWhoeverOwnsIt(t *testing.T) {
 	told := Hinted(full, "known")
 	if got := s.adviseOnFull(t.Context(), dir, told); got != error(told) {
 		t.Errorf("what was told already: %v", got)
+	}
+}
+
+func TestThatNothingIsRememberedIsSaidOnceInTheLogAndInEachStatus(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{statusFile, growthFile} { // nothing takes their place
+		if err := os.MkdirAll(filepath.Join(dir, name, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table, err := jobs.Open(jobs.Options{Explain: Explain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close(t.Context())
+	h := hanging{make(chan struct{})}
+	defer close(h.until)
+	var log bytes.Buffer
+	s := New(Options{Vaults: h, Jobs: table, StateDir: dir, Patience: time.Millisecond, Stays: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	warnings := func() string {
+		t.Helper()
+		st, err := s.Status(t.Context(), api.StatusQuery{NoHost: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(st.Warnings, "; ")
+	}
+	if got := warnings(); got != "" {
+		t.Errorf("before anything was kept: %s", got)
+	}
+	remember := func(now time.Time) {
+		s.addGrowth(&status.Facts{Now: now, Vaults: []status.VaultFacts{{Vault: api.Vault{ID: "v"}, Size: 1000, Free: 500}}})
+		s.keep(&api.Status{Time: api.At(now)}, nil)
+	}
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for range 3 {
+		remember(at)
+		if got := warnings(); !strings.Contains(got, "not remembered how vaults grow, nor how all stood") {
+			t.Errorf("it warns of %q", got)
+		}
+	}
+	if n := strings.Count(log.String(), "cannot be kept"); n != 1 {
+		t.Errorf("the log says %d times: %s", n, &log)
+	}
+	for _, name := range []string{statusFile, growthFile} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if remember(at); warnings() != "" || !strings.Contains(log.String(), "is kept again") {
+		t.Errorf("afterwards %q: %s", warnings(), &log)
+	}
+}
+
+func TestACommandThatMayWriteNothingDoesNotMind(t *testing.T) {
+	t.Parallel()
+	for _, stays := range []bool{false, true} {
+		s := New(Options{StateDir: filepath.Join(t.TempDir(), "none"), Stays: stays})
+		s.keep(&api.Status{Time: api.At(time.Now())}, nil)
+		if got := s.notKept(); (got != "") != stays {
+			t.Errorf("of a folder that is not there, a service that stays %v says %q", stays, got)
+		}
 	}
 }

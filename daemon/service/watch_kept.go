@@ -95,7 +95,57 @@ func (s *Service) keep(now *api.Status, before *api.Status) {
 			}
 		}
 	}
-	_ = s.writeKept(statusFile, kept)
+	s.noteKept(statusFile, s.writeKept(statusFile, kept))
+}
+
+// unkept are the files of what a status remembers that could not be written when that was last tried.
+type unkept struct {
+	mu  sync.Mutex
+	why map[string]error // by name
+}
+
+// noteKept notes whether what a status remembers could be kept, and tells the log when that changes. A command
+// may have no such folder, or none that its user writes to: then nobody expects it.
+func (s *Service) noteKept(name string, err error) {
+	if !s.o.Stays && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		err = nil
+	}
+	u := &s.unkept
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	was := len(u.why) > 0
+	if delete(u.why, name); err != nil {
+		if u.why == nil {
+			u.why = map[string]error{}
+		}
+		u.why[name] = err
+	}
+	if now := len(u.why) > 0; now != was && s.o.Log != nil {
+		if now {
+			s.o.Log.Warn("what the status remembers cannot be kept", "error", err)
+		} else {
+			s.o.Log.Info("what the status remembers is kept again")
+		}
+	}
+}
+
+// notKept says what a status cannot remember, and why; "": nothing.
+func (s *Service) notKept() string {
+	u := &s.unkept
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	of := map[string]string{growthFile: "how vaults grow", statusFile: "how all stood, since when VMs are unprotected, too"}
+	var what []string
+	var why error
+	for _, name := range []string{growthFile, statusFile} {
+		if err := u.why[name]; err != nil {
+			what, why = append(what, of[name]), err
+		}
+	}
+	if why == nil {
+		return ""
+	}
+	return fmt.Sprintf("the state folder takes nothing, so that it is not remembered %s: %v (is its disk full or read-only?)", strings.Join(what, ", nor "), why)
 }
 
 // ignored are the names that nobody minds to see unprotected.

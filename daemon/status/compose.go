@@ -22,7 +22,7 @@ func Compose(f Facts) api.Status {
 			s.Vaults, s.Machines = append(s.Vaults, kept), append(s.Machines, machines...)
 			continue
 		}
-		s.Vaults = append(s.Vaults, vaultStatus(v, f.Now))
+		s.Vaults = append(s.Vaults, vaultStatus(v, &f))
 		for j := range v.Machines {
 			s.Machines = append(s.Machines, machineStatus(&v.Machines[j], v, &f))
 		}

@@ -227,7 +227,7 @@ func TestAVaultOfWhichNothingIsKnownIsNotTakenForAnother(t *testing.T) {
 
 func TestAVaultInWhichNothingCanBeStoredIsAtRisk(t *testing.T) {
 	t.Parallel()
-	ro, busy := wellVault(), wellVault()
+	ro, busy := wellVault(healthy()), wellVault(healthy())
 	ro.Unowned, busy.Waits = "read-only file system", "pid 7 has it"
 	s := Compose(Facts{Now: now, Vaults: []VaultFacts{ro, busy}})
 	if !s.AtRisk || len(s.Reasons) != 1 || !strings.Contains(s.Reasons[0], "nothing can be stored in it: read-only file system") {
@@ -299,6 +299,41 @@ func TestALineForNagiosIsOneLine(t *testing.T) {
 		line, code := Nagios(Compose(c.f))
 		if code != c.code || !strings.HasPrefix(line, c.line) || strings.ContainsAny(line, "\n") || strings.Count(line, "|") != 1 {
 			t.Errorf("%d: %s\nwant %d: %s", code, line, c.code, c.line)
+		}
+	}
+}
+
+func TestAVaultForWhichNothingIsBackedUpByItselfIsNotWell(t *testing.T) {
+	t.Parallel()
+	byHand := healthy()
+	byHand.Policy, byHand.Machine.Protected, byHand.Machine.Protection, byHand.VM = nil, false, nil, nil
+	bare := func(policies int, machines ...MachineFacts) VaultFacts {
+		v := wellVault(machines...)
+		v.Policies = policies
+		return v
+	}
+	for _, c := range []struct {
+		name    string
+		v       VaultFacts
+		ignored string
+		want    string
+		watched int
+	}{
+		{"a new one", bare(0), "", "nothing is protected yet: `holdfast discover`", 0},
+		{"policies alone", bare(1), "", "nothing is protected yet, since its policies cover no machine: `holdfast discover`", 0},
+		{"points made by hand", bare(0, byHand), "", "nothing is protected: its points were made by hand", 0},
+		{"points made by hand, which is known", bare(0, byHand), "web1", "", 0},
+		{"a protected machine", bare(1, healthy()), "", "", 1},
+		{"one besides", bare(1, healthy(), byHand), "web1", "", 1},
+	} {
+		s := Compose(Facts{Now: now, Vaults: []VaultFacts{c.v}, Ignored: []string{c.ignored}})
+		holds(t, c.name, s.Vaults[0].Warnings, c.want)
+		line, code := Nagios(s)
+		if c.want != "" && (s.AtRisk || code != NagiosWarning || !strings.Contains(line, "WARNING - vault v: "+c.want)) {
+			t.Errorf("%s: %v, %d, %s", c.name, s.AtRisk, code, line)
+		}
+		if v := s.Vaults[0]; v.Watched != c.watched || v.Policies != c.v.Policies {
+			t.Errorf("%s: %d machines of %d policies", c.name, v.Watched, v.Policies)
 		}
 	}
 }

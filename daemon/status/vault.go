@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
@@ -16,10 +17,11 @@ const (
 )
 
 // vaultStatus says how a vault is.
-func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
+func vaultStatus(v *VaultFacts, f *Facts) api.VaultStatus {
+	now := f.Now
 	s := api.VaultStatus{Vault: v.Vault, Reasons: []string{}, Warnings: []string{}, Trash: v.Trash, Damaged: v.Damaged, Harmed: v.Harmed,
 		Unique: v.Unique, Stored: v.Packs, Free: v.Free, Size: v.Size, Floor: v.Floor, Clock: v.Clock,
-		Sweep: maybe(v.Sweep), Check: maybe(v.Check), HeldUntil: maybe(v.HeldUntil)}
+		Sweep: maybe(v.Sweep), Check: maybe(v.Check), HeldUntil: maybe(v.HeldUntil), Policies: v.Policies}
 	n := 0
 	for i := range v.Machines {
 		n += len(v.Machines[i].Points)
@@ -29,6 +31,9 @@ func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 		points := listed(v.Machines[i].Points)
 		if len(points) > 0 {
 			s.Machines++
+		}
+		if v.Machines[i].Machine.Protected {
+			s.Watched++
 		}
 		s.Points += len(points)
 		for j := range points {
@@ -43,6 +48,9 @@ func vaultStatus(v *VaultFacts, now time.Time) api.VaultStatus {
 	}
 	s.Reasons = vaultRisks(v, &s, now)
 	s.Warnings = vaultWarnings(v, &s, now)
+	if why := unprotected(v, &s, f.Ignored); why != "" {
+		s.Warnings = append([]string{why}, s.Warnings...)
+	}
 	s.AtRisk = len(s.Reasons) > 0
 	return s
 }
@@ -52,6 +60,23 @@ func ratio(a, b int64) float64 {
 		return 0
 	}
 	return float64(int64(float64(a)/float64(b)*100+.5)) / 100
+}
+
+// unprotected says of a vault for which nothing is ever backed up by itself that it is so; "" where that is not so, or
+// somebody minds none of its machines. What policies do not cover of a vault that has some, its machines say.
+func unprotected(v *VaultFacts, s *api.VaultStatus, ignored []string) string {
+	const next = ": `holdfast discover` lists the VMs of this host and how to protect each"
+	switch {
+	case s.Watched > 0:
+	case len(v.Machines) == 0 && v.Policies == 0:
+		return "nothing is protected yet" + next
+	case len(v.Machines) == 0:
+		return "nothing is protected yet, since its policies cover no machine" + next
+	case v.Policies == 0 && !slices.ContainsFunc(v.Machines, func(m MachineFacts) bool { return !slices.Contains(ignored, m.Machine.Name) }):
+	case v.Policies == 0:
+		return "nothing is protected: its points were made by hand, and nobody says when there are to be more" + next
+	}
+	return ""
 }
 
 func vaultRisks(v *VaultFacts, s *api.VaultStatus, now time.Time) []string {
