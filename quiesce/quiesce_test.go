@@ -147,7 +147,7 @@ func TestWhatIsReachedIsWhatWasSeen(t *testing.T) {
 
 func waitFor(t *testing.T, what func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !what(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); !what(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come to pass")
 		}
