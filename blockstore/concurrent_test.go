@@ -323,7 +323,7 @@ func TestClosingGivesEveryGoroutineAndDescriptorBack(t *testing.T) {
 		use()
 	}
 	var g int
-	for range 100 { // some end a moment after they said so
+	for range 3000 { // some end a moment after they said so
 		if g = runtime.NumGoroutine(); g <= goroutines {
 			break
 		}

@@ -20,9 +20,9 @@ func withDisk(t *testing.T, vm *guest.VM, file, command string) string {
 	m.must(t, "blockdev-add", map[string]any{"driver": "raw", "node-name": "older", "read-only": true,
 		"file": map[string]any{"driver": "file", "filename": file, "read-only": true}})
 	m.must(t, "device_add", map[string]any{"driver": "virtio-blk-pci", "drive": "older", "id": "olderdisk"})
-	out := vm.Exec(t, "for i in $(seq 100); do [ -b /dev/vdc ] && break; sleep 0.2; done; "+command)
+	out := vm.Exec(t, "for i in $(seq 500); do [ -b /dev/vdc ] && break; sleep 0.2; done; "+command)
 	m.must(t, "device_del", map[string]any{"id": "olderdisk"}) // which the guest does
-	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		err := m.do("blockdev-del", map[string]any{"node-name": "older"})
 		if err == nil {
 			return out

@@ -93,7 +93,7 @@ func (v vault) owedOne(name string) {
 // madeByPolicy waits until the policy has made so many points, and nothing runs.
 func (s *service) madeByPolicy(n int) {
 	s.t.Helper()
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(6 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		list := s.jobs("backup")
 		for _, j := range list {
 			if j.State == "failed" || j.By != "policy all" {

@@ -279,9 +279,9 @@ func (v vault) mounted() (at string, p *running) {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !so(); time.Sleep(5 * time.Millisecond) { // a guest without KVM, on a machine that others use, too
 		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute in vain until %s", what)
+			t.Fatalf("waited five minutes in vain until %s", what)
 		}
 	}
 }

@@ -147,7 +147,7 @@ func TestWhatIsReachedIsWhatWasSeen(t *testing.T) {
 
 func waitFor(t *testing.T, what func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !what(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); !what(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come to pass")
 		}
@@ -156,9 +156,13 @@ func waitFor(t *testing.T, what func() bool) {
 
 func TestACancelledBackupThaws(t *testing.T) {
 	t.Parallel()
-	fake, agent, o := setUp(t, agenttest.Script{FreezeTakes: 300 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
+	fake, agent, o := setUp(t, agenttest.Script{FreezeTakes: 300 * time.Millisecond, Raw: func(command string) []byte {
+		if command == "guest-fsfreeze-freeze" {
+			cancel() // while it freezes
+		}
+		return nil
+	}})
 	_, err := Quiesce(ctx, agent, o, func(context.Context) error { return errors.New("called") })
 	if !errors.Is(err, context.Canceled) || fake.Frozen() || noted(t, o.Journal) != 0 {
 		t.Errorf("%v; frozen: %v", err, fake.Frozen())
@@ -193,7 +197,13 @@ func TestAPanicOfTheSnapshotThaws(t *testing.T) {
 func TestThawIsTriedUntilTheAgentIsBack(t *testing.T) {
 	t.Parallel()
 	fake, agent, o := setUp(t, agenttest.Script{Dies: "guest-fsfreeze-thaw"})
-	time.AfterFunc(2*time.Second, fake.Revive)
+	go func() {
+		for !fake.Dead() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * time.Second)
+		fake.Revive()
+	}()
 	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { return nil })
 	if err == nil || r.Reached != blockstore.Crash || fake.Frozen() || noted(t, o.Journal) != 0 {
 		t.Errorf("%+v, %v; frozen: %v", r, err, fake.Frozen())
@@ -216,7 +226,7 @@ func TestAGuestThatCannotBeThawedIsAnErrorAndTheGuardGoesOn(t *testing.T) {
 func TestAnAgentThatHangsInTheFreezeDoesNotCostThePoint(t *testing.T) {
 	t.Parallel()
 	fake, agent, o := setUp(t, agenttest.Script{Dies: "guest-fsfreeze-freeze"})
-	o.FreezeTimeout, o.ThawTimeout, o.FallBack, o.Guard = 50*time.Millisecond, 200*time.Millisecond, true, testGuard()
+	o.FreezeTimeout, o.ThawTimeout, o.FallBack, o.Guard = 2*time.Second, 200*time.Millisecond, true, testGuard() // the freeze is to be asked for by then
 	o.Hooks = []Hook{{Place: InGuest, Pre: "true", Post: "true"}}
 	called := false
 	r, err := Quiesce(t.Context(), agent, o, func(context.Context) error { called = true; return nil })

@@ -167,9 +167,9 @@ func startLibvirtd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var said bytes.Buffer
+	said := new(pot)
 	cmd := exec.Command("libvirtd", "-f", "/etc/libvirt/libvirtd.conf")
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -178,13 +178,13 @@ func startLibvirtd(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
-	for range 400 {
+	// It asks every emulator of the host what it can do before it answers.
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if exec.Command("virsh", "-q", "-c", "qemu:///system", "version").Run() == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatalf("libvirtd does not answer: %s", &said)
+	t.Fatalf("libvirtd does not answer: %s", said)
 }
 
 func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
@@ -200,14 +200,14 @@ func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 	_, command, _ := strings.Cut(o.out, "make it with\n  ")
 	command, _, _ = strings.Cut(command, "\n")
 	cmd := exec.Command("sh", "-c", command)
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	said := new(pot)
+	cmd.Stderr = said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); cmd.Wait() }()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.SetDeadline(deadline)
 			_, err := io.ReadFull(conn, make([]byte, 1)) // it greets once its disks are open
@@ -217,7 +217,7 @@ func TestAMachineOfPlainQEMUComesBackAsAScript(t *testing.T) {
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the machine does not run: %s", &said)
+			t.Fatalf("the machine does not run: %s", said)
 		}
 	}
 	y.must(exitUsage, "restore", "web1@latest", "--to", y.path("x")+"/", "--define").says(t, "no domain of libvirt")
@@ -239,12 +239,11 @@ func TestADiskGoesToAnExportOfAnotherServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { cmd.Process.Kill(); cmd.Wait() }()
-		for range 500 {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if conn, err := net.Dial("unix", socket); err == nil {
 				conn.Close()
 				break
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 		uri := "nbd+unix:///disk?socket=" + socket
 		y.must(exitDone, "restore", "web1@latest", "--disk", "vda", "--to", uri, "--verify").says(t, ", verified)")

@@ -143,13 +143,14 @@ func TestADaemonThatIsAwayIsWaitedForALittleAndThenNotAtAll(t *testing.T) {
 	t.Parallel()
 	each(t, 64<<20, func(t *testing.T, f *fake, d Daemon) {
 		var lost error
-		_, disk := open(t, d, Options{Lost: func(err error) { lost = err }, Patience: 200 * time.Millisecond})
-		want(t, disk, f.data, 0, 100)
+		_, patient := open(t, d, Options{Patience: time.Minute})
+		want(t, patient, f.data, 0, 100)
 		f.failing(fmt.Errorf("%w: it was killed", api.ErrUnreachable))
 		f.forget("")
-		back := time.AfterFunc(60*time.Millisecond, func() { f.failing(nil) })
-		want(t, disk, f.data, 15<<20, 1<<20) // it came back in time
-		back.Stop()
+		time.AfterFunc(60*time.Millisecond, func() { f.failing(nil) })
+		want(t, patient, f.data, 15<<20, 1<<20) // it came back in time
+		_, disk := open(t, d, Options{Lost: func(err error) { lost = err }, Patience: 200 * time.Millisecond})
+		want(t, disk, f.data, 0, 100)
 		f.failing(fmt.Errorf("%w: it was killed", api.ErrUnreachable))
 		_, err := disk.ReadAt(make([]byte, 1<<20), 30<<20)
 		var passing interface{ Passing() bool }

@@ -106,7 +106,7 @@ func needTool(t testing.TB, names ...string) {
 
 func sh(t testing.TB, stdin, script string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "sh", append([]string{"-ec", script, "sh"}, args...)...)
 	c.Stdin = bytes.NewReader([]byte(stdin))

@@ -165,7 +165,7 @@ func TestADownloadThatCannotBeReadOnBreaksOffAndTheAuditLogSaysSo(t *testing.T) 
 
 func waitFor(t *testing.T, what func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !what(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !what(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not come")
 		}

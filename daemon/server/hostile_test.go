@@ -200,12 +200,15 @@ func TestAFollowerThatDoesNotReadIsLeftBehind(t *testing.T) {
 	fmt.Fprintf(conn, "GET %s/jobs/j-web1/events HTTP/1.1\r\nHost: x\r\n\r\n", base)
 	j := fakeJob("web1")
 	j.Result, _ = json.Marshal(strings.Repeat("x", 1<<20))
-	deadline := time.After(30 * time.Second)
-	for sent := 0; ; sent++ {
+	deadline := time.After(time.Minute)
+	inside := func() int {
 		st.follow.mu.Lock()
-		inside := st.follow.inside
-		st.follow.mu.Unlock()
-		if inside == 0 && sent > 0 {
+		defer st.follow.mu.Unlock()
+		return st.follow.inside
+	}
+	waitFor(t, func() bool { return inside() > 0 })
+	for {
+		if inside() == 0 {
 			return // it was cut off, and nothing of it is left
 		}
 		select {

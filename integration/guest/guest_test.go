@@ -34,7 +34,7 @@ func TestAJournalIsReadBackToItsLastWholeRecord(t *testing.T) {
 func TestTheGuestStartsAnswersAndWritesBothJournals(t *testing.T) {
 	v := guest.Start(t, guest.Options{})
 	v.WaitAgent(t)
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
 		if out := v.Exec(t, "cat /data/journal.b 2>/dev/null | wc -c"); len(strings.TrimSpace(out)) > 3 {
 			break
 		}

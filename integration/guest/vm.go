@@ -67,7 +67,7 @@ func Start(t testing.TB, o Options) *VM {
 	}
 	go func() { v.Command.Wait(); close(v.done) }()
 	t.Cleanup(v.Kill)
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := os.Stat(v.QMP); err == nil {
 			return v
 		}
@@ -231,7 +231,7 @@ func (v *VM) Exec(t testing.TB, command string) string {
 	if err := json.Unmarshal(r, &started); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		r, err := v.Agent("guest-exec-status", map[string]any{"pid": started.PID})
 		if err != nil {
 			t.Fatal(err)

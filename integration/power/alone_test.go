@@ -21,7 +21,7 @@ func mountImage(t *testing.T, image string) (at string, unmount func()) {
 	loop := strings.TrimSpace(tool(t, "losetup", "--find", "--show", image))
 	tool(t, "mount", loop, at)
 	return at, func() {
-		for range 50 { // vaults let go of their segments' memory when it is collected
+		for range 1500 { // vaults let go of their segments' memory when it is collected
 			runtime.GC()
 			if exec.Command("umount", at).Run() == nil {
 				break
@@ -41,7 +41,7 @@ func mountImage(t *testing.T, image string) (at string, unmount func()) {
 // it would write to its image while that is examined, or made anew.
 func waitUntilDetached(t *testing.T, loop, image string) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		backing, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(loop), "loop/backing_file"))
 		if err != nil || strings.TrimSpace(string(backing)) != image { // another may have the device by now
 			return

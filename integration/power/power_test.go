@@ -108,11 +108,13 @@ func serve(t *testing.T, folder, image, log string, slow time.Duration) (disk st
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 500 { // until it serves
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // until it serves
 		if _, err := os.Stat(DiskPath(served)); err == nil {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatal("the disk is not served")
+		}
 	}
 	return DiskPath(served), func() {
 		server.Process.Signal(syscall.SIGTERM)

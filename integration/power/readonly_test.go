@@ -2,6 +2,7 @@ package power
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,12 +27,24 @@ func TestAFileSystemThatTurnsReadOnlyWhileABackupRunsIsReadOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := child(t, childOrder{Vault: dir, Seed: r.Uint64()})
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stdout = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(700 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // until it is at work
+		if b, err := os.ReadFile(said.Name()); err == nil && bytes.Contains(b, []byte("committed ")) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Error("the process commits nothing")
+			break
+		}
+	}
 	text, err := exec.Command("mount", "-o", "remount,abort", at).CombinedOutput()
 	if err != nil {
 		cmd.Process.Kill()
@@ -42,10 +55,15 @@ func TestAFileSystemThatTurnsReadOnlyWhileABackupRunsIsReadOn(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the process did not end by itself: %v", err)
 	}
-	hear(&out, known)
+	b, err := os.ReadFile(said.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bytes.NewBuffer(b)
+	hear(out, known)
 	// What the kernel says of a journal that it gave up depends on the call.
 	if !strings.Contains(out.String(), "read-only") && !strings.Contains(out.String(), "input/output error") {
-		t.Errorf("the words do not say what is wrong: %q", out.String()[strings.LastIndex(out.String(), "failed"):])
+		t.Errorf("the words do not say what is wrong: %q", out.String()[max(0, strings.LastIndex(out.String(), "failed")):])
 	}
 	v, err := blockstore.Open(t.Context(), dir, blockstore.Options{})
 	if err != nil {

@@ -31,7 +31,7 @@ func machine(t *testing.T, drive string) (stop func()) {
 	go func() { ended <- cmd.Wait() }()
 	stop = func() { cmd.Process.Kill(); <-ended; ended <- nil }
 	t.Cleanup(stop)
-	for range 2000 { // it opens its disks before it greets
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); { // it opens its disks before it greets
 		if greets(monitor) {
 			return stop
 		}
@@ -69,11 +69,10 @@ func inUse(t *testing.T, err error, want string) {
 // eventually waits until QEMU has taken its locks.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 2000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatalf("never: %s", what)
 }
@@ -147,7 +146,7 @@ func TestAMachineStartsWhileItsImageIsReadAndTheWatchSeesIt(t *testing.T) {
 		select {
 		case err := <-seen:
 			inUse(t, err, "came into use while it was read")
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("%s: nobody noticed", format)
 		}
 		inUse(t, i.Verify(), "came into use")

@@ -182,11 +182,10 @@ func (v *vm) kill() {
 		v.t.Fatal("QEMU's process is not known")
 	}
 	syscall.Kill(pid, syscall.SIGKILL)
-	for range 200 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if s, _, err := v.State(ctx(v.t)); err == nil && !s.Active() {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	v.t.Fatal("libvirt does not see that QEMU is gone")
 }

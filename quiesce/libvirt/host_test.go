@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,7 +64,7 @@ func TestTheListShowsDomainsThatRunAndThatAreOff(t *testing.T) {
 	}
 	agent := on.Agent()
 	began := time.Now()
-	if err := agent.Ping(ctx(t)); !errors.Is(err, qga.ErrAbsent) || time.Since(began) > 10*time.Second {
+	if err := agent.Ping(ctx(t)); !errors.Is(err, qga.ErrAbsent) || time.Since(began) > time.Minute {
 		t.Errorf("ping of nobody: %v", err)
 	}
 	if _, err := agent.Freeze(ctx(t), nil); !errors.Is(err, qga.ErrAbsent) {
@@ -141,11 +143,13 @@ esac`)
 		t.Fatal(err)
 	}
 	a := (&Domain{host: h, uuid: id, name: "x y"}).Agent()
-	c, cancel := context.WithTimeout(ctx(t), 9500*time.Millisecond)
+	c, cancel := context.WithTimeout(ctx(t), 59500*time.Millisecond)
 	defer cancel()
 	if n, err := a.Freeze(c, []string{"/", "/my data"}); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
+	end, _ := c.Deadline()
+	least := int(math.Ceil(time.Until(end).Seconds())) // that is left, in whole seconds; at first it was 60
 	if n, err := a.Thaw(ctx(t)); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -155,8 +159,16 @@ esac`)
 		_, rest, _ := strings.Cut(line, "test:///default ")
 		commands = append(commands, strings.ReplaceAll(rest, " --domain="+id, ""))
 	}
+	var given int
+	if len(commands) < 2 || !strings.HasPrefix(commands[1], "guest-agent-timeout --timeout=") {
+		t.Fatalf("virsh was called so: %q", commands)
+	}
+	if fmt.Sscanf(commands[1], "guest-agent-timeout --timeout=%d", &given); given < least || given > 60 {
+		t.Errorf("the time-out is %d seconds, want between %d and 60", given, least)
+	}
+	commands[1] = "guest-agent-timeout"
 	if got := strings.Join(commands, "\n"); got != `dumpxml
-guest-agent-timeout --timeout=10
+guest-agent-timeout
 domfsfreeze --mountpoint / --mountpoint /my data
 domfsthaw
 domfsthaw

@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"reflect"
@@ -105,11 +106,11 @@ func TestADiskThatIsItselfANetworkExportIsReadOffAndRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	for range 100 {
-		if _, err := os.Stat(dir + "/sock"); err == nil {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("unix", dir+"/sock"); err == nil { // its name is there before it listens
+			c.Close()
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	v := define(t, vmOptions{off: true, disks: `<disk type='network' device='disk'><driver name='qemu' type='raw'/>
 <source protocol='nbd' name='an export'><host transport='unix' socket='` + dir + `/sock'/></source><target dev='vda' bus='virtio'/></disk>`})

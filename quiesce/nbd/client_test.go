@@ -174,13 +174,16 @@ func TestCloseEndsPendingCalls(t *testing.T) {
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	wg.Go(func() {
+	cancelled := make(chan struct{})
+	go func() {
+		defer close(cancelled)
 		if _, err := c.BlockStatus(ctx, 0, 100); !errors.Is(err, context.Canceled) {
 			t.Errorf("block status ended with %v", err)
 		}
-	})
+	}()
 	<-asked
 	cancel()
+	<-cancelled
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

@@ -38,7 +38,7 @@ func serveOn(t *testing.T, l net.Listener, script func(s *server)) {
 			return
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(time.Minute))
 		script(&server{conn, t})
 	}()
 	t.Cleanup(func() { l.Close(); <-done })

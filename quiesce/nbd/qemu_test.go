@@ -27,12 +27,11 @@ func qemuNBD(t testing.TB, args ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for range 1000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil { // its name is there before it listens
 			conn.Close()
 			return socket
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("qemu-nbd did not open its socket")
 	return ""

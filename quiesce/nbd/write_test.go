@@ -27,12 +27,11 @@ func serveWith(t *testing.T, name string, args func(socket string) []string) str
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for range 1000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.Close()
 			return socket
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("%s did not open its socket", name)
 	return ""

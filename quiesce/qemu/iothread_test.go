@@ -72,7 +72,7 @@ func TestADiskInAnIOThreadIsReadWithoutEndingQEMU(t *testing.T) {
 func (v *vm) waitForDriver(disk string) {
 	v.t.Helper()
 	path := "/machine/peripheral/" + disk + "/virtio-backend"
-	for range 1000 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		var s struct {
 			Started bool `json:"started"`
 		}
@@ -83,7 +83,6 @@ func (v *vm) waitForDriver(disk string) {
 		if err != nil {
 			v.t.Fatal(err)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	v.t.Fatal("the firmware does not drive the disk")
 }

@@ -129,7 +129,7 @@ func (v *vm) reopen() {
 
 func (v *vm) dial(socket string) *qmp.Client {
 	v.t.Helper()
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		c, err := qmp.Dial(v.t.Context(), socket)
 		if err == nil {
 			v.t.Cleanup(func() { c.Close() })
@@ -138,7 +138,6 @@ func (v *vm) dial(socket string) *qmp.Client {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 			v.t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	v.t.Fatalf("QEMU does not start: %s", v.said)
 	return nil

@@ -125,10 +125,18 @@ func TestASocketWithALongNameIsReached(t *testing.T) {
 
 func TestAReplyThatComesLateIsNotTakenForTheNextOne(t *testing.T) {
 	t.Parallel()
-	a, fake := dial(t, agenttest.Script{FreezeTakes: 300 * time.Millisecond})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := a.Freeze(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+	ctx, cancel := context.WithCancel(t.Context())
+	late := make(chan struct{})
+	a, fake := dial(t, agenttest.Script{Raw: func(command string) []byte {
+		if command == "guest-fsfreeze-freeze" {
+			cancel()
+			<-late
+		}
+		return nil
+	}})
+	_, err := a.Freeze(ctx, nil)
+	close(late)
+	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("Freeze: %v", err)
 	}
 	// The freeze happens all the same, and its answer, 2, is not the thaw's or the status's.
@@ -144,7 +152,7 @@ func TestAConnectionThatBreaksIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	a, fake := dial(t, agenttest.Script{})
 	fake.Hangup()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for a.Ping(t.Context()) != nil {
 		if time.Now().After(deadline) {
 			t.Fatal("the agent is not reached again")

@@ -32,7 +32,7 @@ func port(t *testing.T) (socket string, kill func()) {
 	}
 	kill = func() { cmd.Process.Kill(); cmd.Wait() }
 	t.Cleanup(func() { kill(); os.RemoveAll(dir) })
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := qga.Dial(t.Context(), socket); !errors.Is(err, qga.ErrGone) {
 			return socket, kill
 		}

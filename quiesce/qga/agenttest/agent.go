@@ -109,6 +109,13 @@ func (a *Agent) SetFrozen(n int) {
 	a.frozen = n
 }
 
+// Dead tells whether the agent has died by its script.
+func (a *Agent) Dead() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.dead
+}
+
 // Revive brings an agent back that died.
 func (a *Agent) Revive() {
 	a.mu.Lock()
