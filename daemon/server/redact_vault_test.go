@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/blockstore"
 	"github.com/holdfast-backup/holdfast/daemon/api"
 )
 
@@ -23,7 +22,13 @@ const (
 	secretCommand = "holdfast backup db1 --disk vda=(/images/db1) since x, and more)"
 )
 
-var secretBusy = blockstore.BusyError{Vault: secretPath, Owner: blockstore.Ownership{Writer: "w1", Host: "kvm2", PID: 4711, Command: secretCommand, Opened: exampleTime.Time}}
+// secretBusy are the errors of a vault that another process has, in the words of blockstore.BusyError, which a test there
+// holds still.
+var secretBusy = []string{
+	"vault " + secretPath + " is in use by pid 4711 (" + secretCommand + ") since 2026-11-22T22:00:05Z; that process is stopped",
+	"vault " + secretPath + " belongs to host kvm2 (writer w1, last opened at 2026-11-22T22:00:05Z by pid 4711, " + secretCommand + ")",
+	"vault " + secretPath + " was taken over by host kvm2 (pid 4711, " + secretCommand + ") at 2026-11-22T22:00:05Z",
+}
 
 func (t telling) Vaults(context.Context) ([]api.VaultInfo, error) {
 	v := exampleVault
@@ -37,15 +42,13 @@ func (t telling) Vaults(context.Context) ([]api.VaultInfo, error) {
 
 func (t telling) Status(ctx context.Context, q api.StatusQuery) (api.Status, error) {
 	st, err := t.fake.Status(ctx, q)
-	other, lost := secretBusy, secretBusy
-	other.OtherHost, lost.Lost = true, true
 	twin := st.Vaults[0]
 	twin.ID, twin.Path, twin.Name = "v0002", secretPath+"2", secretPath+"2" // called as another is
 	st.Vaults = []api.VaultStatus{st.Vaults[0], twin}
 	v := &st.Vaults[0]
 	v.Path, v.Problem = secretPath, "open vault "+secretPath+": permission denied"
-	for _, busy := range []*blockstore.BusyError{&secretBusy, &other, &lost} {
-		v.Warnings = append(v.Warnings, "waits: "+busy.Error())
+	for _, busy := range secretBusy {
+		v.Warnings = append(v.Warnings, "waits: "+busy)
 	}
 	v.Reasons = []string{"open " + secretPath + "/points: no such file", "write '/var/lib/holdfast/jobs/a': no space"}
 	st.Reasons = append(st.Reasons, "vault main: "+v.Reasons[0], "vault "+twin.Name+": full")
@@ -101,7 +104,7 @@ func TestAStatusWithoutPathsSaysStillWhatIsWrong(t *testing.T) {
 	s := get[api.Status](t, st, st.secret(t, "viewer", "*"), "/status")
 	opened := exampleTime.UTC().Format("2006-01-02T15:04:05Z")
 	for i, want := range []string{
-		"waits: vault main is in use by another process since " + opened,
+		"waits: vault main is in use by another process since " + opened + "; that process is stopped",
 		"waits: vault main belongs to host kvm2 (writer w1, last opened at " + opened + ")",
 		"waits: vault main was taken over by host kvm2 at " + opened,
 	} {
