@@ -134,9 +134,6 @@ var testArrows = map[string][]string{
 	"fusefs/guestfs/xfs":   {"fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs/btrfs": {"fusefs/guestfs/tree/treetest", "integration/alone"},
 
-	// Errors as they are worded.
-	"daemon/server": {"blockstore"},
-
 	"daemon/service":          {"fusefs/guestfs/tree/treetest"},
 	"fusefs":                  {"fusefs/guestfs/tree", "fusefs/guestfs/tree/treetest", "integration/alone"},
 	"fusefs/guestfs":          {"fusefs/guestfs/tree/treetest", "fusefs/guestfs/bitlocker/bitlockertest"},

@@ -188,7 +188,9 @@ func TestThePackageInstallsUpgradesAndLeavesAsItShould(t *testing.T) {
 	// It is removed while a backup runs.
 	backup, job = r.slowly()
 	remove := r.starts(nil, "dpkg", "--no-triggers", "-r", "holdfast")
-	eventually(t, "the daemon is asked to end, and says for what it waits", func() bool { return strings.Contains(remove.err.String(), "waiting for: backup slow") || remove.ended() })
+	eventually(t, "the daemon is asked to end, and says for what it waits", func() bool {
+		return strings.Contains(remove.err.String(), "waiting for: backup slow") || remove.ended()
+	})
 	r.must(0, "holdfast", "--vault", "/srv/holdfast", "job", "cancel", job)
 	backup.wait()
 	says(t, remove.expect(0).err, "waiting for: backup slow", "vaults stay where they are")
