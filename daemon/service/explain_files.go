@@ -12,8 +12,11 @@ import (
 func classifyFiles(err error) (kind string, exit int, hint string, ok bool) {
 	var missing *guestfs.NotInPointError
 	var unreadable *guestfs.UnreadableError
+	var damaged *tree.CorruptError
 	switch {
-	case errors.As(err, new(*tree.CorruptError)):
+	case errors.As(err, &damaged) && damaged.Short > 0:
+		return "guest-damaged", exitDamaged, "the disk, its image or the partition was made smaller than what lies in it; what lies before the end can be read and copied, other points may hold the rest", true
+	case damaged != nil:
 		return "guest-damaged", exitDamaged, "the guest's own file system is damaged there, or its disk was; other paths are not harmed, and other points may be whole", true
 	case errors.As(err, &missing):
 		return "not-in-point", exitNotFound, "`holdfast volumes MACHINE@POINT` lists what the point holds", true

@@ -69,8 +69,8 @@ func (s *Entries) Read(p []byte, at int64) error {
 			piece = make([]byte, entryPiece)
 			n, err := s.r.ReadAt(piece, begin)
 			if int64(n) <= at-begin {
-				if err == nil || err == io.EOF {
-					err = io.ErrUnexpectedEOF
+				if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
+					err = tree.Short(at, int64(len(p)))
 				}
 				return fmt.Errorf("entry at %d of the volume: %w", at, err)
 			}

@@ -86,10 +86,14 @@ func (h *Hive) cell(at uint32, n int) ([]byte, error) {
 }
 
 func readFull(r io.ReaderAt, b []byte, at int64) error {
-	if err := tree.ReadFull(r, b, at); err != nil {
-		return fmt.Errorf("registry at %d: %w", at, err)
+	n, err := r.ReadAt(b, at)
+	if n == len(b) {
+		return nil
 	}
-	return nil
+	if err == nil || err == io.EOF {
+		return corrupt("the registry", at, "its file ends before %d bytes there", len(b))
+	}
+	return fmt.Errorf("registry at %d: %w", at, err)
 }
 
 // Key is a key of the registry.

@@ -27,8 +27,8 @@ func (v *volume) readAt(p []byte, at int64) error {
 	if n == len(p) {
 		return nil
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return corrupt("the volume", at+int64(n), fmt.Sprintf("it ends before the %d bytes that were to be read at %d", len(p), at))
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return tree.Short(at, int64(len(p)))
 	}
 	return fmt.Errorf("read %d bytes at %d of the volume: %w", len(p), at, err)
 }
