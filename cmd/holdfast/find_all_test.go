@@ -116,6 +116,9 @@ func TestADeletedFileIsFoundWithoutKnowingWhichPointHasIt(t *testing.T) {
 	y.must(exitUsage, "find", "web1@all", "--build", "some")
 	y.must(exitUsage, "find", "web1@all", "--type", "x")
 	y.must(exitNotFound, "find", "web9@all")
+	y.must(exitNotFound, "find", "web1@all:vdx:/home").says(t, "lists files of a volume vdx; they list the guest's root")
+	y.must(exitNotFound, "find", "web1@all:vda:/home").says(t, "search web1@all:/")
+	y.must(exitNotFound, "history", "web1:vdx:/home").says(t, "this point has no volume vdx; it has vda")
 }
 
 func TestCataloguesAreShownMadeAgainAndDropped(t *testing.T) {

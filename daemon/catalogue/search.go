@@ -60,7 +60,7 @@ type SearchOptions struct {
 
 // Search reads the catalogues of points once and calls found for each path that fits, in the
 // order of paths. An error of found ends it. Points without a catalogue are named in what it
-// returns, never passed over in silence.
+// returns, never passed over in silence. A volume that none of them lists is a *NoTreeError.
 func Search(ctx context.Context, v Vault, c *Coverage, q Query, o SearchOptions, found func(*Hit) error) (*Searched, error) {
 	if o.Memory == 0 {
 		o.Memory = 128 << 20
@@ -80,6 +80,9 @@ func Search(ctx context.Context, v Vault, c *Coverage, q Query, o SearchOptions,
 		s.out.Bad = append(s.out.Bad, bad.Err)
 		s.c.without(bad.Catalogue.ID)
 		err = s.run(ctx, found)
+	}
+	if err == nil {
+		err = s.volume(ctx)
 	}
 	s.out.Missing, s.out.Took = s.c.Missing, time.Since(began)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 )
 
 // said are differences in a few words.
@@ -161,6 +162,10 @@ func TestPointsThatCannotBeReadAreNoAbsence(t *testing.T) {
 	}
 	if want := []string{"file 1 []", "unreadable 1 []", "unreadable 1 []", "file 1 []", "absent 1 [removed]"}; !slices.Equal(states, want) {
 		t.Errorf("%q, it should be %q", states, want)
+	}
+	var lacks *guestfs.NoVolumeError
+	if _, err := File(t.Context(), s.open(), s.points, FileOptions{Path: "/etc/passwd", Volume: "vdz"}); !errors.As(err, &lacks) {
+		t.Errorf("of a volume that there never was: %v", err)
 	}
 	if _, err := Diff(t.Context(), s.open(), Side{s.points[0], "vda", "/"}, Side{s.points[1], "vda", "/"}, DiffOptions{}, func(*api.FileDiff) error { return nil }); err == nil {
 		t.Error("a point that cannot be read was compared")

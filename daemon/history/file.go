@@ -28,8 +28,8 @@ type FileOptions struct {
 
 // File tells what became of a path over points of one machine, which are given oldest
 // first. Points that cannot be read are versions that say so; the only errors are those
-// of ctx, and a *guestfs.UnreadableError where all of them are locked: encrypted, and no key
-// was given that fits.
+// of ctx, a *guestfs.UnreadableError where all of them are locked (encrypted, and no key was
+// given that fits), and a *guestfs.NoVolumeError where none of them has the volume.
 func File(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, o FileOptions) (*api.FileHistory, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
@@ -47,8 +47,11 @@ func File(ctx context.Context, v *blockstore.Vault, points []*blockstore.Point, 
 		}
 	}
 	o.Progress(int64(len(points)), int64(len(points)))
-	if t.locked != nil && t.seen == nil && !t.other {
+	switch only := t.seen == nil && !t.other; {
+	case only && t.locked != nil && t.none == nil:
 		return nil, t.locked
+	case only && t.none != nil && t.locked == nil:
+		return nil, t.none
 	}
 	if len(points) > 0 {
 		h.Machine = points[len(points)-1].MachineName
@@ -69,6 +72,7 @@ type timeline struct {
 	seen *state // the last that was not unreadable
 
 	locked error // of a point that is unreadable since a key is missing
+	none   error // of a point that has no such volume
 	other  bool  // one is for another reason
 }
 
@@ -96,11 +100,14 @@ func (t *timeline) next(ctx context.Context, p *blockstore.Point) error {
 	}
 	t.now = s
 	var shut *guestfs.UnreadableError
+	var lacks *guestfs.NoVolumeError
 	switch {
 	case s.is != unreadable:
 		t.seen = s
 	case errors.As(s.err, &shut) && shut.Locked:
 		t.locked = s.err
+	case errors.As(s.err, &lacks):
+		t.none = s.err
 	default:
 		t.other = true
 	}

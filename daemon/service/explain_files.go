@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"github.com/holdfast-backup/holdfast/daemon/catalogue"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs"
 	"github.com/holdfast-backup/holdfast/fusefs/guestfs/tree"
 )
@@ -24,7 +25,7 @@ func classifyFiles(err error) (kind string, exit int, hint string, ok bool) {
 		return "volume-locked", exitRefused, unreadable.Advice, true
 	case errors.As(err, &unreadable):
 		return "volume-unreadable", exitNotFound, unreadable.Advice, true
-	case errors.As(err, new(*guestfs.NoVolumeError)):
+	case errors.As(err, new(*guestfs.NoVolumeError)), errors.As(err, new(*catalogue.NoTreeError)):
 		return "volume-not-found", exitNotFound, "`holdfast volumes MACHINE@POINT` lists what the point holds", true
 	case errors.As(err, new(*tree.UnsupportedError)):
 		return "guest-unsupported", exitFailed, "restore or mount the disk itself, and read it with the guest's own tools", true

@@ -95,9 +95,26 @@ func SearchNames(ctx context.Context, v *blockstore.Vault, q api.SearchQuery, fo
 		return none, err
 	}
 	searched, err := catalogue.Search(ctx, v, look, query, catalogue.SearchOptions{}, found)
+	var no *catalogue.NoTreeError
+	if errors.As(err, &no) {
+		err = Hinted(err, elsewhere(no, q, len(searched.Missing)))
+	}
 	told := describeSearched(searched)
 	told.Problems = append(none.Problems, told.Problems...)
 	return told, err
+}
+
+// elsewhere says what to do where no volume of that name is listed.
+func elsewhere(e *catalogue.NoTreeError, q api.SearchQuery, missing int) string {
+	switch near := Closest(e.Volume, e.Trees); {
+	case e.Inside != "":
+		return fmt.Sprintf("search %s@all:%s", q.Machine, strings.ToValidUTF8(e.Inside, "�"))
+	case missing > 0:
+		return fmt.Sprintf("%s of %s have no catalogue and may have it: `holdfast catalogue build %s` makes them", Count(missing, "point"), q.Machine, q.Machine)
+	case near != "":
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	return fmt.Sprintf("`holdfast volumes %s@POINT` lists what a point holds", q.Machine)
 }
 
 // ofNewest are those points, oldest first, that are of the newest one's machine: points of one name may be of several,

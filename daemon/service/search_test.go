@@ -69,6 +69,15 @@ func TestASearchGivesItsHitsInPagesAndSaysWhatItDidNotSee(t *testing.T) {
 			t.Errorf("until %v: %+v, %v", until, page, err)
 		}
 	}
+	for volume, want := range map[string][2]string{"vdx": {"they list the guest's root", "holdfast volumes web1@POINT"}, "vdb": {"it is a part of the guest, at /var", "web1@all:/var"}} {
+		_, err := y.Search(t.Context(), api.SearchQuery{Machine: "web1", Volume: volume, Most: -1})
+		if p := service.Explain(err); p == nil || p.Exit != 6 || p.Status != 404 || p.Kind != "volume-not-found" || !strings.Contains(p.Detail, want[0]) || !strings.Contains(p.Hint, want[1]) {
+			t.Errorf("volume %s: %+v", volume, p)
+		}
+	}
+	if page, err = y.Search(t.Context(), api.SearchQuery{Machine: "web1", Volume: "vdx", All: true, Name: "caf*", Most: -1}); err != nil || len(page.Hits) != 1 {
+		t.Errorf("all volumes: %+v, %v", page, err)
+	}
 	var wrong *service.Invalid
 	for _, q := range []api.SearchQuery{{Name: "["}, {Pattern: "a["}, {Type: "x"}, {Path: "\x00"}} {
 		q.Machine = "web1"
