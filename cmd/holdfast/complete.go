@@ -74,6 +74,9 @@ var flagValues = map[string][]string{
 	"consistency": {"crash", "filesystem", "application"},
 	"otherwise":   {"fail", "fall-back"},
 	"build":       {"few", "all", "none"},
+	"role":        roleNames,
+	"kind":        jobKinds,
+	"state":       jobStates,
 	"block-size":  {"16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"},
 }
 
@@ -85,6 +88,7 @@ type typed struct {
 	valueOf  string         // flag whose value comes next
 	noFlags  bool           // -- was typed
 	vault    string
+	state    string // folder of what this host remembers
 	keys     keyFiles
 	machines []string // of the vault, once it was read
 	policies []string
@@ -109,6 +113,8 @@ func readTyped(app *cli.App, words []string) *typed {
 			switch name {
 			case "vault":
 				t.vault = value
+			case "state-dir":
+				t.state = value
 			case "passphrase-file":
 				t.keys.passphrase = value
 			case "identity":
@@ -138,6 +144,10 @@ func (t *typed) argument(ctx context.Context, k *console, last string) []string 
 	switch name := strings.Trim(usage[t.args], "[]"); {
 	case name == "bash|zsh|fish":
 		return filter(strings.Split(name, "|"), last)
+	case name == "ROLE":
+		return filter(roleNames, last)
+	case name == "JOB":
+		return filter(t.jobs(ctx, k), last)
 	case name == "MACHINE":
 		names := machineNames(t.points(ctx, k), "")
 		return filter(append(names, t.machines...), last)

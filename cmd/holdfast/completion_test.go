@@ -24,6 +24,12 @@ func TestTabOffersWhatCanComeNext(t *testing.T) {
 		"completion bash |":         "",
 		"points -- --":              "",
 		"mount |":                   "",
+		"grant anna |":              "admin operator restorer viewer",
+		"grant |":                   "",
+		"revoke anna op":            "operator",
+		"token create x --role r":   "restorer",
+		"jobs --state f":            "failed",
+		"jobs --kind=ca":            "--kind=catalogue",
 		"frobnicate --xyz |":        "",
 	} {
 		words := strings.Fields(line)
