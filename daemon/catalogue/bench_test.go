@@ -127,3 +127,20 @@ func BenchmarkSearchOverAYear(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheckOfAYear checks all catalogues of a machine once.
+func BenchmarkCheckOfAYear(b *testing.B) {
+	y := newYear(b, benchSize(b, "HOLDFAST_BENCH_NAMES", 100_000), benchSize(b, "HOLDFAST_BENCH_POINTS", 365))
+	all, err := y.o.Catalogues(y.look().Points[0].Machine)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(y.bytes)
+	for b.Loop() {
+		for _, c := range all {
+			if err := Check(b.Context(), y.o.Vault, c); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

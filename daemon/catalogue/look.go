@@ -46,13 +46,11 @@ func (c *Coverage) without(bad blockstore.CatalogueID) {
 	c.settle()
 }
 
-// Check tells whether a catalogue can be used, by what it says of itself at both ends; with names, by
-// reading all of it. What cannot be used is an error that wraps [blockstore.ErrCatalogue].
-func Check(ctx context.Context, v Vault, c blockstore.Catalogue, names bool) error {
-	if names {
-		if err := eachEntry(ctx, v, c, func(*Entry) error { return nil }); err != nil {
-			return err
-		}
+// Check tells whether a catalogue can be used, by reading all of it. What cannot be used is an error that
+// wraps [blockstore.ErrCatalogue].
+func Check(ctx context.Context, v Vault, c blockstore.Catalogue) error {
+	if err := eachEntry(ctx, v, c, func(*Entry) error { return nil }); err != nil {
+		return err
 	}
 	_, err := Show(v, blockstore.Catalogues{c})
 	return err

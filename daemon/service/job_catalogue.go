@@ -57,10 +57,7 @@ func (s *Service) catalogue(ctx context.Context, r *jobs.Report, q api.JobReques
 		if err != nil {
 			return err
 		}
-		if o.Days == 0 {
-			points = together(ctx, owner.Vault, points, lost)
-		}
-		return run.build(ctx, owner, points)
+		return run.build(ctx, owner, together(ctx, owner.Vault, points, lost)) // also older ones that had theirs
 	})
 	run.out.Seconds = time.Since(run.began).Seconds()
 	if err != nil {
@@ -132,8 +129,8 @@ func (c *catalogueRun) drop(owner *blockstore.Owner, points []*blockstore.Point)
 }
 
 // mend removes what cannot be used of the catalogues that some points take, so that it is made again,
-// and says of which points that is. A run for points of some days, which comes each day, does not
-// read all names for that.
+// and says of which points that is. It reads them whole, which takes a tenth of a second for a year of a
+// guest with a hundred thousand files (both ends alone: a fiftieth), so that a run of each day can.
 func (c *catalogueRun) mend(ctx context.Context, owner *blockstore.Owner, points []*blockstore.Point) (lost blockstore.Catalogues, err error) {
 	seen := map[blockstore.CatalogueID]bool{}
 	for _, mine := range byMachine(points) {
@@ -149,7 +146,7 @@ func (c *catalogueRun) mend(ctx context.Context, owner *blockstore.Owner, points
 					continue
 				}
 				seen[one.ID] = true
-				err := catalogue.Check(ctx, owner.Vault, one, c.o.Days == 0)
+				err := catalogue.Check(ctx, owner.Vault, one)
 				switch {
 				case errors.Is(err, blockstore.ErrCatalogue):
 					c.r.Note(fmt.Sprintf("%v; it is made again", err))
