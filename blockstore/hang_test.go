@@ -20,8 +20,9 @@ func TestAVaultThatHangsEndsTheBackupAndHarmsNoPoint(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			dir := vaultIn(t, sampleBlock)
-			o := ownVault(t, dir, OwnOptions{Options: Options{Patience: shortPatience}})
+			o := ownVault(t, dir, OwnOptions{})
 			backUp(t, o, "web1", map[string]Source{"vda": memory("some content")})
+			o.dir.Watch(shortPatience, nil)
 			thaw := make(chan struct{})
 			was := o.dir.Ops.Sync
 			o.dir.Ops.Sync = func(f *os.File, name string) error {
@@ -77,9 +78,10 @@ func TestAFrozenFileSystemEndsTheBackup(t *testing.T) {
 	if _, err := Create(t.Context(), dir, CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	o := ownVault(t, dir, OwnOptions{Options: Options{Patience: shortPatience}})
+	o := ownVault(t, dir, OwnOptions{})
 	want := backUp(t, o, "web1", map[string]Source{"vda": memory("some content")})
 	command(t, "fsfreeze", "-f", at)
+	o.dir.Watch(shortPatience, nil)
 	frozen := true
 	thaw := func() {
 		if frozen {
