@@ -290,4 +290,4 @@ func (c *checker) segments(ctx context.Context) error {
 	return c.missingPoints()
 }
 
-var errPointLost = errors.New("a segment tells of this point, and its record is missing or damaged; the next owner of the vault puts it back")
+var errPointLost = errors.New("its record is lost; a segment has a copy of it, which is used, and the next owner of the vault puts it back")

@@ -14,7 +14,8 @@ import (
 	"github.com/holdfast-backup/holdfast/blockstore/segment"
 )
 
-// missingPoints reports points that segments tell of and that are not there.
+// missingPoints reports points that segments tell of and that are not there. Readers use
+// the segment's copy, so that they are examined like the others.
 func (c *checker) missingPoints() error {
 	have, dropped := map[string]bool{}, map[string]bool{}
 	for _, p := range c.found {
@@ -35,7 +36,7 @@ func (c *checker) missingPoints() error {
 	if err != nil {
 		return err
 	}
-	cut := c.cutShort()
+	cut := c.v.cutShort(c.tables)
 	return each(func(p segment.Point) error {
 		if have[p.Path] || dropped[p.Path] || p.Path == cut {
 			return nil
@@ -51,33 +52,11 @@ func (c *checker) missingPoints() error {
 				return nil // committed while the check ran
 			}
 		}
-		c.fault(p.Path, errPointLost, Harm{Machine: point.MachineName, Point: point.ID})
+		c.fault(p.Path, errPointLost)
+		c.found = append(c.found, point)
+		c.report.Points++
 		return nil
 	})
-}
-
-// cutShort returns the path of the one point whose commit is under way, or was
-// cut short, if it is missing: the newest segment is for it alone, and the owner
-// has not ended well.
-func (c *checker) cutShort() string {
-	if len(c.tables.tables) == 0 {
-		return ""
-	}
-	newest := c.tables.tables[0] // the newest come first
-	if o, err := c.v.readOwner(writerID(newest.Writer)); err == nil && o.Clean {
-		return ""
-	}
-	var commits []string
-	err := newest.EachPoint(func(p segment.Point) error {
-		if p.Event == segment.Committed {
-			commits = append(commits, p.Path)
-		}
-		return nil
-	})
-	if err != nil || len(commits) != 1 {
-		return ""
-	}
-	return commits[0]
 }
 
 // packs looks at every pack that a segment names: header, footer, size, and

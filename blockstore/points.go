@@ -75,6 +75,8 @@ func (v *Vault) allPoints(ctx context.Context, list lister) ([]*Point, error) {
 	if gone := v.tables.Load().dropped(); len(gone) > 0 {
 		paths = slices.DeleteFunc(paths, func(p string) bool { return gone[p] })
 	}
+	lost, lostErr := v.lostRecords(ctx, paths)
+	paths = append(paths, lost...)
 	points := make([]*Point, len(paths))
 	errs := make([]error, len(paths))
 	g, ctx := errgroup.WithContext(ctx)
@@ -93,7 +95,7 @@ func (v *Vault) allPoints(ctx context.Context, list lister) ([]*Point, error) {
 	}
 	points = slices.DeleteFunc(points, func(p *Point) bool { return p == nil })
 	v.points.forgetAllBut(paths)
-	return points, errors.Join(errs...)
+	return points, errors.Join(append(errs, lostErr)...)
 }
 
 // pointPaths lists the records of points, also those that were dropped and are

@@ -209,13 +209,22 @@ func TestAPointWhoseRecordIsLostIsPutBackByTheNextOwner(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, pointPath(lost.Machine, lost.Seq, lost.ID))); err != nil {
 				t.Fatal(err)
 			}
-			v, err := Open(t.Context(), dir, Options{})
+			var warned []string
+			v, err := Open(t.Context(), dir, Options{Warn: func(w string) { warned = append(warned, w) }})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer v.Close()
+			for range 2 { // readers use the segment's copy, and say so once
+				if points := mustTellTheTruth(t, v); points[lost.ID] == nil || len(points) != 20 {
+					t.Errorf("a reader finds %d points", len(points))
+				}
+			}
+			if len(warned) != 1 || !strings.Contains(warned[0], string(lost.ID)) {
+				t.Errorf("warned of %q", warned)
+			}
 			r, err := v.Check(t.Context(), CheckOptions{})
-			if err != nil || len(r.Faults) != 1 || len(r.Faults[0].Harms) != 1 || r.Faults[0].Harms[0].Point != lost.ID {
+			if err != nil || len(r.Faults) != 1 || r.Faults[0].What != errPointLost.Error() || !strings.Contains(r.Faults[0].Where, string(lost.ID)) || r.Points != 20 {
 				t.Errorf("%+v, %v", r, err)
 			}
 			o = ownVault(t, dir, OwnOptions{})

@@ -28,6 +28,7 @@ type tableSet struct {
 	// a segment is lost then. Nil until that happened.
 	loose atomic.Pointer[looseRecords]
 	gone  atomic.Pointer[map[string]bool] // what dropped returns, once it was asked
+	there atomic.Pointer[map[string]bool] // what committed returns, once it was asked
 }
 
 // looseRecords are found by ID.
