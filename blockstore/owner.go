@@ -65,6 +65,7 @@ type Owner struct {
 
 	history history
 	damage  damage
+	cutOff  []pack.ID // packs that are shorter than segments say, as they were found at the beginning
 
 	sweeping   sync.Mutex // held by the sweep that runs
 	walkMemory int        // bytes that each list of its walk keeps in memory; 0: defaultWalkMemory
@@ -218,6 +219,9 @@ func (o *Owner) prepare(ctx context.Context, rebuild bool, progress func(packs, 
 	}
 	o.findLost()
 	o.onDamage = o.noteDamage
+	if err := o.rescue(ctx); err != nil {
+		o.warn(err.Error()) // the next time; readers find what is there
+	}
 	if unclean {
 		if err := o.finishDrops(); err != nil {
 			return err

@@ -26,6 +26,9 @@ func (o *Owner) findVanished(present map[pack.ID]bool) error {
 		for _, p := range t.Packs {
 			if why := o.vanished(p, present); why != "" && !removed[packPath(o.claim.owner.Writer, p.ID)] {
 				vanished[p.ID] = why
+				if present[p.ID] {
+					o.cutOff = append(o.cutOff, p.ID)
+				}
 				delete(present, p.ID)
 			}
 		}

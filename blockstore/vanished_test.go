@@ -76,3 +76,51 @@ func storeAgain(t *testing.T, harm func(string) error, machine string) {
 		t.Fatal(err)
 	}
 }
+
+// Nobody is to be told to give up a point that can be read.
+func TestWhatIsWholeInAPackThatWasCutShortIsStoredAgainByTheNextOwner(t *testing.T) {
+	t.Parallel()
+	dir := newVault(t, 16<<10)
+	first, second := secretDisk(), bytes.Repeat([]byte{7}, 1<<20)
+	o := ownVault(t, dir, OwnOptions{})
+	p := backUp(t, o, "web1", map[string]Source{"vda": memory(first)})
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	packs, err := filepath.Glob(filepath.Join(dir, packsDir, "*", "*", "*"))
+	if err != nil || len(packs) == 0 {
+		t.Fatal(packs, err)
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	backUp(t, o, "web1", map[string]Source{"vda": memory(second)})
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range packs {
+		st, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(name, st.Size()-10); err != nil { // the footer's end
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		o = ownVault(t, dir, OwnOptions{})
+		if _, err := o.Sweep(t.Context(), SweepOptions{Now: true, Full: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	defer o.Close()
+	if !bytes.Equal(readDisk(t, o.Vault, p, "vda"), first) {
+		t.Error("the first point reads otherwise")
+	}
+	if len(o.cutOff) > 0 {
+		t.Errorf("packs are still cut short: %v", o.cutOff)
+	}
+	mustCheck(t, o.Vault)
+}
