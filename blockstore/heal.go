@@ -25,40 +25,80 @@ func (o *Owner) removeDamaged(kind recordKind, folder string, names []string) er
 	return nil
 }
 
-// healVault writes VAULT again when it had to be read from a pack.
+// healVault writes VAULT again when it had to be read from a pack, and the second copy
+// where that is missing.
 func (o *Owner) healVault() error {
-	if !o.fromPack {
-		return nil
-	}
 	names, err := o.dir.List(vaultDir)
 	if err != nil {
 		return err
 	}
+	if !o.fromPack {
+		return o.healVaultCopy(names)
+	}
 	if err := o.writeVault(o.head, names); err != nil {
 		return err
 	}
-	o.warn(fmt.Sprintf("VAULT of %s was written again, from the copy in a pack", o.dir.Root()))
+	keys := ""
+	if o.isSealed() {
+		keys = "; it has the keys that the vault had when that pack was written"
+	}
+	o.warn(fmt.Sprintf("VAULT of %s was written again, from the copy in a pack%s", o.dir.Root(), keys))
+	return o.removeDamaged(vaultKind, vaultDir, names)
+}
+
+// healVaultCopy writes the second copy of VAULT of a sealed vault whose keys were changed. Copies in packs
+// that were written before know the keys of then: were the only one with those of now lost,
+// nobody who has just these could open the vault.
+func (o *Owner) healVaultCopy(names []string) error {
+	generation, _, _ := parseNumbered(path.Base(o.name))
+	if !o.isSealed() || generation < 2 {
+		return nil
+	}
+	for _, n := range names {
+		var copied vaultRecord
+		p := path.Join(vaultDir, n)
+		if g, _, ok := parseNumbered(n); ok && g == generation && p != o.name && o.readRecord(vaultKind, p, &copied) == nil {
+			return nil
+		}
+	}
+	if _, _, err := o.writeVaultCopy(o.head, generation); err != nil {
+		o.warn(err.Error()) // the next owner does
+		return nil
+	}
 	return o.removeDamaged(vaultKind, vaultDir, names)
 }
 
 // writeVault writes the next generation of VAULT, beside those that there are.
 func (v *Vault) writeVault(head vaultRecord, names []string) error {
+	name, raw, err := v.writeVaultFiles(head, names)
+	if err != nil {
+		return err
+	}
+	v.head, v.name, v.raw, v.fromPack = head, name, raw, false
+	return nil
+}
+
+// writeVaultFiles writes the next generation of VAULT, twice when the vault is sealed, and returns
+// the first.
+func (v *Vault) writeVaultFiles(head vaultRecord, names []string) (name string, raw []byte, err error) {
 	generation, _, _ := parseNumbered(path.Base(v.name))
 	for _, n := range names {
 		if g, _, ok := parseNumbered(n); ok {
 			generation = max(generation, g)
 		}
 	}
-	name := path.Join(vaultDir, numbered(generation+1, randomHex(4)))
-	raw, err := encodeRecord(v.keys, false, vaultKind, name, head)
-	if err != nil {
-		return err
+	if name, raw, err = v.writeVaultCopy(head, generation+1); err == nil && len(head.Keys) > 0 {
+		_, _, err = v.writeVaultCopy(head, generation+1)
 	}
-	if err := v.dir.Write(name, raw); err != nil {
-		return err
+	return name, raw, err
+}
+
+func (v *Vault) writeVaultCopy(head vaultRecord, generation uint64) (name string, raw []byte, err error) {
+	name = path.Join(vaultDir, numbered(generation, randomHex(4)))
+	if raw, err = encodeRecord(v.keys, false, vaultKind, name, head); err != nil {
+		return "", nil, err
 	}
-	v.head, v.name, v.raw, v.fromPack = head, name, raw, false
-	return nil
+	return name, raw, v.dir.Write(name, raw)
 }
 
 // removeTemps removes what an owner that died had not made visible yet.

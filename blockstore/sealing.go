@@ -143,20 +143,10 @@ func (o *Owner) replaceKeys(keys []keyring.Key) error {
 	if err != nil {
 		return err
 	}
-	generation := uint64(1)
-	for _, n := range old {
-		if g, _, ok := parseNumbered(n); ok {
-			generation = max(generation, g+1)
-		}
-	}
 	head := o.head
 	head.Keys = keys
-	name := path.Join(vaultDir, numbered(generation, randomHex(4)))
-	raw, err := encodeRecord(o.keys, false, vaultKind, name, head)
+	name, raw, err := o.writeVaultFiles(head, old)
 	if err != nil {
-		return err
-	}
-	if err := o.dir.Write(name, raw); err != nil {
 		return err
 	}
 	o.store.mu.Lock() // newPack reads these

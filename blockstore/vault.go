@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -172,10 +173,14 @@ func (v *Vault) readVault() error {
 		}
 		errs = append(errs, err)
 	}
-	if err := v.readVaultFromPacks(); err == nil {
+	err = v.readVaultFromPacks()
+	if err == nil {
 		v.fromPack = true
 		v.warn(fmt.Sprintf("VAULT of %s is lost or damaged; opened with the copy in a pack's header", v.dir.Root()))
 		return nil
+	}
+	if errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) {
+		return fmt.Errorf("VAULT is lost or damaged, and of the copies in headers of packs, which know the keys of when they were written: %w", err)
 	}
 	if len(errs) == 0 {
 		return fmt.Errorf("%w: no VAULT in it, nor a pack with a copy of that", ErrNotVault)
@@ -229,6 +234,7 @@ const maxHeaders = 8
 // authenticates. It may be older than the vault's id, which OWNER tells.
 func (v *Vault) readVaultFromPacks() error {
 	var newest uint64
+	var keyErr error
 	found := false
 	tried := map[string]bool{} // by content
 	err := v.eachPack(v.dir.List, func(w WriterID, id pack.ID) error {
@@ -246,13 +252,16 @@ func (v *Vault) readVaultFromPacks() error {
 		if found && generation <= newest {
 			return nil
 		}
-		if v.adopt(h.VaultName, h.Vault) == nil {
+		err = v.adopt(h.VaultName, h.Vault)
+		if err == nil {
 			newest, found = generation, true
+		} else if errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) {
+			keyErr = err
 		}
 		return nil
 	})
 	if !found {
-		return errors.Join(ErrNotVault, err)
+		return cmp.Or(keyErr, errors.Join(ErrNotVault, err))
 	}
 	v.adoptID()
 	return nil
