@@ -180,7 +180,7 @@ func (v *Vault) readVault() error {
 		return nil
 	}
 	if errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) {
-		return fmt.Errorf("VAULT is lost or damaged, and of the copies in headers of packs, which know the keys of when they were written: %w", err)
+		return fmt.Errorf("VAULT is lost or damaged, and its copies in packs know the keys of when those were written: %w", err)
 	}
 	if len(errs) == 0 {
 		return fmt.Errorf("%w: no VAULT in it, nor a pack with a copy of that", ErrNotVault)
