@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,10 +51,21 @@ func (d *Dir) Root() string { return d.root }
 // Path is where the file of that name lies.
 func (d *Dir) Path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
 
+// ErrNotFile reports a pipe, a device or a folder where a file belongs.
+var ErrNotFile = errors.New("it is no file")
+
 // Open opens a file for reading.
 func (d *Dir) Open(name string) (*os.File, error) {
 	defer d.Call("open", name)()
-	return os.Open(d.Path(name))
+	f, err := os.OpenFile(d.Path(name), os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: d.Path(name), Err: cmp.Or(err, ErrNotFile)}
+	}
+	return f, nil
 }
 
 // ReadFile returns a file's content, and an error for one larger than max
@@ -70,6 +82,9 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 	var st unix.Stat_t
 	if err := uninterrupted(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: at, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, &fs.PathError{Op: "read", Path: at, Err: ErrNotFile}
 	}
 	// A byte more than there is: all of it but that byte is the whole file.
 	b := make([]byte, min(max, st.Size)+1)
@@ -94,7 +109,10 @@ func (d *Dir) ReadFile(name string, max int64) ([]byte, error) {
 
 func (d *Dir) openSmall(name, at string) (fd int, err error) {
 	defer d.Call("open", name)()
-	err = uninterrupted(func() (err error) { fd, err = unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC, 0); return err })
+	err = uninterrupted(func() (err error) {
+		fd, err = unix.Open(at, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		return err
+	})
 	return fd, err
 }
 

@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 
@@ -21,10 +22,14 @@ type Lock struct {
 	f    *os.File
 }
 
-// Lock takes the lock of a file, which is made when it is not there.
+// Lock takes the lock of a file, which is made when it is not there. A link is not followed: what it
+// leads to would be overwritten.
 func (d *Dir) Lock(name string) (*Lock, error) {
 	defer d.Call("lock", name)()
-	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(d.Path(name), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, &fs.PathError{Op: "lock", Path: d.Path(name), Err: fmt.Errorf("%w, but a link, which is not followed: remove it", ErrNotFile)}
+	}
 	if err != nil {
 		return nil, full(err)
 	}
@@ -50,6 +55,9 @@ func (d *Dir) private(f *os.File, name string) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	if !st.Mode().IsRegular() {
+		return &fs.PathError{Op: "lock", Path: f.Name(), Err: ErrNotFile}
 	}
 	if st.Mode().Perm() != 0o600 {
 		if err := f.Chmod(0o600); err != nil {

@@ -2,8 +2,11 @@ package index
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -211,5 +214,23 @@ func TestAnIndexThatHoldsNonsenseIsRefusedAndNotBelieved(t *testing.T) {
 			t.Errorf("%s: opened", name)
 			closeDB(t, x)
 		}
+	}
+}
+
+// Badger would write where a link leads.
+func TestAnIndexWithALinkInItIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	x, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(t.TempDir(), "elsewhere"), filepath.Join(dir, openingFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, nil); !errors.Is(err, ErrDamaged) {
+		t.Error(err)
 	}
 }

@@ -30,6 +30,11 @@ func stamp(dir string) error {
 		}
 		return os.WriteFile(filepath.Join(dir, stampFile), here(dir), 0o600)
 	}
+	for _, e := range entries { // Badger writes where a link leads
+		if !e.Type().IsRegular() {
+			return fmt.Errorf("%w: %.100q is no file", ErrDamaged, e.Name())
+		}
+	}
 	b, err := os.ReadFile(filepath.Join(dir, stampFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -34,7 +34,7 @@ type Table struct {
 // Open maps the segment in the file at path. Name is the file's name relative to the vault.
 // All but the entries themselves is verified; [Table.Verify] reads those.
 func Open(path, name string, keys *content.Keys) (*Table, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe must not hold us up
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,9 @@ func Open(path, name string, keys *content.Keys) (*Table, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("open segment %s: %w", name, damaged("it is no file"))
 	}
 	if st.Size() < headerSize+trailerSize {
 		return nil, fmt.Errorf("open segment %s: %w", name, damaged("%d bytes are too few", st.Size()))
