@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
 )
 
 // Where the parts of an empty qcow2 image lie (QEMU's docs/interop/qcow2.rst), in clusters: a
@@ -26,6 +27,13 @@ const (
 type emptyFile interface {
 	io.WriterAt
 	Truncate(size int64) error
+}
+
+// WriteScratchImage makes a file with an empty qcow2 image for a disk of size bytes, which belongs to
+// the user and group that QEMU runs as, and to nobody else. There must be no such file.
+func WriteScratchImage(path string, size int64, uid, gid int) error {
+	r, p := run{}, process{uid: uid, gid: gid}
+	return r.makeFile(path, p, func(f *os.File) error { return writeScratchImage(f, size) })
 }
 
 // writeScratchImage writes an empty qcow2 image for a disk of size bytes. QEMU could do it, by

@@ -56,7 +56,11 @@ func (s *Snapshot) fix(ctx context.Context) error {
 		actions = append(actions, s.actions(d)...)
 	}
 	began := time.Now().UTC()
-	if err := s.m.do(ctx, "transaction", object{"actions": actions}, nil); err != nil {
+	err := s.m.do(ctx, "transaction", object{"actions": actions}, nil)
+	if refused(err, "in use by block job") {
+		return fmt.Errorf("%w: a job that is not ours; wait for its end (query-jobs): %w", ErrInUse, err)
+	}
+	if err != nil {
 		return err
 	}
 	s.Time = began
