@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-backup/holdfast/quiesce/image"
 	"github.com/holdfast-backup/holdfast/quiesce/libvirt"
 	"github.com/holdfast-backup/holdfast/quiesce/qemu"
+	"github.com/holdfast-backup/holdfast/quiesce/qmp"
 )
 
 // Exit codes of commands, as DESIGN.md lists them.
@@ -122,7 +123,7 @@ func classifyUse(err error) (kind string, exit int, hint string) {
 		return "agent-busy", exitBusy, ""
 	case errors.Is(err, quiesce.ErrGoing):
 		return "guest-frozen", exitBusy, ""
-	case errors.As(err, &job), errors.Is(err, qemu.ErrBusy), errors.Is(err, qemu.ErrForeignServer):
+	case errors.As(err, &job), errors.Is(err, qemu.ErrBusy), errors.Is(err, qemu.ErrForeignServer), errors.Is(err, qemu.ErrInUse), errors.Is(err, qmp.ErrBusy):
 		return "vm-busy", exitBusy, "nothing was changed in the VM"
 	case errors.Is(err, blockstore.ErrLocked):
 		return "point-locked", exitRefused, "a lock ends by itself, and in no other way; `holdfast trash list` and `holdfast point show` say when"

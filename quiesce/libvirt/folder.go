@@ -20,6 +20,8 @@ type folder struct {
 	path    string
 	options qemu.ScratchOptions
 	lock    *os.File
+
+	uid, gid int // of QEMU
 }
 
 const longSocket = 107 // bytes, the most that a socket's address holds
@@ -42,7 +44,7 @@ func openFolder(o qemu.ScratchOptions, uuid string, uid, gid int) (*folder, erro
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return nil, fmt.Errorf("folder for scratch files: %w", err)
 	}
-	f := &folder{path: filepath.Join(parent, ourPrefix+uuid), options: o}
+	f := &folder{path: filepath.Join(parent, ourPrefix+uuid), options: o, uid: uid, gid: gid}
 	for range 10 {
 		err := f.take()
 		if errors.Is(err, fs.ErrNotExist) {

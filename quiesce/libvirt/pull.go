@@ -23,6 +23,7 @@ type job struct {
 	modes  []diskMode // by index in disks
 
 	socket  string
+	unmade  bool      // libvirt is to make scratch files
 	copies  bool      // the disks are copied to files, for this QEMU would die of exports
 	until   time.Time // libvirt may begin the job until then, although we gave up
 	short   bool      // scratch files came to their limit
@@ -79,14 +80,38 @@ func (j *job) prepare(ctx context.Context) error {
 	}
 	j.copies = j.copies && d.diesOfExports(ctx)
 	if j.copies {
-		return j.roomForCopies()
+		if err := j.roomForCopies(); err != nil {
+			return err
+		}
+		return j.makeFiles()
 	}
 	if err := j.chooseModes(ctx); err != nil {
 		return err
 	}
-	var err error
+	err := j.makeFiles()
+	if err != nil {
+		return err
+	}
 	j.socket, err = d.socket(j.folder)
 	return err
+}
+
+// makeFiles makes the scratch files, or those that the disks are copied to. libvirt would have QEMU
+// make them, by a job during which QEMU dies of being asked for its nodes: as libvirt itself does for
+// whoever wants statistics of the domain (virsh domstats, monitoring programs).
+func (j *job) makeFiles() error {
+	for _, disk := range j.disks {
+		if disk.Size == 0 { // not known
+			j.unmade = true
+			return nil
+		}
+	}
+	for _, disk := range j.disks {
+		if err := qemu.WriteScratchImage(j.scratch(disk), disk.Size, j.folder.uid, j.folder.gid); err != nil {
+			return fmt.Errorf("disk %s: %w", disk.Name, err)
+		}
+	}
+	return nil
 }
 
 // chooseModes decides how each disk is read, and removes checkpoints that are in the way.
@@ -131,6 +156,9 @@ func (c *checkpoint) broken() bool {
 // begin starts the job; the snapshot is of a moment during this call.
 func (j *job) begin(ctx context.Context) error {
 	args := []any{"--backupxml", document(j.backupXML().String())}
+	if !j.unmade {
+		args = append(args, "--reuse-external")
+	}
 	if c := j.checkpointXML(); c != nil {
 		args = append(args, "--checkpointxml", document(c.String()))
 	}
@@ -176,6 +204,7 @@ func (j *job) backupXML() *element {
 			e.set("exportbitmap", changedBitmap)
 		}
 		e.add("scratch", "file", j.scratch(disk))
+		e.add("driver", "type", "qcow2")
 	}
 	return root
 }

@@ -3,7 +3,11 @@ package libvirt
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/blockstore"
@@ -184,5 +188,35 @@ func TestAHoldThatFailsLeavesNothing(t *testing.T) {
 		}
 		wantCheckpoints(v)
 		wantClean(v, "")
+	}
+}
+
+// TestWhoeverAsksForStatisticsMeanwhileDoesNotEndTheDomain lets a monitoring program look on. libvirt asks
+// QEMU for its nodes then, and QEMU ends where one of them is a qcow2 image that is being made.
+func TestWhoeverAsksForStatisticsMeanwhileDoesNotEndTheDomain(t *testing.T) {
+	v := define(t, vmOptions{})
+	watched, stop := context.WithCancel(t.Context())
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for watched.Err() == nil {
+			cmd := exec.CommandContext(watched, "virsh", "-q", "-c", "qemu:///system")
+			cmd.Stdin = strings.NewReader(strings.Repeat("domstats --block "+v.uuid+"\n", 100))
+			cmd.Run() // its answers are of no interest
+		}
+	})
+	for i := range 6 {
+		s, err := v.Snapshot(ctx(t), request(v, "", fmt.Sprintf("hf-0123-p%d", i)))
+		if err == nil {
+			err = s.Release(ctx(t), false)
+		}
+		if err != nil {
+			t.Errorf("run %d: %v", i, err)
+			break
+		}
+	}
+	stop()
+	watcher.Wait()
+	if state, reason, err := v.State(ctx(t)); err != nil || !state.Active() {
+		t.Errorf("the domain is %s (%s), %v", state, reason, err)
 	}
 }

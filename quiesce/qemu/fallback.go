@@ -75,7 +75,7 @@ func (m *Machine) sweepTry(ctx context.Context, node string) error {
 // exportFile makes QEMU show a node as a file, and opens it.
 func (s *Snapshot) exportFile(ctx context.Context, id, node string, size int64) (*os.File, error) {
 	path := filepath.Join(s.run.path, "disk-"+id)
-	if err := s.run.makeFile(path, s.m.process); err != nil {
+	if err := s.run.makeFile(path, s.m.process, nil); err != nil {
 		return nil, err
 	}
 	err := s.m.do(ctx, "block-export-add", object{"type": "fuse", "id": id, "node-name": node, "mountpoint": path, "writable": false}, nil)

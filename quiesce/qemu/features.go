@@ -8,7 +8,7 @@ import (
 
 // features are what this QEMU can do beyond what every run needs.
 type features struct {
-	snapshots  bool // transaction, blockdev-backup, block-export-add, blockdev-create
+	snapshots  bool // transaction, blockdev-backup, block-export-add
 	fuse       bool // block-export-add can make a file of a node
 	breaksSnap bool // blockdev-backup can be told to give up the snapshot and not the guest's write
 }
@@ -45,7 +45,7 @@ func readFeatures(ctx context.Context, m *Machine) (features, error) {
 	}
 	var f features
 	f.snapshots = true
-	for _, name := range []string{"transaction", "blockdev-backup", "blockdev-create", "block-export-add", "block-dirty-bitmap-merge"} {
+	for _, name := range []string{"transaction", "blockdev-backup", "block-export-add", "block-dirty-bitmap-merge"} {
 		f.snapshots = f.snapshots && command(name) != nil
 	}
 	if add := command("block-export-add"); add != nil {

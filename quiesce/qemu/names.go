@@ -16,7 +16,6 @@ func fileNode(i int) string    { return fmt.Sprintf("hf-fl-file-%d", i) } // the
 func carrierNode(i int) string { return fmt.Sprintf("hf-map-%d", i) }     // carries a copy of a bitmap
 func filterNode(i int) string  { return fmt.Sprintf("hf-flt-%d", i) }
 func jobName(i int) string     { return fmt.Sprintf("hf-job-%d", i) }
-func makeJob(i int) string     { return fmt.Sprintf("hf-mk-%d", i) }
 func exportName(i int) string  { return fmt.Sprintf("hf-exp-%d", i) }
 func mapExport(i int) string   { return fmt.Sprintf("hf-exp-map-%d", i) }
 

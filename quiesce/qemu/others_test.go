@@ -149,3 +149,17 @@ func TestScratchFilesOfAQEMUThatIsGoneAreRemovedByAnyRun(t *testing.T) {
 		}
 	}
 }
+
+func TestADiskThatAnotherJobWorksOnIsInUseAndNothingIsLeftInIt(t *testing.T) {
+	v := boot(t, twoDisks(t))
+	v.do("drive-mirror", object{"job-id": "theirs", "device": "n-one", "target": v.folder + "/copy.raw", "format": "raw", "sync": "full"}, nil)
+	_, err := v.m.Snapshot(t.Context(), SnapshotRequest{Disks: both(), Point: bitmapOf("p1"), Scratch: v.scratch})
+	if !errors.Is(err, ErrInUse) {
+		t.Errorf("%v", err)
+	}
+	left, err := v.m.Leftovers(t.Context(), CleanRequest{Vault: testVault, Scratch: v.scratch})
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	v.do("block-job-cancel", object{"device": "theirs"}, nil)
+}

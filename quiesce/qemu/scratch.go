@@ -146,13 +146,19 @@ func (r *run) makeFolder(p process) error {
 	return nil
 }
 
-// makeFile makes an empty file in the run's folder that QEMU can open.
-func (r *run) makeFile(path string, p process) error {
+// makeFile makes a file in the run's folder that QEMU can open. fill writes what is in it; nil:
+// it is empty.
+func (r *run) makeFile(path string, p process, fill func(*os.File) error) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("make scratch file: %w", err)
 	}
 	defer f.Close()
+	if fill != nil {
+		if err := fill(f); err != nil {
+			return fmt.Errorf("make scratch file: %w", err)
+		}
+	}
 	if p.uid >= 0 && (p.uid != os.Geteuid() || p.gid != os.Getegid()) {
 		if err := f.Chown(p.uid, p.gid); err != nil {
 			return fmt.Errorf("give scratch file to the user of QEMU (%d): %w", p.uid, err)

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -31,7 +32,8 @@ func (s *Snapshot) prepare(ctx context.Context, d *SnapshotDisk) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	path := filepath.Join(s.run.path, fmt.Sprintf("scratch-%d", d.index))
-	if err := s.run.makeFile(path, s.m.process); err != nil {
+	fill := func(f *os.File) error { return writeScratchImage(f, d.Disk.Size) }
+	if err := s.run.makeFile(path, s.m.process, fill); err != nil {
 		return err
 	}
 	// What is lost in a crash of the host is of no use then anyway.
@@ -40,49 +42,8 @@ func (s *Snapshot) prepare(ctx context.Context, d *SnapshotDisk) error {
 	if err := s.m.do(ctx, "blockdev-add", file, nil); err != nil {
 		return s.m.explain(err, path)
 	}
-	if err := s.format(ctx, d); err != nil {
-		return fmt.Errorf("scratch file: %w", err)
-	}
 	return s.m.do(ctx, "blockdev-add", object{"driver": "qcow2", "node-name": scratchNode(d.index), "file": fileNode(d.index),
 		"backing": d.Disk.Node, "cache": careless, "discard": "unmap"}, nil)
-}
-
-// format lets QEMU write an empty image of the disk's size into the scratch file.
-func (s *Snapshot) format(ctx context.Context, d *SnapshotDisk) error {
-	const sector = 512
-	size := (d.Disk.Size + sector - 1) / sector * sector
-	job := makeJob(d.index)
-	options := object{"driver": "qcow2", "file": fileNode(d.index), "size": size}
-	if err := s.m.do(ctx, "blockdev-create", object{"job-id": job, "options": options}, nil); err != nil {
-		return err
-	}
-	return s.m.concluded(ctx, job)
-}
-
-// concluded waits for the end of a job that waits to be dismissed, and dismisses it.
-func (m *Machine) concluded(ctx context.Context, id string) error {
-	for {
-		jobs, err := m.jobs(ctx)
-		if err != nil {
-			return err
-		}
-		j := jobs[id]
-		if j == nil {
-			return fmt.Errorf("job %s vanished", id)
-		}
-		if j.Status == "concluded" {
-			if err := m.do(ctx, "job-dismiss", object{"id": id}, nil); err != nil {
-				return err
-			}
-			if j.Error != "" {
-				return fmt.Errorf("QEMU says: %s", j.Error)
-			}
-			return nil
-		}
-		if err := pause(ctx, shortWait); err != nil {
-			return err
-		}
-	}
 }
 
 // fix takes the snapshot: all disks in one transaction.
@@ -95,7 +56,11 @@ func (s *Snapshot) fix(ctx context.Context) error {
 		actions = append(actions, s.actions(d)...)
 	}
 	began := time.Now().UTC()
-	if err := s.m.do(ctx, "transaction", object{"actions": actions}, nil); err != nil {
+	err := s.m.do(ctx, "transaction", object{"actions": actions}, nil)
+	if refused(err, "in use by block job") {
+		return fmt.Errorf("%w: a job that is not ours; wait for its end (query-jobs): %w", ErrInUse, err)
+	}
+	if err != nil {
 		return err
 	}
 	s.Time = began
