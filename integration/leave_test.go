@@ -47,7 +47,8 @@ func TestADaemonIsRestartedWhenItIsIdleAndNotBefore(t *testing.T) {
 		return err == nil && strings.Contains(string(b), "unknown field")
 	})
 	s.configure("")
-	if o := s.must(0, ask...); !strings.Contains(o.out, "was idle") {
+	// It may look into its vault by itself just then, and end a moment later.
+	if o := s.must(0, ask...); !strings.Contains(o.out, "was idle") && !strings.Contains(o.out, "is being read or written") {
 		t.Errorf("%s%s", o.out, o.err)
 	}
 	if o := p.expect(0); !strings.Contains(o.err, "the old one goes on") || !strings.Contains(o.err, "is idle") {
