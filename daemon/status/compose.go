@@ -30,8 +30,11 @@ func Compose(f Facts) api.Status {
 	slices.SortStableFunc(s.Machines, func(a, b api.MachineStatus) int { return strings.Compare(a.Name, b.Name) })
 	s.VMs = unprotectedVMs(&f)
 	sum(&s)
-	if f.Unasked != "" {
+	switch {
+	case f.Unasked != "":
 		s.Warnings = append(s.Warnings, notAsked+f.Unasked)
+	case len(f.Vaults) == 0:
+		s.Warnings = append(s.Warnings, "there is no vault, so nothing is protected: `holdfast vault create FOLDER` makes one, and `vaults` of the configuration names it")
 	}
 	return s
 }

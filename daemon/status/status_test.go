@@ -293,7 +293,7 @@ func TestALineForNagiosIsOneLine(t *testing.T) {
 		{Facts{Vaults: []VaultFacts{wellVault(late)}, VMs: []api.FoundVM{{Name: "x"}}}, "HOLDFAST CRITICAL - machine web1: RPO missed: its newest good point is 2d old, at most 1d2h are allowed (and 1 more) | machines=1 at_risk=1 rpo_missed=1 unprotected_vms=1", 2},
 		{Facts{Vaults: []VaultFacts{{Vault: api.Vault{Name: "v"}, Problem: "gone"}}}, "HOLDFAST UNKNOWN - vault v: it cannot be read: gone | ", 3},
 		{Facts{Vaults: []VaultFacts{odd}}, "HOLDFAST CRITICAL - vault the vault='x' y : first line data=1 | machines=1", 2},
-		{Facts{}, "HOLDFAST OK - all is well | ", 0},
+		{Facts{}, "HOLDFAST WARNING - there is no vault, so nothing is protected: `holdfast vault create FOLDER` makes one", 1},
 	} {
 		c.f.Now = now
 		line, code := Nagios(Compose(c.f))
