@@ -51,21 +51,21 @@ func mounted(t testing.TB, image, options string, during func(dir string)) {
 		_ = exec.Command("umount", dir).Run()
 		select {
 		case <-gone:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			_ = exec.Command("umount", "-l", dir).Run()
 			_ = server.Process.Kill()
 			<-gone
-			t.Error("ntfs-3g did not end within 30 s")
+			t.Error("ntfs-3g did not end within two minutes")
 		}
 	}()
-	for deadline := time.Now().Add(20 * time.Second); !isMounted(dir); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !isMounted(dir); time.Sleep(2 * time.Millisecond) {
 		select {
 		case <-gone:
 			t.Fatalf("ntfs-3g ended: %s", said.String())
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("ntfs-3g did not mount within 20 s: %s", said.String())
+			t.Fatalf("ntfs-3g did not mount within two minutes: %s", said.String())
 		}
 	}
 	during(dir)

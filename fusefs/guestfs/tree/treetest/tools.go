@@ -65,11 +65,11 @@ func Scratch(t testing.TB) string {
 }
 
 // Unmount unmounts a folder. A child of another test may hold a file in it open for a moment: it is tried for
-// ten seconds.
+// a minute.
 func Unmount(t testing.TB, dir string) {
 	t.Helper()
 	err := unix.Unmount(dir, 0)
-	for range 500 {
+	for range 3000 {
 		if err != unix.EBUSY {
 			break
 		}
