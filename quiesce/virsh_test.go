@@ -3,7 +3,7 @@ package quiesce
 import (
 	"context"
 	"errors"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,7 +17,10 @@ import (
 func fakeVirsh(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "virsh")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	// Written by another process: a file that a fork of ours holds open for writing cannot be run.
+	cmd := exec.Command("sh", "-c", `cat >"$0" && chmod +x "$0"`, path)
+	cmd.Stdin = strings.NewReader("#!/bin/sh\n" + script)
+	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
 	return path
