@@ -29,6 +29,7 @@ func untilSignalled(words []string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	k := newConsole()
+	deaf := signal.Ignored(os.Interrupt) // as who was started by a script, in the background
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ended, watched := make(chan struct{}), make(chan struct{})
@@ -44,6 +45,9 @@ func untilSignalled(words []string) int {
 					cancel()
 				default:
 					k.secondSignal()
+					if s == os.Interrupt && deaf {
+						os.Exit(exitInterrupted)
+					}
 					signal.Reset()
 					syscall.Kill(os.Getpid(), s.(syscall.Signal)) // as if it had never been caught
 					return
