@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -117,11 +118,11 @@ func TestAMachineThatRunsIsNotRestoredInPlace(t *testing.T) {
 	t.Parallel()
 	needs.Tools(t, "qemu-system-x86_64")
 	m := newTwoDisks(t, 20)
-	stop := m.startQEMU()
+	stop, runs := m.startQEMU()
 	for _, disk := range []string{"vda", "vdb"} {
-		o := m.must(5, "restore", "web1@latest", "--in-place", "--yes", "--min-free=none", "--disk", disk)
-		if !strings.Contains(o.err, "shut the machine down first") {
-			t.Error(o.err)
+		o := m.run("restore", "web1@latest", "--in-place", "--yes", "--min-free=none", "--disk", disk)
+		if o.code != 5 || !strings.Contains(o.err, "shut the machine down first") {
+			t.Fatalf("disk %s, of a machine that runs (%v): exit code %d, want 5\n%s%s", disk, runs(), o.code, o.out, o.err)
 		}
 	}
 	stop()
@@ -132,17 +133,17 @@ func TestAMachineThatRunsIsNotRestoredInPlace(t *testing.T) {
 }
 
 // startQEMU starts a machine without a guest from both images.
-func (m *twoDisks) startQEMU() (stop func()) {
+func (m *twoDisks) startQEMU() (stop func(), runs func() bool) {
 	m.t.Helper()
 	cmd, said, err := m.tryQEMU()
 	if err != nil {
 		m.t.Fatalf("%v: %s", err, said)
 	}
-	return func() { cmd.Process.Kill(); cmd.Wait() }
+	return func() { cmd.Process.Kill(); cmd.Wait() }, func() bool { return !over(cmd) }
 }
 
 // tryQEMU starts a machine, and returns an error with what it said if it ends before its
-// monitor answers, which it does once all disks are open.
+// monitor obeys, which it does once all disks are open.
 func (m *twoDisks) tryQEMU() (*exec.Cmd, string, error) {
 	m.t.Helper()
 	socket := filepath.Join(m.t.TempDir(), "qmp")
@@ -159,9 +160,13 @@ func (m *twoDisks) tryQEMU() (*exec.Cmd, string, error) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.SetDeadline(deadline)
-			n, _ := conn.Read(make([]byte, 1))
+			q := &monitor{m.t, conn, bufio.NewReader(conn)}
+			_, err := q.in.ReadBytes('\n')
+			if err == nil {
+				err = errors.Join(q.try("qmp_capabilities", nil, nil), q.try("query-block", nil, nil))
+			}
 			conn.Close()
-			if n == 1 {
+			if err == nil {
 				return cmd, "", nil
 			}
 		}
