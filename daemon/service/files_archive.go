@@ -17,9 +17,9 @@ import (
 // largestZip is how many entries a zip archive may have: it keeps all of them in memory until its end.
 const largestZip = 100_000
 
-// GuestArchive calls do with an archive, of one of the formats of package api, of a folder or file, which is made as do reads it. What cannot
-// be taken is told by a file at the archive's end, and counted; zeros stand for content that is damaged. Reading it fails
-// soon after somebody needs the vault alone, and when the context ends that do is given.
+// GuestArchive calls do with an archive, of one of the formats of package api, of a folder or file, which is made as do
+// reads it. What cannot be taken is told by a file at the archive's end, and counted; zeros stand for content that is
+// damaged. Reading it fails soon after somebody needs the vault alone, and when the context ends that do is given.
 func (s *Service) GuestArchive(ctx context.Context, at api.GuestAt, format string, do func(context.Context, api.GuestArchive) error) error {
 	write, o := extract.Tar, extract.Options{}
 	switch format {

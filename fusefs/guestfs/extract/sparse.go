@@ -24,8 +24,9 @@ const (
 	tarBlock = 512
 )
 
-// dataOf returns the parts of a file that hold data, in whole blocks of tar: GNU tar begins to read each at one. Where there are too many, those that lie closest are one; where
-// it is not known, or holes save nothing, all of it is data.
+// dataOf returns the parts of a file that hold data, in whole blocks of tar: GNU tar begins to read each at
+// one. Where there are too many, those that lie closest are one; where it is not known, or holes save
+// nothing, all of it is data.
 func dataOf(content tree.File, size int64) []tree.Extent {
 	var parts []tree.Extent
 	add := func(e tree.Extent, gap int64) {
@@ -108,9 +109,11 @@ func (t *tarArchive) sparse(h *tar.Header, parts []tree.Extent) error {
 
 // settle ends an entry that was written past the tar.Writer.
 func (t *tarArchive) settle() error {
-	owed := t.owed
+	if t.owed == 0 {
+		return nil
+	}
+	_, err := t.out.Write(make([]byte, t.owed))
 	t.owed = 0
-	_, err := t.out.Write(make([]byte, owed))
 	return err
 }
 
