@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -273,6 +274,31 @@ func TestAPointWithALostAttributeIsNotDropped(t *testing.T) {
 	r, err := o.Sweep(t.Context(), SweepOptions{Now: true, Trash: true})
 	if err != nil || len(r.Dropped) > 0 {
 		t.Errorf("dropped %v, %v", r.Dropped, err)
+	}
+}
+
+// TestAPointThatIsDroppedWhileItIsListedIsNeverListedAsOneThatStays has a point of the trash dropped between the
+// looks at records and at attributes, whichever comes first.
+func TestAPointThatIsDroppedWhileItIsListedIsNeverListedAsOneThatStays(t *testing.T) {
+	t.Parallel()
+	o := ownVault(t, vaultIn(t, 16<<10), OwnOptions{})
+	defer o.Close()
+	p := backUp(t, o, "vm0", map[string]Source{"vda": memory(crashDisk(1, 0, 0))})
+	if err := o.Delete(p); err != nil {
+		t.Fatal(err)
+	}
+	first, gone := "", false
+	listed, _, err := o.pointsAndTrash(t.Context(), func(folder string) ([]string, error) {
+		kind, _, _ := strings.Cut(folder, "/")
+		if first = cmp.Or(first, kind); kind != first && !gone {
+			if gone, _ = o.drop(p, true, time.Now()); !gone {
+				t.Error("it was not dropped")
+			}
+		}
+		return o.dir.Glance(folder)
+	})
+	if err != nil || !gone || len(listed) > 0 {
+		t.Errorf("dropped: %v; listed: %v, %v", gone, listed, err)
 	}
 }
 

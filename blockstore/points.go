@@ -43,8 +43,8 @@ func (v *Vault) PointsAndTrash(ctx context.Context) (listed, trash []*Point, err
 }
 
 func (v *Vault) pointsAndTrash(ctx context.Context, list lister) (listed, trash []*Point, err error) {
+	deleted, attrErr := v.trash(list) // first: of a point that is dropped meanwhile, the record goes before these do
 	all, err := v.allPoints(ctx, list)
-	deleted, attrErr := v.trash(list)
 	listed = slices.DeleteFunc(all, func(p *Point) bool {
 		if deleted[p.ID] {
 			trash = append(trash, p)
