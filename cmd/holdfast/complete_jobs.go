@@ -4,12 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/daemon/api"
+	"github.com/holdfast-backup/holdfast/daemon/jobs"
 	"github.com/holdfast-backup/holdfast/daemon/service"
 )
 
@@ -51,17 +49,8 @@ func (t *typed) jobs(ctx context.Context, k *console) (ids []string) {
 	if state == "" {
 		return nil
 	}
-	entries, _ := os.ReadDir(jobsIn(state)) // by name, and so by time; what cannot be read cannot be offered
-	for _, e := range slices.Backward(entries) {
-		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok && jobID.MatchString(id) && len(ids) < mostJobs {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return jobs.Newest(jobsIn(state), mostJobs)
 }
-
-// jobID is how jobs are called.
-var jobID = regexp.MustCompile(`^j[0-9a-f]{16}$`)
 
 // daemonsJobs asks the daemon of this host. Nothing is said where none answers.
 func daemonsJobs(ctx context.Context, k *console) ([]api.Job, bool) {

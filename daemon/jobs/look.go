@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,6 +35,18 @@ func Look(dir string, q api.JobQuery) (all []api.Job, doubts []string, err error
 		}
 	}
 	return all, doubts, nil
+}
+
+// Newest returns the ids of at most so many jobs that lie in the folder of a table, newest first. It reads names
+// alone, and no more of what is there: what cannot be listed is none.
+func Newest(dir string, most int) (ids []string) {
+	entries, _ := os.ReadDir(dir) // by name, and so by time
+	for _, e := range slices.Backward(entries) {
+		if id, ok := strings.CutSuffix(e.Name(), ".json"); ok && jobID.MatchString(id) && len(ids) < most {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // LookAt reads one job that lies in the folder of a table, as [Look] does, with its log and result.
