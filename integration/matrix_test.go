@@ -57,7 +57,13 @@ func TestAGuestThatPowersItselfOffWhileItIsReadIsReadFromItsImages(t *testing.T)
 			p.protect()
 			p.bootsFrom("vda", powersOff)
 			p.backUp(0)
-			o := p.paused(func() { end(p); p.cmd.Wait(); p.kill() })
+			o := p.paused(func() {
+				end(p)
+				for begun := time.Now(); !over(p.cmd) && time.Since(begun) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+				} // it waits for who was stopped with a reply on its way
+			})
+			p.wait()
+			p.kill()
 			if o.code != 3 {
 				t.Fatalf("exit code %d: %s%s", o.code, o.out, o.err)
 			}

@@ -10,8 +10,15 @@ import (
 func (m *machine) quit() {
 	m.t.Helper()
 	m.monitor.do("quit", nil, nil)
-	m.cmd.Wait()
+	m.wait()
 	m.kill()
+}
+
+// wait waits for QEMU's end.
+func (m *machine) wait() {
+	m.t.Helper()
+	eventually(m.t, "QEMU has ended", func() bool { return over(m.cmd) })
+	m.cmd.Wait()
 }
 
 // writeOff writes to the image of a machine that is off, as QEMU's tools do.

@@ -194,9 +194,15 @@ func (p *running) stop() bool {
 	return !p.ended()
 }
 
-// wait returns the outcome; the code of a program that was killed is -1.
+// wait returns the outcome; the code of a program that was killed is -1. One that hangs ends in the end, and says where
+// it hung.
 func (p *running) wait() outcome {
 	p.t.Helper()
+	late := time.AfterFunc(10*time.Minute, func() {
+		p.cmd.Process.Signal(syscall.SIGQUIT)
+		p.cmd.Process.Signal(syscall.SIGCONT)
+	})
+	defer late.Stop()
 	err := p.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, context.Canceled) { // at the test's end it may have ended by itself just before

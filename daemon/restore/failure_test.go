@@ -210,7 +210,7 @@ func smallFilesystem(t *testing.T) string {
 		needs.Missing(t, "cannot mount: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(folder, 0); err != nil {
+		if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil { // a child that another test begins may hold a file open for a moment
 			t.Error(err)
 		}
 	})
