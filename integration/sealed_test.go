@@ -40,6 +40,7 @@ func TestWhoHoldsASecretTellsItsMemoryToNobody(t *testing.T) {
 		}
 	}
 	disk := bytes.Repeat([]byte("what a guest keeps to itself; "), 200_000)
+	pass := filepath.Join(folder, "pass")
 	files := map[string][]byte{"pass": []byte("open sesame\n"), "vda.img": disk}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
@@ -51,7 +52,10 @@ func TestWhoHoldsASecretTellsItsMemoryToNobody(t *testing.T) {
 	if err := os.MkdirAll(mountpoint, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{home, mountpoint} {
+	if err := os.Chmod(pass, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{pass, home, mountpoint} {
 		if err := os.Chown(name, nobody, nobody); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +63,7 @@ func TestWhoHoldsASecretTellsItsMemoryToNobody(t *testing.T) {
 	vaultAt := filepath.Join(home, "vault")
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), "HOLDFAST_VAULT="+vaultAt, "HOLDFAST_PASSPHRASE_FILE="+filepath.Join(folder, "pass"), "HOLDFAST_STATE="+filepath.Join(home, "state"))
+		cmd.Env = append(os.Environ(), "HOLDFAST_VAULT="+vaultAt, "HOLDFAST_PASSPHRASE_FILE="+pass, "HOLDFAST_STATE="+filepath.Join(home, "state"))
 		cmd.Dir = home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		return cmd

@@ -130,7 +130,14 @@ func (k *console) secretFile(name string) (string, error) {
 	if err := k.guardMemory(); err != nil {
 		return "", err
 	}
-	return daemon.SecretFile(name)
+	text, err := daemon.SecretFile(name)
+	if err != nil {
+		return "", err
+	}
+	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o007 != 0 {
+		k.say("warning: every user of this host may read %s (%v): chmod 600", name, st.Mode().Perm())
+	}
+	return text, nil
 }
 
 func (k *console) guardMemory() error {

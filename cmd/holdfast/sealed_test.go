@@ -331,3 +331,18 @@ func TestEveryCommandOpensASealedVault(t *testing.T) {
 	}
 	y.must(exitDone, "check", "--data", "--vault", y.path("salvaged"), "--passphrase-file", y.path("pass"))
 }
+
+func TestAPassphraseThatEveryUserMayReadIsToldOf(t *testing.T) {
+	t.Parallel()
+	y := sealedYard(t)
+	y.backUpSealed()
+	for mode, told := range map[fs.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
+		if err := os.Chmod(y.path("pass"), mode); err != nil {
+			t.Fatal(err)
+		}
+		o := y.must(exitDone, "points", "--passphrase-file", y.path("pass"))
+		if strings.Contains(o.err, "may read "+y.path("pass")+" (-rw-r--r--): chmod 600") != told {
+			t.Errorf("%v: %q", mode, o.err)
+		}
+	}
+}
