@@ -59,6 +59,48 @@ func TestAMachineIsRememberedAsItWasProtected(t *testing.T) {
 	mustCheck(t, o.Vault)
 }
 
+func TestAMachineThatIsBeingMadeIsNotOneThatLostItsRecord(t *testing.T) {
+	t.Parallel()
+	dir := newVault(t, 0)
+	o := ownVault(t, dir, OwnOptions{})
+	backUp(t, o, "web1", map[string]Source{"vda": memory("x")})
+	mustClose(t, o)
+	being := filepath.Join(dir, machinesDir, "c000be729aa67b9a")
+	if err := os.Mkdir(being, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	machines := func() ([]Machine, error) {
+		v, err := Open(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		return v.Machines(t.Context())
+	}
+	there, err := machines()
+	if err != nil || len(there) != 1 || there[0].Name != "web1" {
+		t.Fatalf("while one is made: %+v, %v", there, err)
+	}
+	records, _ := filepath.Glob(filepath.Join(dir, machinesDir, string(there[0].ID), "*"))
+	for _, r := range records {
+		if err := os.Remove(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if there, err := machines(); err == nil || !strings.Contains(err.Error(), "no record") {
+		t.Errorf("without its record: %+v, %v", there, err)
+	}
+	o = ownVault(t, dir, OwnOptions{})
+	backUp(t, o, "web1", map[string]Source{"vda": memory("y")})
+	mustClose(t, o)
+	if there, err = machines(); err != nil || len(there) != 1 {
+		t.Errorf("after an owner came: %+v, %v", there, err)
+	}
+	if _, err := os.Stat(being); !os.IsNotExist(err) {
+		t.Errorf("what was never made is still there: %v", err)
+	}
+}
+
 func TestOneVMIsNotTwoMachines(t *testing.T) {
 	t.Parallel()
 	o := ownVault(t, newVault(t, 0), OwnOptions{})

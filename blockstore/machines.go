@@ -54,6 +54,9 @@ func readEach[T any](ctx context.Context, v *Vault, dir string, read func(id str
 			continue
 		}
 		x, err := read(id)
+		if errors.Is(err, errUnmade) {
+			continue
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -63,24 +66,48 @@ func readEach[T any](ctx context.Context, v *Vault, dir string, read func(id str
 	return all, errors.Join(errs...)
 }
 
+// errUnmade is of a machine whose folder holds nothing, and of which no point tells: it is being made just now, or
+// whoever made it died over that.
+var errUnmade = errors.New("not made yet")
+
 // machine reads the newest record of a machine that authenticates.
 func (v *Vault) machine(id MachineID) (Machine, error) { return v.machineBy(v.dir.List, id) }
 
 func (v *Vault) machineBy(list lister, id MachineID) (Machine, error) {
 	folder := path.Join(machinesDir, string(id))
-	names, err := list(folder)
-	if err != nil {
-		return Machine{}, err
-	}
 	errs := []error{fmt.Errorf("machine %s has no record that can be read", id)}
-	for _, name := range slices.Backward(names) {
-		m, err := v.machineRecord(path.Join(folder, name))
-		if err == nil && m.ID == id {
-			if err = m.check(); err == nil {
-				return m, nil
-			}
+	for range 3 { // records that are replaced meanwhile are not there any more
+		names, err := list(folder)
+		if err != nil {
+			return Machine{}, err
 		}
-		errs = append(errs, err)
+		if len(names) == 0 {
+			points, err := v.dir.List(path.Join(pointsDir, string(id)))
+			if err != nil {
+				return Machine{}, err
+			}
+			if len(points) == 0 {
+				return Machine{}, fmt.Errorf("machine %s was %w", id, errUnmade)
+			}
+			list = v.dir.List // it was made and backed up since, or lost its record
+			continue
+		}
+		gone := false
+		errs = errs[:1]
+		for _, name := range slices.Backward(names) {
+			m, err := v.machineRecord(path.Join(folder, name))
+			if err == nil && m.ID == id {
+				if err = m.check(); err == nil {
+					return m, nil
+				}
+			}
+			gone = gone || isNotExist(err)
+			errs = append(errs, err)
+		}
+		if !gone {
+			break
+		}
+		list = v.dir.List
 	}
 	return Machine{}, errors.Join(errs...)
 }

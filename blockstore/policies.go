@@ -124,6 +124,10 @@ func (v *Vault) policy(id PolicyID) (Policy, error) {
 		if err != nil {
 			return Policy{}, err
 		}
+		if len(names) == 0 {
+			time.Sleep(20 * time.Millisecond) // it may be being made
+			continue
+		}
 		gone := false
 		for _, name := range slices.Backward(names) {
 			var p Policy
